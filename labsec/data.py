@@ -1,0 +1,221 @@
+"""Data sets, bundled or downloaded on request, and the ways in which clients share them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from labsec.types import generator as stream
+
+CACHE = Path(__file__).resolve().parent.parent / "data" / "cache"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """Samples with labels, split into a training and a test part; checked when it is made.
+
+    x, x_test    [n, *shape] float32 in [0, 1] (images are [n, channels, height, width]), or int64 token numbers >= 0
+    y, y_test    [n] int64 in 0 … classes - 1
+    classes      number of classes
+
+    >>> x, y = torch.rand(6, 1, 2, 2), torch.tensor([0, 1, 0, 1, 0, 1])
+    >>> Dataset(name="mine", x=x, y=y, x_test=x, y_test=y, classes=2).shape
+    (1, 2, 2)
+    >>> Dataset(name="mine", x=x * 255, y=y, x_test=x, y_test=y, classes=2)
+    Traceback (most recent call last):
+    ValueError: mine: x must lie in [0, 1]; got values from ... to ...; divide images by 255
+
+    Raises ValueError if a shape, a type or a value does not fit.
+    """
+
+    name: str
+    x: Tensor
+    y: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    classes: int
+
+    def __post_init__(self) -> None:
+        _check_samples(self.name, "x", self.x)
+        _check_samples(self.name, "x_test", self.x_test)
+        _check_labels(self.name, "y", self.y, len(self.x), self.classes)
+        _check_labels(self.name, "y_test", self.y_test, len(self.x_test), self.classes)
+        if self.x.shape[1:] != self.x_test.shape[1:] or self.x.dtype != self.x_test.dtype:
+            raise ValueError(
+                f"{self.name}: x and x_test must hold samples of one shape and type; "
+                f"got {list(self.x.shape[1:])} {self.x.dtype} and {list(self.x_test.shape[1:])} {self.x_test.dtype}"
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return tuple(self.x.shape[1:])
+
+    def to(self, device: str | torch.device) -> Dataset:
+        """The same data set with its tensors on `device`."""
+        return replace(self, **{k: getattr(self, k).to(device) for k in ("x", "y", "x_test", "y_test")})
+
+
+def _check_samples(name: str, field: str, x: Tensor) -> None:
+    if x.ndim < 2 or len(x) == 0 or x.dtype not in (torch.float32, torch.int64):
+        raise ValueError(
+            f"{name}: {field} must be float32 (or int64 tokens) of shape [n, …] with n >= 1; "
+            f"got {x.dtype} of shape {list(x.shape)}"
+        )
+    if x.dtype == torch.int64:
+        if x.min() < 0:
+            raise ValueError(f"{name}: {field} must hold token numbers >= 0; got {int(x.min())}")
+    elif not x.isfinite().all():
+        raise ValueError(f"{name}: {field} must be finite; {int((~x.isfinite()).sum())} values are NaN or infinite")
+    elif x.min() < 0 or x.max() > 1:
+        raise ValueError(
+            f"{name}: {field} must lie in [0, 1]; got values from {x.min():.3g} to {x.max():.3g}; divide images by 255"
+        )
+
+
+def _check_labels(name: str, field: str, y: Tensor, n: int, classes: int) -> None:
+    if y.shape != (n,) or y.dtype != torch.int64:
+        raise ValueError(f"{name}: {field} must be int64 of shape [{n}]; got {y.dtype} of shape {list(y.shape)}")
+    if y.min() < 0 or y.max() >= classes:
+        raise ValueError(
+            f"{name}: {field} must lie in 0 … {classes - 1} for {classes} classes; got {int(y.min())} … {int(y.max())}"
+        )
+
+
+def load(name: str, *, root: str | Path | None = None) -> Dataset:
+    """A data set by name.
+
+    Bundled and offline: `digits` (8x8 grey), `faces` (25x25 grey, face or not), `breast_cancer` (30 numbers).
+    Downloaded once, with checksums, into `root` (default: data/cache in the course): `mnist`, `fashion_mnist`,
+    `cifar10`.
+
+    >>> load("digits").x.shape
+    torch.Size([1438, 1, 8, 8])
+
+    Raises ValueError for an unknown name, FileNotFoundError if a download is needed and fails.
+    """
+    known = {**_BUNDLED, **dict.fromkeys(_DOWNLOADED, None)}
+    if name not in known:
+        raise ValueError(f"no data set is called {name!r}; known: {', '.join(sorted(known))}")
+    return _BUNDLED[name]() if name in _BUNDLED else _downloaded(name, Path(root) if root is not None else CACHE)
+
+
+def _package_file(package: str, *parts: str) -> Path:
+    """A data file inside an installed package, found without the import of the package (which takes a second)."""
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0], *parts)
+
+
+def _split(name: str, x: Tensor, y: Tensor, *, test_share: float = 0.2) -> Dataset:
+    """Shuffle once, the same way on every machine, and cut off a test part."""
+    order = torch.randperm(len(y), generator=stream(0, "split", name))
+    test, train = order.tensor_split([round(test_share * len(y))])
+    return Dataset(name=name, x=x[train], y=y[train], x_test=x[test], y_test=y[test], classes=int(y.max()) + 1)
+
+
+@cache
+def _digits() -> Dataset:
+    table = np.loadtxt(_package_file("sklearn", "datasets", "data", "digits.csv.gz"), delimiter=",", dtype=np.float32)
+    pixels, labels = torch.from_numpy(table[:, :-1]), torch.from_numpy(table[:, -1])
+    return _split("digits", pixels.reshape(-1, 1, 8, 8) / 16, labels.long())
+
+
+@cache
+def _faces() -> Dataset:
+    crops = torch.from_numpy(np.load(_package_file("skimage", "data", "lfw_subset.npy"))).float()  # [200, 25, 25]
+    labels = torch.cat([torch.ones(100), torch.zeros(100)]).long()  # the file holds 100 faces, then 100 other crops
+    return _split("faces", crops[:, None].clamp(0, 1), labels)
+
+
+@cache
+def _breast_cancer() -> Dataset:
+    file = _package_file("sklearn", "datasets", "data", "breast_cancer.csv")
+    table = torch.from_numpy(np.loadtxt(file, delimiter=",", skiprows=1, dtype=np.float32))
+    order = torch.randperm(len(table), generator=stream(0, "split", "breast_cancer"))
+    test, train = table[order].tensor_split([round(0.2 * len(table))])
+    low, high = train[:, :-1].min(dim=0).values, train[:, :-1].max(dim=0).values  # fitted on the training part alone
+    scaled = [((part[:, :-1] - low) / (high - low)).clamp(0, 1) for part in (train, test)]
+    labels = [part[:, -1].long() for part in (train, test)]
+    return Dataset(name="breast_cancer", x=scaled[0], y=labels[0], x_test=scaled[1], y_test=labels[1], classes=2)
+
+
+_BUNDLED: dict[str, Callable[[], Dataset]] = {"digits": _digits, "faces": _faces, "breast_cancer": _breast_cancer}
+_DOWNLOADED = {  # name -> class of torchvision.datasets, folder below root
+    "mnist": ("MNIST", "MNIST/raw"),
+    "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw"),
+    "cifar10": ("CIFAR10", "cifar-10-batches-py"),
+}
+
+
+def _downloaded(name: str, root: Path) -> Dataset:
+    import torchvision.datasets  # takes a second, and only these data sets need it
+
+    kind, folder = _DOWNLOADED[name]
+    try:
+        parts = [getattr(torchvision.datasets, kind)(str(root), train=part, download=True) for part in (True, False)]
+    except (OSError, RuntimeError) as error:
+        raise FileNotFoundError(
+            f"{name} is not in {root / folder} and could not be downloaded ({error}). "
+            f"Without a network, put its original files, unpacked, into {root / folder}"
+        ) from error
+    (x, y), (x_test, y_test) = ((_images(part.data), torch.as_tensor(part.targets)) for part in parts)
+    return Dataset(name=name, x=x, y=y, x_test=x_test, y_test=y_test, classes=len(parts[0].classes))
+
+
+def _images(raw: Tensor | np.ndarray) -> Tensor:
+    """Bytes [n, h, w] or [n, h, w, channels] -> float32 [n, channels, h, w] in [0, 1]."""
+    x = torch.as_tensor(raw).float().div_(255)
+    return x[:, None] if x.ndim == 3 else x.movedim(-1, 1).contiguous()
+
+
+def partition(y: Tensor, clients: int, *, alpha: float | None = None, generator: Generator) -> list[Tensor]:
+    """Share out the samples: every index of `y` exactly once, no client left empty.
+
+    y          [n] labels
+    alpha      None: independent and identically distributed (IID) shards of equal size.
+               A number: each class is divided by a Dirichlet(alpha) draw; the smaller, the more uneven
+    returns    `clients` tensors of indices into y
+
+    >>> shards = partition(torch.tensor([0, 1, 0, 1, 0, 1]), 3, generator=Generator().manual_seed(0))
+    >>> sorted(torch.cat(shards).tolist())
+    [0, 1, 2, 3, 4, 5]
+
+    Raises ValueError if there are more clients than samples, if alpha <= 0, or if a hundred draws in a row leave a
+    client empty. Source of the Dirichlet split: Hsu, Qi and Brown 2019, arXiv:1909.06335.
+    """
+    if not 1 <= clients <= len(y):
+        raise ValueError(f"partition needs 1 <= clients <= samples; got clients={clients}, samples={len(y)}")
+    if alpha is None:
+        order = torch.randperm(len(y), generator=generator).to(y.device)
+        return list(order.tensor_split(clients))
+    if not alpha > 0:
+        raise ValueError(f"partition needs alpha > 0; got alpha={alpha}")
+    draws = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+    for _ in range(100):
+        shards = _dirichlet_split(y.cpu().numpy(), clients, alpha, draws)
+        sizes = [len(shard) for shard in shards]
+        if min(sizes):
+            return [torch.from_numpy(shard).to(y.device) for shard in shards]
+    raise ValueError(
+        f"100 draws of Dirichlet({alpha}) over {len(y)} samples and {clients} clients each left a client empty; "
+        f"the last gave {sorted(sizes)}: raise alpha or take fewer clients"
+    )
+
+
+def _dirichlet_split(y: np.ndarray, clients: int, alpha: float, draws: np.random.Generator) -> list[np.ndarray]:
+    parts: list[list[np.ndarray]] = [[] for _ in range(clients)]
+    for label in np.unique(y):
+        members = draws.permutation(np.flatnonzero(y == label))
+        cuts = (np.cumsum(draws.dirichlet(np.full(clients, alpha)))[:-1] * len(members)).round().astype(int)
+        for own, share in zip(parts, np.split(members, cuts), strict=True):
+            own.append(share)
+    return [np.concatenate(own) for own in parts]

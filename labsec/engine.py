@@ -1,0 +1,191 @@
+"""The round. Data goes one way: batches, local training, client stages, attack, wire, server stages, rule.
+
+This module knows no attack and no defence: they arrive as values of the scenario.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from labsec import metrics
+from labsec.federation import Federation
+from labsec.geometry import is_finite_row
+from labsec.models import Model
+from labsec.parts import Part, Rows, Server
+from labsec.scenario import History, Scenario
+from labsec.train import local_updates
+from labsec.types import AttackerView, ImpossibleRule, generator
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """What happened in one round.
+
+    number      from 0
+    before      [dim] the model that was sent out; `messages` belong to it
+    after       [dim] the model that came of it
+    messages    [k, dim] what reached the server, rows with a NaN or an infinity left out
+    clients     [k] who sent each message; -1 for a sum of several
+    excluded    who sent a NaN or an infinity
+    bytes_up    what the clients sent
+    bytes_down  what was sent to them
+    seconds     that the round took, evaluation included
+    metrics     accuracy and loss of `after` on the test part; empty where not measured
+    skipped     why the model did not change; "" if it did
+    """
+
+    number: int
+    before: Tensor
+    after: Tensor
+    messages: Tensor
+    clients: Tensor
+    excluded: tuple[int, ...]
+    bytes_up: int
+    bytes_down: int
+    seconds: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    skipped: str = ""
+
+    def row(self) -> dict[str, float | int | str | None]:
+        """The numbers of the round, without its tensors."""
+        return {
+            "round": self.number,
+            "accuracy": self.metrics.get("accuracy"),
+            "loss": self.metrics.get("loss"),
+            "bytes_up": self.bytes_up,
+            "bytes_down": self.bytes_down,
+            "seconds": self.seconds,
+            "clients": len(self.clients) + len(self.excluded),
+            "excluded": len(self.excluded),
+            "skipped": self.skipped,
+        }
+
+
+def run(scenario: Scenario) -> History:
+    """Run a federation to the end and keep its numbers.
+
+    >>> history = run(Scenario(rounds=3))
+    >>> history.final_accuracy > 0.5, len(history.frame())
+    (True, 3)
+    """
+    return History([result.row() for result in rounds(scenario)], scenario.malicious_count)
+
+
+def rounds(scenario: Scenario) -> Iterator[Round]:
+    """Run a federation round by round; stop whenever you have seen enough.
+
+    >>> first = next(rounds(Scenario()))
+    >>> first.messages.shape
+    torch.Size([20, 4810])
+
+    Raises ImpossibleRule before the first round if the rule cannot hold for so many clients, and ValueError if a
+    stage, an attack or a rule breaks its contract.
+    """
+    s, federation, model = scenario, Federation(scenario), scenario.network()
+    clients, wire, server = _Clients(s, federation, model), Part(s.wire, "wire", s.seed), Server(s)
+    _rehearse(s, federation, model.dim)
+    test = s.data.x_test.to(s.device), s.data.y_test.to(s.device)
+    params = model.init(generator(s.seed, "start")).to(s.device)
+    for number in range(s.rounds):
+        start = perf_counter()
+        senders = federation.participants(number)
+        sent = clients(number, params, senders, server)
+        received = wire.stage(sent, number) if len(sent) else sent
+        finite = is_finite_row(received.values)
+        rows = received if finite.all() else received[finite]
+        step, reason = _step(s, server, rows, number)
+        after = params + step
+        due = (number + 1) % s.evaluate_every == 0 or number + 1 == s.rounds
+        yield Round(
+            number=number,
+            before=params,
+            after=after,
+            messages=rows.values,
+            clients=rows.clients,
+            excluded=tuple(received.clients[~finite].tolist()),
+            bytes_up=_bytes_up(sent, received),
+            bytes_down=4 * model.dim * len(senders),
+            metrics=metrics.evaluate(model, after, *test) if due else {},
+            seconds=perf_counter() - start,
+            skipped=reason,
+        )
+        params = after
+
+
+class _Clients:
+    """The clients' half of a round: honest ones follow the stages, malicious ones the attack."""
+
+    def __init__(self, s: Scenario, federation: Federation, model: Model) -> None:
+        self.s, self.federation, self.model = s, federation, model
+        self.stages = [Part(stage, f"client stage {i},", s.seed) for i, stage in enumerate(s.client_stages)]
+        self.attack = Part(s.attack, "attack", s.seed) if s.attack else None
+
+    def __call__(self, number: int, params: Tensor, senders: Tensor, server: Server) -> Rows:
+        """What the participants put on the wire, the malicious ones first."""
+        f, s = self.federation, self.s
+        drawn = f.batches(number, senders)
+        updates = local_updates(self.model, params, f.x, f.y, drawn, lr=s.lr, chunk=s.chunk)
+        rows, m = Rows(updates, senders, f.sizes[senders]), int((senders < s.malicious_count).sum())
+        own, honest = rows[:m], rows[m:]
+        for stage in self.stages if len(honest) else ():
+            honest = stage.stage(honest, number)
+            if len(honest) != len(rows) - m:
+                raise ValueError(
+                    f"{stage.place} must keep one row for each of {len(rows) - m} clients; got {len(honest)}"
+                )
+        forged = own.values if self.attack is None or not m else self._forge(number, params, own, honest, server)
+        return rows.replaced(torch.cat([forged, honest.values]))
+
+    def _forge(self, number: int, params: Tensor, own: Rows, honest: Rows, server: Server) -> Tensor:
+        assert self.attack is not None
+        view = AttackerView(
+            round=number,
+            params=params,
+            own=own.values,
+            others=honest.values if self.s.omniscient else None,
+            model=self.model,
+            x=self.federation.attackers[0],
+            y=self.federation.attackers[1],
+            rule=server.as_function(number) if self.s.public_rule else None,
+        )
+        forged = self.attack(view, own, number, honest.values, params)
+        if forged.shape != own.values.shape:
+            raise ValueError(
+                f"{self.attack.place} must return [malicious, dim] = {list(own.values.shape)}; got {list(forged.shape)}"
+            )
+        return forged
+
+
+def _step(s: Scenario, server: Server, rows: Rows, number: int) -> tuple[Tensor, str]:
+    """The change of the model [dim], and why it is zero where the round is skipped."""
+    nothing = torch.zeros(rows.values.shape[1], device=rows.values.device)
+    if not len(rows):
+        return nothing, "no finite message arrived"
+    try:
+        update = server(rows, number)
+    except ImpossibleRule as error:
+        return nothing, str(error)
+    if not update.isfinite().all():
+        return nothing, f"{server.rule.place} returned a NaN or an infinity"
+    divisor = s.participation * s.clients
+    return update * (s.server_lr if s.participation == 1 else s.server_lr * len(rows) / divisor), ""
+
+
+def _rehearse(s: Scenario, federation: Federation, dim: int) -> None:
+    """Try wire, server stages and rule on noise from everybody: a rule that can never hold raises here."""
+    senders = torch.arange(s.cohort or s.clients, device=s.device)
+    noise = torch.randn(len(senders), dim, generator=generator(s.seed, "rehearsal")).to(s.device)
+    wire, server = Part(s.wire, "wire", s.seed), Server(s)
+    server(wire.stage(Rows(noise, senders, federation.sizes[senders]), -1), -1)
+
+
+def _bytes_up(sent: Rows, received: Rows) -> int:
+    """Merged messages were dense when they were sent: masks and ciphertexts have no zeros to leave out."""
+    if len(received) != len(sent):
+        return 4 * sent.values.numel()
+    return metrics.wire_bytes(received.values)

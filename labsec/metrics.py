@@ -1,0 +1,107 @@
+"""Numbers that judge a model, a message and a reconstruction. Only here may the truth be looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from labsec.models import Model
+
+PSNR_CAP = 120.0
+SAMPLES_AT_ONCE = 2000
+
+
+def evaluate(model: Model, params: Tensor, x: Tensor, y: Tensor) -> dict[str, float]:
+    """Accuracy (share of samples) and mean cross-entropy (nats) of one model, params [dim], on x [n, *shape], y [n]."""
+    right, loss = 0, 0.0
+    with torch.no_grad():
+        for part, labels in zip(x.split(SAMPLES_AT_ONCE), y.split(SAMPLES_AT_ONCE), strict=True):
+            logits = model(params[None], part[None])[0]  # [part, classes]
+            right += int((logits.argmax(dim=1) == labels).sum())
+            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+    return {"accuracy": right / len(y), "loss": loss / len(y)}
+
+
+def accuracy(model: Model, params: Tensor, x: Tensor, y: Tensor) -> float:
+    """Share of the samples x [n, *shape] whose label y [n] is the model's first choice.
+
+    >>> from labsec.models import mlp
+    >>> model = mlp((2,), 2, hidden=())
+    >>> accuracy(model, torch.tensor([1.0, 0, 0, 1, 0, 0]), torch.eye(2), torch.tensor([0, 0]))
+    0.5
+    """
+    return evaluate(model, params, x, y)["accuracy"]
+
+
+def wire_bytes(messages: Tensor) -> int:
+    """Bytes that the rows take on the wire, each sent the cheaper way: dense float32, or value + int32 index.
+
+    messages    [k, dim]
+
+    >>> wire_bytes(torch.tensor([[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 5.0, 0.0]]))     # 4 x 4 and 1 x (4 + 4)
+    24
+    """
+    if messages.ndim != 2:
+        raise ValueError(f"wire_bytes needs messages [k, dim]; got shape {list(messages.shape)}")
+    sparse = 8 * messages.count_nonzero(dim=1)  # [k]
+    return int(sparse.clamp_max(4 * messages.shape[1]).sum())
+
+
+def psnr(images: Tensor, truth: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB for values in [0, 1], image by image: [n, *shape] twice -> [n].
+
+    At most 120 dB (equal images); minus infinity for an image that is not finite.
+
+    >>> psnr(torch.full((1, 4, 4), 0.6), torch.full((1, 4, 4), 0.5))
+    tensor([20.0000])
+    """
+    if images.shape != truth.shape:
+        raise ValueError(f"psnr needs two tensors of one shape; got {list(images.shape)} and {list(truth.shape)}")
+    error = (images.double() - truth.double()).square().flatten(1).mean(dim=1)  # [n]
+    ratio = (-10 * error.log10()).clamp_max(PSNR_CAP)
+    return torch.where(error.isfinite(), ratio, -torch.inf).float()
+
+
+def ssim(images: Tensor, truth: Tensor) -> Tensor:
+    """Structural similarity for values in [0, 1], image by image: [n, channels, h, w] twice -> [n], 1 for equal ones.
+
+    A window of 7 pixels as in the paper's uniform variant. Source: Wang et al. 2004, IEEE Transactions on Image
+    Processing 13(4), by scikit-image.
+
+    >>> image = torch.rand(1, 1, 8, 8)
+    >>> ssim(image, image)
+    tensor([1.])
+    """
+    from skimage.metrics import structural_similarity  # half a second, and few need it
+
+    if images.shape != truth.shape or images.ndim != 4 or min(images.shape[2:]) < 7:
+        raise ValueError(
+            "ssim needs two tensors [n, channels, h, w] of one shape with h, w >= 7; "
+            f"got {list(images.shape)} and {list(truth.shape)}"
+        )
+    pairs = zip(images.cpu().numpy(), truth.cpu().numpy(), strict=True)
+    return torch.tensor([structural_similarity(a, b, data_range=1.0, channel_axis=0) for a, b in pairs])
+
+
+def best_match_psnr(candidates: Tensor, truth: Tensor) -> Tensor:
+    """How well ranked candidates recover a batch: for each true image the PSNR of its best match, [n].
+
+    candidates    [k, *shape] in the attacker's own order, best first; chosen without the truth
+    truth         [n, *shape]
+
+    Only the first n candidates count: an attacker who shows a hundred guesses for one image has found nothing.
+    Without any candidate the score is minus infinity.
+
+    >>> truth = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+    >>> best_match_psnr(torch.tensor([[1.0, 1.0], [0.9, 0.9], [0.0, 0.0]]), truth)
+    tensor([  0.9152, 120.0000])
+    """
+    first = candidates[: len(truth)]
+    if len(first) == 0:
+        return torch.full((len(truth),), -torch.inf)
+    every = [psnr(first, image.expand_as(first)) for image in truth]
+    return torch.stack(every).amax(dim=1)

@@ -1,0 +1,226 @@
+"""What a run is made of (`Scenario`), how its parts get their arguments (`bind`), what it leaves (`History`)."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from labsec import robust
+from labsec.data import Dataset, load
+from labsec.models import Model, mlp
+from labsec.types import ENGINE_FILLS, Aggregate, Attack, DataAttack, Stage, Wire
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def bind(function: Callable[..., Any], /, **arguments: Any) -> Callable[..., Any]:
+    """Fix the arguments of a rule, a stage or an attack, and check them at once.
+
+    >>> from labsec.robust import trimmed_mean
+    >>> rule = bind(trimmed_mean, f=4)
+    >>> bind(trimmed_mean, F=4)
+    Traceback (most recent call last):
+    TypeError: trimmed_mean: got an unexpected keyword argument 'F'; it takes (updates: 'Updates', *, ...
+
+    Raises TypeError for an argument that the function does not take or still lacks, and for `generator`, `weights`
+    and `clients`, which the engine supplies.
+    """
+    name, signature = part_name(function), inspect.signature(function)
+    reserved = sorted(set(arguments) & set(ENGINE_FILLS))
+    if reserved:
+        raise TypeError(f"{name}: {', '.join(reserved)} is supplied by the engine; do not bind it")
+    try:
+        signature.bind_partial(**arguments)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}; it takes {signature}") from None
+    bound = functools.partial(function, **arguments)
+    _check_complete(name, bound)
+    return bound
+
+
+def part_name(function: Callable[..., Any]) -> str:
+    """What to call a part in a message: its function's name under any `bind`, or its class."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _check_complete(name: str, function: Callable[..., Any]) -> None:
+    """Raise unless only keywords that the engine fills are open."""
+    lacking = [
+        p.name
+        for p in inspect.signature(function).parameters.values()
+        if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in (*ENGINE_FILLS, "classes")
+    ]
+    if lacking:
+        raise TypeError(f"{name} lacks {', '.join(lacking)}: bind it, as in bind({name}, {lacking[0]}=…)")
+
+
+def identity(updates: Any) -> Any:
+    """The wire that carries messages unchanged."""
+    return updates
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scenario:
+    """One federation, from its data to its defence: the only configuration there is.
+
+    data           what is learned; default: digits
+    model          the network; default: an MLP with 64 hidden neurons that fits the data
+    clients        number of clients
+    malicious      share of the clients in [0, 1]; the count is round(malicious * clients)
+    rounds         number of rounds
+    local_steps    SGD steps of a client in a round
+    batch_size     samples per step, drawn with replacement; None for the whole shard (with one step: FedSGD)
+    lr, server_lr  learning rate of the clients; factor on the aggregate
+    alpha          None for IID shards, a number for Dirichlet(alpha) shards
+    participation  chance of each client to take part in a round, drawn independently (Poisson sampling); below 1 the
+                   aggregate is scaled by participants / (participation * clients), so that the divisor is fixed
+    cohort         exact number of clients drawn for each round instead; claims no amplification by Poisson sampling
+    attack         (view) -> [malicious, dim], what the malicious clients send
+    data_attack    (x, y, *, classes, generator) -> (x, y), what they train on
+    omniscient     whether the attack sees the honest messages of its round
+    public_rule    whether the attack may call the server's own rule
+    client_stages  run by honest clients on their own updates
+    wire           between clients and server; a secure sum returns the mean as [1, dim]
+    server_stages  run by the server on every row
+    aggregate      the rule: [k, dim] -> [dim]
+    seed           of every draw
+    device         of every tensor
+    chunk          clients that are trained together; None for all
+    evaluate_every measure accuracy and loss in every so many rounds, and in the last
+
+    >>> Scenario(clients=10, malicious=1.2)
+    Traceback (most recent call last):
+    ValueError: malicious is a share of the clients in [0, 1]; got 1.2
+
+    A sweep is a comprehension of dataclasses.replace:
+
+    >>> from dataclasses import replace
+    >>> base = Scenario(rounds=1)
+    >>> [replace(base, seed=seed).seed for seed in range(3)]
+    [0, 1, 2]
+    """
+
+    data: Dataset = field(default_factory=lambda: load("digits"))
+    model: Model | None = None
+    clients: int = 20
+    malicious: float = 0.0
+    rounds: int = 20
+    local_steps: int = 5
+    batch_size: int | None = 16
+    lr: float = 0.3
+    server_lr: float = 1.0
+    alpha: float | None = None
+    participation: float = 1.0
+    cohort: int | None = None
+    attack: Attack | None = None
+    data_attack: DataAttack | None = None
+    omniscient: bool = False
+    public_rule: bool = False
+    client_stages: Sequence[Stage] = ()
+    wire: Wire = identity
+    server_stages: Sequence[Stage] = ()
+    aggregate: Aggregate = robust.mean
+    seed: int = 0
+    device: str = "cpu"
+    chunk: int | None = None
+    evaluate_every: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("clients", "rounds", "local_steps", "evaluate_every"):
+            _check_count(name, getattr(self, name))
+        for name in ("batch_size", "chunk", "cohort"):
+            if getattr(self, name) is not None:
+                _check_count(name, getattr(self, name))
+        for name in ("lr", "server_lr", *(["alpha"] if self.alpha is not None else [])):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be positive and finite; got {getattr(self, name)}")
+        self._check_shares()
+        self._check_parts()
+
+    def _check_shares(self) -> None:
+        if not 0 <= self.malicious <= 1:
+            raise ValueError(f"malicious is a share of the clients in [0, 1]; got {self.malicious}")
+        if not 0 < self.participation <= 1:
+            raise ValueError(f"participation is a chance in (0, 1]; got {self.participation}")
+        if self.cohort is not None and (self.participation < 1 or self.cohort > self.clients):
+            raise ValueError(
+                "cohort needs cohort <= clients and participation = 1; "
+                f"got cohort={self.cohort}, clients={self.clients}, participation={self.participation}"
+            )
+        attacked = self.attack is not None or self.data_attack is not None
+        if self.malicious > 0 and self.malicious_count == 0:
+            raise ValueError(
+                f"malicious={self.malicious} of {self.clients} clients rounds to no client at all; "
+                f"the least that counts is {0.5 / self.clients:.3g}, exclusive"
+            )
+        if attacked != (self.malicious > 0):
+            raise ValueError(
+                "an attack and malicious > 0 go together; "
+                f"got malicious={self.malicious} and {'an' if attacked else 'no'} attack"
+            )
+
+    def _check_parts(self) -> None:
+        stages = [*self.client_stages, self.wire, *self.server_stages, self.aggregate]
+        for part in (*stages, self.attack, self.data_attack):
+            if part is None:
+                continue
+            if not callable(part):
+                raise TypeError(f"a stage, an attack and a rule are functions; got {part!r}")
+            _check_complete(part_name(part), part)
+
+    @property
+    def malicious_count(self) -> int:
+        """Number of malicious clients; they come first."""
+        return round(self.malicious * self.clients)
+
+    def network(self) -> Model:
+        """The model, or the MLP that fits the data."""
+        return self.model or mlp(self.data.shape, self.data.classes)
+
+
+def _check_count(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a whole number >= 1; got {value!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """The numbers of a run, round by round; tensors are not kept.
+
+    rows         for each round: round, accuracy, loss (None where not measured), bytes_up, bytes_down, seconds,
+                 clients (that took part), excluded (for a NaN or an infinity), skipped (the reason, or "")
+    malicious    number of malicious clients in the federation
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    malicious: int
+
+    def column(self, name: str) -> list[Any]:
+        """One number per round."""
+        return [row[name] for row in self.rows]
+
+    @property
+    def accuracy(self) -> list[float]:
+        """Share of the test samples that are right, where it was measured."""
+        return [row["accuracy"] for row in self.rows if row["accuracy"] is not None]
+
+    @property
+    def final_accuracy(self) -> float:
+        """Accuracy after the last round."""
+        return self.accuracy[-1]
+
+    def frame(self) -> pandas.DataFrame:
+        """The rows as a tidy pandas table."""
+        import pandas
+
+        return pandas.DataFrame(list(self.rows))
+
+    def __repr__(self) -> str:
+        megabytes = sum(self.column("bytes_up")) / 1e6
+        return f"History({len(self.rows)} rounds, final accuracy {self.final_accuracy:.3f}, {megabytes:.2f} MB sent)"

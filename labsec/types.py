@@ -1,0 +1,90 @@
+"""The names of the things that travel between rooms: tensors, views and callable shapes.
+
+A view is a threat model written as code: it holds exactly what its owner knows. Whatever is not in the view, an
+attack cannot use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from labsec.models import Model
+
+Update: TypeAlias = Tensor  # [dim]            new parameters minus old ones
+Updates: TypeAlias = Tensor  # [clients, dim]   one row per client
+
+Aggregate: TypeAlias = Callable[..., Tensor]  # (updates [n, dim], *, ...) -> [dim]
+Stage: TypeAlias = Callable[..., Tensor]  # (updates [n, dim], *, ...) -> [n, dim]
+Wire: TypeAlias = Callable[..., Tensor]  # (updates [n, dim], *, ...) -> [n, dim], or [1, dim] for a secure sum
+Attack: TypeAlias = Callable[..., Tensor]  # (view, *, ...) -> [malicious, dim]
+DataAttack: TypeAlias = Callable[..., tuple[Tensor, Tensor]]  # (x, y, *, classes, generator) -> (x, y)
+
+ENGINE_FILLS = ("generator", "weights", "clients")
+"""Keywords that the engine supplies to a stage, an attack or a rule that asks for them."""
+
+
+class ImpossibleRule(ValueError):
+    """A rule was asked for something that the number of clients does not allow, such as Krum with f = n / 2."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttackerView:
+    """What the malicious clients of one round know.
+
+    round    number of the round, from 0
+    params   [dim] the model that the server sent
+    own      [malicious, dim] what these clients would send if they were honest
+    others   [honest, dim] the honest clients' messages; None unless the scenario says omniscient
+    model    the architecture, known to every client
+    x, y     [n, *shape], [n] the attackers' own training data, pooled
+    rule     the server's rule as a function, updates [k, dim] -> [dim]; None unless the defence is public
+    """
+
+    round: int
+    params: Tensor
+    own: Tensor
+    model: Model
+    x: Tensor
+    y: Tensor
+    others: Tensor | None = None
+    rule: Callable[[Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ServerView:
+    """What a curious server knows when it looks at messages: no data, no labels.
+
+    params       [dim] the model that it sent
+    messages     [k, dim] what came back
+    model        the architecture
+    lr           learning rate that the clients were told to use
+    local_steps  number of local steps that they were told to take
+    batch_size   samples per step that they were told to use; None for the whole shard
+    """
+
+    params: Tensor
+    messages: Tensor
+    model: Model
+    lr: float
+    local_steps: int
+    batch_size: int | None
+
+
+def generator(seed: int, *place: Any, device: str | torch.device = "cpu") -> torch.Generator:
+    """A random stream that depends on the seed and the place it is used in, and on nothing else.
+
+    Two places never share a stream, so that adding an attack does not change what the honest clients draw.
+
+    >>> a, b = generator(0, 3, "batches"), generator(0, 3, "batches")
+    >>> bool((torch.rand(4, generator=a) == torch.rand(4, generator=b)).all())
+    True
+    """
+    digest = hashlib.blake2b(repr((seed, *place)).encode(), digest_size=8).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest) >> 1)
