@@ -1,0 +1,133 @@
+"""What differs between an answer and the right one, and values shown short enough to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+SHOWN = 12  # numbers of a tensor that fit on a line
+
+
+def complaint(wanted: Any, got: Any, tolerance: float, place: str = "") -> str:
+    """One sentence on the first thing that is wrong with `got`; "" if it agrees.
+
+    tolerance    absolute and relative
+
+    >>> complaint(torch.zeros(2), torch.zeros(3), 1e-6)
+    'The shape is [3]; expected [2].'
+    >>> complaint([1.0, 2.0], [1.0, 2.5], 1e-6)
+    'Item 1 is 2.5; expected 2.0.'
+    """
+    if got is None and wanted is not None:
+        return f"{place or 'The result'} is None: is a `return` missing?"
+    if isinstance(wanted, Tensor):
+        return _tensor_complaint(wanted, got, tolerance, place)
+    if isinstance(wanted, (list, tuple)):
+        return _sequence_complaint(wanted, got, tolerance, place)
+    if isinstance(wanted, (int, float)) and not isinstance(wanted, bool):
+        number = got.item() if isinstance(got, Tensor) and got.numel() == 1 else got
+        if not isinstance(number, (int, float)):
+            return f"{place or 'The result'} is {kind(got)}; expected a number."
+        close = abs(number - wanted) <= tolerance * (1 + abs(wanted))  # False for NaN
+        return "" if close else f"{place or 'The result'} is {number}; expected {wanted}."
+    same = type(got) is type(wanted) and got == wanted
+    return "" if same else f"{place or 'The result'} is {show(got)}; expected {show(wanted)}."
+
+
+def _tensor_complaint(wanted: Tensor, got: Any, tolerance: float, place: str) -> str:
+    at = f" of {place[0].lower()}{place[1:]}" if place else ""
+    if not isinstance(got, Tensor):
+        return f"{place or 'The result'} is {kind(got)}; expected a tensor."
+    if got.shape != wanted.shape:
+        return f"The shape{at} is {list(got.shape)}; expected {list(wanted.shape)}."
+    if got.dtype != wanted.dtype:
+        return f"The type{at} is {short_type(got)}; expected {short_type(wanted)}."
+    if got.requires_grad:
+        return f"The result{at} still carries its gradient graph: use `.detach()` or `torch.no_grad()`."
+    if bool((got.isnan() & ~wanted.isnan()).any()):
+        return f"{int(got.isnan().sum())} of {got.numel()} numbers{at} are NaN: look for 0/0, or for infinity - infinity."
+    off = ~torch.isclose(got.double(), wanted.double(), rtol=tolerance, atol=tolerance, equal_nan=True)
+    if not bool(off.any()):
+        return ""
+    first = off.nonzero()[0].tolist()
+    return (
+        f"{int(off.sum())} of {off.numel()} numbers{at} differ; at {first} stands {got[tuple(first)].item():.6g}, "
+        f"expected {wanted[tuple(first)].item():.6g}."
+    )
+
+
+def _sequence_complaint(wanted: Sequence[Any], got: Any, tolerance: float, place: str) -> str:
+    if not isinstance(got, (list, tuple)):
+        return f"{place or 'The result'} is {kind(got)}; expected a list of {len(wanted)}."
+    if len(got) != len(wanted):
+        return f"{place or 'The result'} has {len(got)} items; expected {len(wanted)}."
+    for i, (one, other) in enumerate(zip(wanted, got, strict=True)):
+        found = complaint(one, other, tolerance, f"Item {i}" + (f" of {place.lower()}" if place else ""))
+        if found:
+            return found
+    return ""
+
+
+def identical(before: Any, after: Any) -> bool:
+    """Whether an argument is what it was: tensors by value, generators and models by being there."""
+    if isinstance(before, Tensor):
+        return isinstance(after, Tensor) and before.dtype == after.dtype and _equal(before, after)
+    if isinstance(before, (list, tuple)):
+        return len(before) == len(after) and all(map(identical, before, after))
+    if isinstance(before, Mapping):
+        return before.keys() == after.keys() and all(identical(before[key], after[key]) for key in before)
+    if isinstance(before, (int, float, str, bool, type(None))):
+        return bool(before == after)
+    fields = getattr(before, "__dataclass_fields__", {})
+    return all(identical(getattr(before, name), getattr(after, name)) for name in fields)
+
+
+def _equal(before: Tensor, after: Tensor) -> bool:
+    return before.shape == after.shape and torch.equal(before.nan_to_num(), after.nan_to_num())
+
+
+def short_type(tensor: Tensor) -> str:
+    """float32, not torch.float32."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def kind(value: Any) -> str:
+    """What a value is, in a few words.
+
+    >>> kind(torch.zeros(2, 3)), kind([1]), kind(True)
+    ('a float32 tensor [2, 3]', 'a list', 'a bool')
+    """
+    if isinstance(value, Tensor):
+        return f"a {short_type(value)} tensor {list(value.shape)}"
+    return f"a{'n' if type(value).__name__[0] in 'aeiou' else ''} {type(value).__name__}"
+
+
+def show(value: Any) -> str:
+    """A value on one line.
+
+    >>> show(torch.tensor([[1.0, 2.5]])), show([torch.tensor([1, 2]), torch.tensor([3])])
+    ('[[1.0, 2.5]]', '[[1, 2], [3]]')
+    >>> show(torch.zeros(100, 3))
+    'a float32 tensor [100, 3]: 0.0, 0.0, 0.0, 0.0, …'
+    """
+    if isinstance(value, Tensor):
+        if value.numel() <= SHOWN:
+            return str(_rounded(value.tolist()))
+        first = ", ".join(str(_rounded(number)) for number in value.flatten()[:4].tolist())
+        return f"{kind(value)}: {first}, …"
+    if isinstance(value, (list, tuple)):
+        inner = [show(item) for item in value[:6]]
+        return "[" + ", ".join(inner) + (", …" if len(value) > 6 else "") + "]"
+    if isinstance(value, Generator):
+        return "a generator"
+    name = getattr(value, "name", None) or getattr(value, "__name__", None)
+    return name if isinstance(name, str) else str(_rounded(value))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value

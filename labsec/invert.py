@@ -1,0 +1,79 @@
+"""Gradient inversion: what a message gives away about the data behind it. Use it on your own data and systems only."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from labsec.types import ServerView
+
+EMPTY = 1e-3  # a value this close to zero counts as empty
+SAME_IMAGE = 0.02  # root mean square distance below which two candidates show the same sample
+LEAST_BIAS = 1e-12  # a neuron whose bias did not move saw no sample
+
+
+def analytic(view: ServerView, *, message: int = 0) -> Tensor:
+    """Read samples out of the first fully connected layer, without optimisation and without labels.
+
+    A neuron's weight gradient is its bias gradient times the sample, summed over the samples that it saw. A neuron
+    that saw one sample gives it away as the ratio of the two; the learning rate cancels.
+
+    view       `view.messages[message]` must be the update of one client: one step of plain SGD, or several steps on
+               one and the same sample
+    returns    [k, *shape] candidates in [0, 1], without duplicates, the most plausible first; k may be 0
+
+    With `view.batch_size == 1` and one local step, the layer's gradient is a rank-1 matrix; its leading singular
+    vector is exact, and the best estimate under noise. Otherwise every neuron offers its ratio, and candidates are
+    ranked by what the attacker can see: how much of the sample is empty, less how far its values lie outside [0, 1].
+    A mixture of two samples fills the empty places of both, or leaves the range.
+
+    >>> from labsec.models import mlp
+    >>> from labsec.train import local_updates
+    >>> model, x = mlp((4,), 2, hidden=(8,)), torch.tensor([[0.1, 0.9, 0.5, 0.3]])
+    >>> params = model.init(torch.Generator().manual_seed(0))
+    >>> update = local_updates(model, params, x, torch.tensor([1]), torch.tensor([[[0]]]), lr=0.1)
+    >>> analytic(ServerView(params=params, messages=update, model=model, lr=0.1, local_steps=1, batch_size=1))
+    tensor([[0.1000, 0.9000, 0.5000, 0.3000]])
+
+    Raises ValueError if the first layer is not fully connected, or if there is no such message.
+    Source: Geiping et al. 2020, arXiv:2003.14053, Proposition 3.1; deduplication and ranking are this course's own.
+    """
+    weight, bias = _first_layer(view, message)
+    if view.batch_size == 1 and view.local_steps == 1:
+        candidates = _leading_direction(weight, bias)
+    else:
+        seen = bias.abs() > LEAST_BIAS
+        candidates = _ranked(weight[seen] / bias[seen, None])
+    return candidates.clamp(0, 1).to(view.params.dtype).view(-1, *view.model.shape)
+
+
+def _first_layer(view: ServerView, message: int) -> tuple[Tensor, Tensor]:
+    """The update of the first layer, float64: weight [neurons, in], bias [neurons]."""
+    if not 0 <= message < len(view.messages):
+        raise ValueError(f"there is no message {message}; the view holds {len(view.messages)}")
+    inputs = torch.Size(view.model.shape).numel()
+    if view.model.shapes[0][1:] != (inputs,):
+        raise ValueError(
+            "the analytic attack needs a fully connected first layer "
+            f"[neurons, {inputs}]; {view.model.name} starts with {list(view.model.shapes[0])}"
+        )
+    layers = view.model.layers(view.messages[message, None].double())
+    return layers[0][0], layers[1][0]
+
+
+def _leading_direction(weight: Tensor, bias: Tensor) -> Tensor:
+    """The sample x of a layer gradient d [x, 1]^T plus noise: [1, in], or nothing if the gradient is zero."""
+    right = torch.linalg.svd(torch.cat([weight, bias[:, None]], dim=1), full_matrices=False).Vh[0]  # [in + 1]
+    sample = right[:-1] / right[-1]
+    return sample[None][sample.isfinite().all()[None]]
+
+
+def _ranked(ratios: Tensor) -> Tensor:
+    """Ratios [k, in], the most plausible sample first, each sample once."""
+    ratios = ratios[ratios.isfinite().all(dim=1)]
+    outside = (ratios - ratios.clamp(0, 1)).abs().mean(dim=1)  # [k] mean distance from the range
+    empty = (ratios.abs() < EMPTY).double().mean(dim=1)  # [k] share of the values
+    ratios = ratios[(outside - empty).argsort(stable=True)]
+    apart = torch.cdist(ratios, ratios, compute_mode="donot_use_mm_for_euclid_dist") / ratios.shape[1] ** 0.5
+    repeats = (apart < SAME_IMAGE).tril(diagonal=-1).any(dim=1)  # [k] a better one shows the same
+    return ratios[~repeats]

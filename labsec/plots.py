@@ -1,0 +1,162 @@
+"""The course's one visual language, and the pictures that many labs share. Nothing here runs a simulation.
+
+Figures are made without pyplot, so that any thread may draw them. The attacker is always vermilion, the defender
+always blue, the clean run always the same thin dark line.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from labsec.scenario import History
+
+INK, PAPER, GREY, BAND = "#1f2328", "#ffffff", "#8a8f98", "#e6e8eb"
+ATTACKER, DEFENDER, CLEAN = "#d55e00", "#0072b2", INK
+OTHERS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")  # Okabe and Ito's palette, without the accents
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlecolor": INK,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "lines.linewidth": 2.0,
+}
+
+
+def figure(width: float = 7.0, height: float = 3.6, *, dpi: int = 100) -> Figure:
+    """An empty figure in the course's style, in inches, with a canvas of its own and no pyplot behind it.
+
+    Add axes under `style()`, or with `axes`, which does so.
+    """
+    with style():
+        made = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    FigureCanvasAgg(made)
+    return made
+
+
+def style() -> Any:
+    """The course's Matplotlib settings as a context: `with plots.style(): …`."""
+    return matplotlib.rc_context(STYLE)
+
+
+def axes(fig: Figure, *args: Any, **kwargs: Any) -> Any:
+    """Subplots of a figure in the course's style: the arguments of `Figure.subplots`."""
+    with style():
+        return fig.subplots(*args, **kwargs)
+
+
+def png(fig: Figure) -> bytes:
+    """The figure as PNG bytes, compressed for speed rather than size."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
+    return buffer.getvalue()
+
+
+class Picture:
+    """A finished figure with a sentence that says what it shows, for eyes, for screen readers and for print."""
+
+    def __init__(self, fig: Figure, alt: str) -> None:
+        self.figure, self.alt = fig, alt
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return mimebundle(png(self.figure), self.alt)
+
+    def __repr__(self) -> str:
+        return self.alt
+
+
+def mimebundle(image: bytes, alt: str) -> dict[str, str]:
+    """A PNG for a notebook: as HTML with alt text, as a bare image, and as the text alone."""
+    code = base64.b64encode(image).decode()
+    tag = f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{code}" style="max-width:100%">'
+    return {"text/html": tag, "image/png": code, "text/plain": alt}
+
+
+def accuracy(*, title: str = "Accuracy over the rounds", **histories: History | Sequence[History]) -> Picture:
+    """Test accuracy over rounds, one line per name; several runs of one name become their mean with a grey band.
+
+    The name `clean` is drawn as the thin dark line and `attacked` in the attacker's colour; others follow in order.
+    """
+    fig = figure()
+    ax = axes(fig)
+    colours = iter(zip(OTHERS, DASHES[1:] + DASHES[:1], strict=True))
+    words, ends = [], []
+    for name, runs in histories.items():
+        table = np.array([run.accuracy for run in ([runs] if isinstance(runs, History) else runs)])  # [runs, rounds]
+        colour, dash = {"clean": (CLEAN, "-"), "attacked": (ATTACKER, "-"), "defended": (DEFENDER, "-")}.get(
+            name
+        ) or next(colours)
+        x = np.arange(1, table.shape[1] + 1)
+        if len(table) > 1:
+            ax.fill_between(x, table.min(axis=0), table.max(axis=0), color=BAND, zorder=0, linewidth=0)
+        ax.plot(x, table.mean(axis=0), color=colour, linestyle=dash, linewidth=1.2 if name == "clean" else 2.0)
+        ends.append((float(table.mean(axis=0)[-1]), name.replace("_", " "), colour))
+        words.append(f"{name.replace('_', ' ')} ends at {table[:, -1].mean():.2f}")
+    ax.set(xlabel="round", ylabel="test accuracy", ylim=(0, 1), title=title)
+    label_ends(ax, ends)
+    return Picture(fig, f"Line plot. {title}. " + "; ".join(words) + ".")
+
+
+def label_ends(ax: Axes, ends: Iterable[tuple[float, str, Any]]) -> None:
+    """Write each line's name at its right end, (y, name, colour), pushed apart where they would overlap."""
+    low, high = ax.get_ylim()
+    gap, last = 0.065 * (high - low), -np.inf
+    for y, name, colour in sorted(ends, key=lambda end: end[0]):
+        last = max(y, last + gap)
+        ax.annotate(
+            name, (1.01, last), xycoords=("axes fraction", "data"), color=colour, va="center", annotation_clip=False
+        )
+
+
+def images(
+    rows: Mapping[str, Tensor], *, captions: Mapping[str, Sequence[str]] | None = None, title: str = ""
+) -> Picture:
+    """Rows of small pictures under one another: name -> [n, channels, h, w] in [0, 1], each with a caption below."""
+    captions = captions or {}
+    columns = max(len(row) for row in rows.values())
+    fig = figure(min(9.5, 1.2 + 0.95 * columns), 0.5 + 1.15 * len(rows))
+    grid = axes(fig, len(rows), columns, squeeze=False)
+    for (name, row), places in zip(rows.items(), grid, strict=True):
+        for ax in places:
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+        places[0].set_ylabel(name, rotation=0, ha="right", va="center")
+        for image, ax in zip(row, places, strict=False):
+            show_image(ax, image)
+        for caption, ax in zip(captions.get(name, ()), places, strict=False):
+            ax.set_xlabel(caption, fontsize=8)
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
+    spoken = "; ".join(
+        f"{name}: {', '.join(captions.get(name, ())) or f'{len(row)} pictures'}" for name, row in rows.items()
+    )
+    return Picture(fig, f"Pictures. {title}. {spoken}.")
+
+
+def show_image(ax: Axes, image: Tensor) -> Any:
+    """Draw one image [channels, h, w]; ink on paper for grey ones."""
+    pixels = image.detach().cpu().movedim(0, -1).numpy()
+    return ax.imshow(pixels.squeeze(), cmap="gray_r" if pixels.shape[-1] == 1 else None, vmin=0, vmax=1)
