@@ -45,14 +45,15 @@ class Card:
     def __repr__(self) -> str:
         width = max(map(len, self.rows), default=0)
         lines = [f"{self.symbol} {self.title}", *(f"  {line}" for line in self.body.splitlines())]
-        lines += [f"  {name:<{width}}  {text}" for name, text in self.rows.items()]
+        gap = "\n" + " " * (width + 4)
+        lines += [f"  {name:<{width}}  {gap.join(text.splitlines())}" for name, text in self.rows.items()]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         cell = "padding:2px 12px 2px 0;text-align:left;vertical-align:top;"
         rows = "".join(
             f'<tr><th scope="row" style="{cell}white-space:nowrap;font-weight:600">{escape(name)}</th>'
-            f'<td style="{cell}">{escape(text)}</td></tr>'
+            f'<td style="{cell}white-space:pre-line">{escape(text)}</td></tr>'
             for name, text in self.rows.items()
         )
         table = f'<table style="margin:4px 0;border-collapse:collapse;background:none">{rows}</table>' if rows else ""

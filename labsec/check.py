@@ -80,9 +80,7 @@ def _try(task: Exercise, function: Callable[..., Any], case: Case, pristine: Cas
     except Exception as error:  # a learner's code may raise anything, and a check explains it
         return Outcome(error=error)
     changed = [
-        name
-        for name, value in _arguments(task, pristine).items()
-        if not identical(value, _arguments(task, case)[name])
+        name for name, value in _arguments(task, pristine).items() if not identical(value, _arguments(task, case)[name])
     ]
     try:
         return Outcome(result=task.essence(result), changed=", ".join(changed))
@@ -118,7 +116,7 @@ def _arguments(task: Exercise, case: Case) -> dict[str, Any]:
 
 
 def _given(task: Exercise, case: Case) -> dict[str, str]:
-    return {"Given": "; ".join(f"{name} = {show(value)}" for name, value in _arguments(task, case).items())}
+    return {"Given": "\n".join(f"{name} = {show(value)}" for name, value in _arguments(task, case).items())}
 
 
 def _contrast(right: Outcome, mine: Outcome) -> dict[str, str]:

@@ -48,7 +48,8 @@ def _tensor_complaint(wanted: Tensor, got: Any, tolerance: float, place: str) ->
     if got.requires_grad:
         return f"The result{at} still carries its gradient graph: use `.detach()` or `torch.no_grad()`."
     if bool((got.isnan() & ~wanted.isnan()).any()):
-        return f"{int(got.isnan().sum())} of {got.numel()} numbers{at} are NaN: look for 0/0, or for infinity - infinity."
+        count = f"{int(got.isnan().sum())} of {got.numel()} numbers{at}"
+        return f"{count} are NaN: look for 0/0, or for infinity - infinity."
     off = ~torch.isclose(got.double(), wanted.double(), rtol=tolerance, atol=tolerance, equal_nan=True)
     if not bool(off.any()):
         return ""
@@ -101,8 +102,12 @@ def kind(value: Any) -> str:
     ('a float32 tensor [2, 3]', 'a list', 'a bool')
     """
     if isinstance(value, Tensor):
-        return f"a {short_type(value)} tensor {list(value.shape)}"
-    return f"a{'n' if type(value).__name__[0] in 'aeiou' else ''} {type(value).__name__}"
+        return f"{_article(short_type(value))} tensor {list(value.shape)}"
+    return _article(type(value).__name__)
+
+
+def _article(name: str) -> str:
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 def show(value: Any) -> str:

@@ -163,8 +163,9 @@ def _downloaded(name: str, root: Path) -> Dataset:
     try:
         parts = [getattr(torchvision.datasets, kind)(str(root), train=part, download=True) for part in (True, False)]
     except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
         raise FileNotFoundError(
-            f"{name} is not in {root / folder} and could not be downloaded ({error}). "
+            f"{name} is not in {root / folder} and could not be downloaded ({reason}). "
             f"Without a network, put its original files, unpacked, into {root / folder}"
         ) from error
     (x, y), (x_test, y_test) = ((_images(part.data), torch.as_tensor(part.targets)) for part in parts)

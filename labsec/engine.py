@@ -5,6 +5,7 @@ This module knows no attack and no defence: they arrive as values of the scenari
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -86,6 +87,7 @@ def rounds(scenario: Scenario) -> Iterator[Round]:
     Raises ImpossibleRule before the first round if the rule cannot hold for so many clients, and ValueError if a
     stage, an attack or a rule breaks its contract.
     """
+    torch.set_num_threads(int(os.environ.get("LABSEC_THREADS", "1")))  # a second one can cost a hundredfold
     s, federation, model = scenario, Federation(scenario), scenario.network()
     clients, wire, server = _Clients(s, federation, model), Part(s.wire, "wire", s.seed), Server(s)
     _rehearse(s, federation, model.dim)

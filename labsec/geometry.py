@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -51,6 +53,19 @@ def finite_rows(updates: Tensor) -> Tensor:
     return updates if finite.all() else updates[finite]
 
 
+def row_norms(updates: Tensor) -> Tensor:
+    """The L2 norm of every row: [clients, dim] -> [clients], right also where a square overflows.
+
+    >>> row_norms(torch.tensor([[3.0, 4.0], [3e30, 4e30]]))
+    tensor([5.0000e+00, 5.0000e+30])
+    """
+    norms = updates.norm(dim=1)  # [clients]
+    overflown = ~norms.isfinite()
+    if overflown.any():
+        norms[overflown] = updates[overflown].norm(dim=1, dtype=torch.float64).to(norms.dtype)
+    return norms
+
+
 def clip_rows(updates: Tensor, bound: float | Tensor) -> Tensor:
     """Shorten every row that is longer than `bound` (L2) to it; shorter rows stay as they are.
 
@@ -61,23 +76,71 @@ def clip_rows(updates: Tensor, bound: float | Tensor) -> Tensor:
     tensor([[0.6000, 0.8000],
             [0.3000, 0.4000]])
     """
-    norms = updates.norm(dim=1)  # [clients]
+    norms = row_norms(updates)  # [clients]
     scale = (bound / norms.clamp_min(torch.finfo(updates.dtype).tiny)).clamp_max(1.0)
     return updates * scale[:, None]
 
 
+COLUMNS_AT_ONCE = 8192  # a chunk of 50 rows fits into a core's cache
+
+
 def centred_gram(updates: Tensor) -> Tensor:
-    """Inner products of the rows after their mean is taken off: [n, dim] -> [n, n], float64.
+    """Inner products of the rows after a common centre is taken off: [n, dim] -> [n, n], float64.
 
     Distances between rows do not change with a common offset, but float32 inner products lose them when it is
-    large; so the offset goes first.
+    large; so the offset goes first. The centre is the mean of the rows. One huge row carries the mean far away from
+    all others, and the differences between these would drown in rounding; where that shows, the work is done again in
+    float64 with the coordinate-wise median as the centre, which no minority of rows can carry away.
 
     >>> centred_gram(torch.tensor([[1e6, 0.0], [1e6 + 2.0, 0.0]]))
     tensor([[ 1., -1.],
             [-1.,  1.]], dtype=torch.float64)
+
+    One product of the matrix with itself is all that costs; whatever is made of the result is [n, n].
     """
+    dtype = torch.promote_types(updates.dtype, torch.float32)
+    gram = _gram(updates, dtype, lambda part: part.mean(dim=0))
+    if _is_precise(gram, torch.finfo(dtype).eps):
+        return gram
+    return _gram(updates, torch.float64, lambda part: part.median(dim=0).values)
+
+
+def _gram(updates: Tensor, dtype: torch.dtype, centre: Callable[[Tensor], Tensor]) -> Tensor:
     total = torch.zeros(len(updates), len(updates), dtype=torch.float64, device=updates.device)
-    for part in updates.split(65536, dim=1):
-        centred = part - part.mean(dim=0)  # [n, chunk]
+    for columns in updates.split(COLUMNS_AT_ONCE, dim=1):
+        part = columns.to(dtype)  # [n, chunk]
+        centred = part - centre(part)
         total += centred @ centred.T
-    return total
+    return (total + total.T) / 2
+
+
+def _is_precise(gram: Tensor, eps: float) -> bool:
+    """Whether rounding leaves every row's distance to its middle neighbour: that is what a majority looks like."""
+    if not gram.isfinite().all():
+        return False
+    typical = gram_distances(gram).sort(dim=1).values[:, len(gram) // 2]  # [n]
+    return bool((typical >= 1e4 * eps * gram.diagonal()).all())
+
+
+def gram_distances(gram: Tensor) -> Tensor:
+    """Squared distances between rows from their inner products: [n, n] -> [n, n], zero on the diagonal.
+
+    What overflowed counts as infinitely far.
+
+    >>> gram_distances(torch.tensor([[1.0, 0.0], [0.0, 4.0]]))
+    tensor([[0., 5.],
+            [5., 0.]])
+    """
+    squares = gram.diagonal()  # [n]
+    distances = (squares[:, None] + squares - 2 * gram).nan_to_num(nan=torch.inf, posinf=torch.inf).clamp_min(0)
+    return distances.fill_diagonal_(0)
+
+
+def squared_distances(updates: Tensor) -> Tensor:
+    """Squared L2 distances between all rows: [n, dim] -> [n, n], float64, symmetric, zero on the diagonal.
+
+    >>> squared_distances(torch.tensor([[1e6, 0.0], [1e6 + 3.0, 4.0]]))
+    tensor([[ 0., 25.],
+            [25.,  0.]], dtype=torch.float64)
+    """
+    return gram_distances(centred_gram(updates))

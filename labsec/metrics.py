@@ -87,21 +87,22 @@ def ssim(images: Tensor, truth: Tensor) -> Tensor:
     return torch.tensor([structural_similarity(a, b, data_range=1.0, channel_axis=0) for a, b in pairs])
 
 
-def best_match_psnr(candidates: Tensor, truth: Tensor) -> Tensor:
-    """How well ranked candidates recover a batch: for each true image the PSNR of its best match, [n].
+def best_matches(candidates: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """How well ranked candidates recover a batch: each true sample's best match [n, *shape] and its PSNR [n].
 
     candidates    [k, *shape] in the attacker's own order, best first; chosen without the truth
     truth         [n, *shape]
 
-    Only the first n candidates count: an attacker who shows a hundred guesses for one image has found nothing.
-    Without any candidate the score is minus infinity.
+    Only the first n candidates count: an attacker who shows a hundred guesses for one sample has found nothing.
+    Without any candidate the matches are NaN and score minus infinity.
 
     >>> truth = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
-    >>> best_match_psnr(torch.tensor([[1.0, 1.0], [0.9, 0.9], [0.0, 0.0]]), truth)
+    >>> best_matches(torch.tensor([[1.0, 1.0], [0.9, 0.9], [0.0, 0.0]]), truth)[1]
     tensor([  0.9152, 120.0000])
     """
     first = candidates[: len(truth)]
     if len(first) == 0:
-        return torch.full((len(truth),), -torch.inf)
-    every = [psnr(first, image.expand_as(first)) for image in truth]
-    return torch.stack(every).amax(dim=1)
+        return torch.full_like(truth, torch.nan), torch.full((len(truth),), -torch.inf)
+    scores = torch.stack([psnr(first, sample.expand_as(first)) for sample in truth])  # [n, k]
+    best, place = scores.max(dim=1)
+    return first[place], best

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 
 import torch
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 Layers = Sequence[Tensor]  # the parameters of every layer, each [c, *its shape]
+Slope = Callable[[Tensor], Tensor]  # logits [c, classes, b] -> lr times the slope of the loss at them, same shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,8 @@ class Model:
     forward   (layers, x [c, b, *shape]) -> logits [c, b, classes]
     module    () -> the same network as a torch.nn.Module, the slow twin
     bounds    for each parameter the half-width of its uniform start
+    descend   (layers, x, slope) -> None, one step of gradient descent in place; None leaves it to automatic
+              differentiation, which is always right and slower
 
     >>> model = mlp((1, 8, 8), 10, hidden=(32,))
     >>> model.dim
@@ -46,6 +49,7 @@ class Model:
     forward: Callable[[Layers, Tensor], Tensor]
     module: Callable[[], nn.Module]
     bounds: tuple[float, ...]
+    descend: Callable[[Layers, Tensor, Slope], None] | None = None
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -101,6 +105,28 @@ def _linear(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
     return torch.baddbmm(bias[:, :, None], weight, h)
 
 
+_BEND: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] = {
+    torch.relu: torch.sign,
+    torch.sigmoid: lambda h: h * (1 - h),
+    torch.tanh: lambda h: 1 - h * h,
+}
+"""The derivative of an activation, written in terms of its result h."""
+
+
+def _descend_mlp(layers: Layers, x: Tensor, slope: Slope, activation: Callable[[Tensor], Tensor]) -> None:
+    """Backpropagation by hand: each layer's step is one product, added to its weights where they are."""
+    inputs = [x.flatten(2).transpose(1, 2)]  # of every layer, [c, in, b]
+    for i in range(0, len(layers) - 2, 2):
+        inputs.append(activation(_linear(layers[i], layers[i + 1], inputs[-1])))
+    step = slope(_linear(layers[-2], layers[-1], inputs[-1]))  # [c, out, b]
+    for i in reversed(range(0, len(layers), 2)):
+        weight, bias, h = layers[i], layers[i + 1], inputs[i // 2]
+        below = torch.bmm(weight.transpose(1, 2), step) if i else step
+        weight.baddbmm_(step, h.transpose(1, 2), alpha=-1)
+        bias.sub_(step.sum(dim=2))
+        step = below.mul_(_BEND[activation](h)) if i else step
+
+
 def mlp(
     shape: tuple[int, ...],
     classes: int,
@@ -128,7 +154,8 @@ def mlp(
         return nn.Sequential(nn.Flatten(), *between, linear[-1])
 
     name = "MLP " + "-".join(map(str, widths))
-    return Model(name, tuple(shape), classes, shapes, forward, module, _fan_in_bounds(shapes))
+    descend = partial(_descend_mlp, activation=activation) if activation in _BEND else None
+    return Model(name, tuple(shape), classes, shapes, forward, module, _fan_in_bounds(shapes), descend)
 
 
 class _Activation(nn.Module):
@@ -143,13 +170,13 @@ class _Activation(nn.Module):
 
 
 def _conv(weight: Tensor, bias: Tensor, h: Tensor, stride: int, padding: int) -> Tensor:
-    """Every client's own convolution: weight [c, out, in, k, k], bias [c, out], h [c, b, in, y, x]."""
-    c, out, _, k, _ = weight.shape
-    columns = F.unfold(h.flatten(0, 1), k, padding=padding, stride=stride)  # [c * b, in * k * k, places]
-    columns = columns.unflatten(0, h.shape[:2]).transpose(1, 2).flatten(2)  # [c, in * k * k, b * places]
-    side = (h.shape[-1] + 2 * padding - k) // stride + 1
-    result = torch.baddbmm(bias[:, :, None], weight.flatten(2), columns)  # [c, out, b * places]
-    return result.view(c, out, h.shape[1], -1, side).transpose(1, 2)
+    """Every client's own convolution: weight [c, out, in, k, k], bias [c, out], h [c, b, in, y, x].
+
+    One convolution in groups, a group for each client, whose channels stand side by side.
+    """
+    channels = h.transpose(0, 1).flatten(1, 2)  # [b, c * in, y, x]
+    result = F.conv2d(channels, weight.flatten(0, 1), bias.flatten(), stride, padding, groups=len(weight))
+    return result.unflatten(1, bias.shape).transpose(0, 1)  # [c, b, out, y, x]
 
 
 def _convolutional(

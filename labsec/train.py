@@ -7,11 +7,13 @@ share a parameter.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from labsec.models import Model
+from labsec.models import Layers, Model, Slope
 from labsec.types import Update, Updates
 
 
@@ -41,28 +43,42 @@ def local_updates(
         )
     if not (batches >= 0).any(dim=2).all():
         raise ValueError("every step of every client needs a sample; some rows of batches hold only -1")
-    updates = params.repeat(len(batches), 1)  # [clients, dim], the only tensor of this size
+    updates = params.new_empty(len(batches), len(params))
     size = chunk or len(batches)
     for own, part in zip(updates.split(size), batches.split(size), strict=True):
-        _train(model, own, x, y, part, lr)
-    return updates.sub_(params)
+        _train(model, params, own, x, y, part, lr)
+    return updates
 
 
-def _train(model: Model, params: Tensor, x: Tensor, y: Tensor, batches: Tensor, lr: float) -> None:
-    """Train in place: params [c, dim], batches [c, steps, batch]."""
-    layers = [layer.detach().requires_grad_() for layer in model.layers(params)]
-    present = batches >= 0  # [c, steps, batch]
-    counts = present.sum(dim=2)[..., None, None]  # [c, steps, 1, 1]
-    weights = present[:, :, None] / counts  # [c, steps, 1, batch]
-    targets = F.one_hot(y[batches], model.classes).transpose(2, 3) * weights  # [c, steps, classes, batch]
-    for step in range(batches.shape[1]):
-        with torch.enable_grad():
-            logits = model.forward(layers, x[batches[:, step]]).transpose(1, 2)  # [c, classes, batch]
-        slope = logits.detach().softmax(dim=1).mul_(weights[:, step]).sub_(targets[:, step])
-        gradients = torch.autograd.grad(logits, layers, slope)
-        with torch.no_grad():
-            for layer, gradient in zip(layers, gradients, strict=True):
-                layer.sub_(gradient, alpha=lr)
+def _train(model: Model, params: Update, updates: Updates, x: Tensor, y: Tensor, batches: Tensor, lr: float) -> None:
+    """Write the updates [c, dim] of the clients that train on batches [c, steps, batch]."""
+    start = model.layers(params.expand(len(batches), -1))
+    layers = [layer.clone(memory_format=torch.contiguous_format) for layer in start]  # apart: products are faster
+    order = batches.transpose(0, 1)  # [steps, c, batch]
+    present = order >= 0
+    weights = (present * (lr / present.sum(dim=2, keepdim=True).to(params.dtype)))[:, :, None]  # [steps, c, 1, batch]
+    places = order.clamp_min(0)
+    targets = weights.new_zeros(*order.shape[:2], model.classes, order.shape[2])  # [steps, c, classes, batch]
+    targets.scatter_(2, y.take(places)[:, :, None], weights)
+    descend = model.descend or partial(_descend, model)
+    for here, weight, target in zip(places, weights, targets, strict=True):
+        samples = x.index_select(0, here.flatten()).view(*here.shape, *model.shape)  # [c, batch, *shape]
+        descend(layers, samples, partial(_slope, weight=weight, target=target))
+    torch.cat([layer.flatten(1) for layer in layers], dim=1, out=updates).sub_(params)
+
+
+def _slope(logits: Tensor, *, weight: Tensor, target: Tensor) -> Tensor:
+    """Slope of the clients' weighted cross-entropies at logits [c, classes, batch]; target is weight * one-hot."""
+    return logits.softmax(dim=1).mul_(weight).sub_(target)
+
+
+def _descend(model: Model, layers: Layers, x: Tensor, slope: Slope) -> None:
+    """One step in place for any model, by automatic differentiation."""
+    with torch.enable_grad():
+        leaves = [layer.detach().requires_grad_() for layer in layers]
+        logits = model.forward(leaves, x).transpose(1, 2)  # [c, classes, batch]
+    for layer, gradient in zip(layers, torch.autograd.grad(logits, leaves, slope(logits.detach())), strict=True):
+        layer.sub_(gradient)
 
 
 def local_updates_loop(model: Model, params: Update, x: Tensor, y: Tensor, batches: Tensor, *, lr: float) -> Updates:

@@ -1,0 +1,202 @@
+"""The `labsec` command. Only the standard library is imported here, so that `doctor` runs where torch is broken."""
+
+import argparse
+import itertools
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+COURSE = PACKAGE.parent
+
+
+class CourseError(Exception):
+    """A sentence for the learner: what is wrong and what to do."""
+
+
+def notebook_names(course: Path) -> list[str]:
+    """Return the file names of the built notebooks, in the order of the labs.
+
+    course    the folder that holds notebooks/
+    returns   names such as 00_start_here.ipynb
+
+    Raises CourseError if there is none.
+    """
+    names = sorted(path.name for path in (course / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    if not names:
+        raise CourseError(f"There are no notebooks in {course / 'notebooks'}: run lab.py in a clone of the course.")
+    return names
+
+
+def notebook_name(number: str, course: Path) -> str:
+    """Return the file name of one lab's notebook.
+
+    number    of the lab: "02", or "2" for short
+
+    Raises CourseError if there is no such lab, and names those there are.
+    """
+    names = notebook_names(course)
+    for name in names:
+        if name.startswith(number.zfill(2) + "_"):
+            return name
+    raise CourseError(f"There is no lab {number!r}; there are {', '.join(name[:2] for name in names)}.")
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file so that an interruption leaves either no target or a whole one."""
+    partial = target.with_name(target.name + ".partial")
+    shutil.copyfile(source, partial)
+    partial.replace(target)
+
+
+def copy_missing(course: Path) -> list[str]:
+    """Copy into my/ every notebook that is not there yet; a learner's copy is never overwritten.
+
+    returns   the names that were copied
+    """
+    mine = course / "my"
+    mine.mkdir(exist_ok=True)
+    missing = [name for name in notebook_names(course) if not (mine / name).exists()]
+    for name in missing:
+        copy_whole(course / "notebooks" / name, mine / name)
+    return missing
+
+
+def free_backup(notebook: Path) -> Path:
+    """Return the first name of the form NN_topic.backup-1.ipynb that is not taken."""
+    candidates = (notebook.with_name(f"{notebook.stem}.backup-{count}.ipynb") for count in itertools.count(1))
+    return next(path for path in candidates if not path.exists())
+
+
+def reset(number: str, course: Path) -> Path | None:
+    """Put a fresh copy of one lab into my/ and keep the learner's own as a numbered backup.
+
+    returns   the backup, or None if the learner had no copy
+    """
+    name = notebook_name(number, course)
+    mine = course / "my" / name
+    backup = free_backup(mine) if mine.exists() else None
+    if backup:
+        mine.rename(backup)
+    mine.parent.mkdir(exist_ok=True)
+    copy_whole(course / "notebooks" / name, mine)
+    return backup
+
+
+def jupyter_environment(course: Path, temporary: str, inherited: str = "") -> dict[str, str]:
+    """Return the environment that gives the learner the course's JupyterLab and leaves their own untouched.
+
+    What should last (layout, settings, the trust in outputs) lies in my/.jupyter. Tokens and connection files go
+    to a temporary folder on the local disk: they must be readable by their owner only, which a shared or foreign
+    file system cannot promise, and they are worthless once the server has ended.
+
+    temporary   folder that lives as long as the server
+    inherited   JUPYTER_CONFIG_PATH so far; it stays, behind the course's own
+    """
+    kept = course / "my" / ".jupyter"
+    return {
+        "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, [str(PACKAGE), inherited])),
+        "JUPYTER_CONFIG_DIR": str(kept / "config"),
+        "JUPYTER_DATA_DIR": str(kept / "data"),
+        "JUPYTERLAB_SETTINGS_DIR": str(kept / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(kept / "workspaces"),
+        "JUPYTER_RUNTIME_DIR": str(Path(temporary, "runtime")),
+        "IPYTHONDIR": str(Path(temporary, "ipython")),
+    }
+
+
+def jupyter_arguments(course: Path, name: str, *, browser: bool, port: int | None) -> list[str]:
+    """Return JupyterLab's command line: this machine only, opened at one notebook of my/.
+
+    The address is handed to the browser itself, because sandboxed browsers cannot read Jupyter's redirect file.
+    """
+    arguments = [
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.root_dir={course / 'my'}",
+        f"--LabApp.default_url=/lab/tree/{name}",
+        "--ServerApp.allow_root=True",
+        "--ServerApp.use_redirect_file=False",
+        "--ServerApp.no_browser_open_file=True",
+        "--ServerApp.jpserver_extensions=jupyterlab_jupytext=False",  # adds buttons, and opens scripts as notebooks
+        "--ServerApp.jpserver_extensions=jupyter_lsp=False",  # runs npm, which writes into the home folder
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+    ]
+    if port is not None:
+        arguments.append(f"--ServerApp.port={port}")
+    if not browser:
+        arguments.append("--no-browser")
+    return arguments
+
+
+def open_lab(number: str, course: Path, *, browser: bool, port: int | None) -> None:
+    """Open JupyterLab at the learner's copy of a lab; returns when the server has ended."""
+    name = notebook_name(number, course)
+    copy_missing(course)
+    with tempfile.TemporaryDirectory(prefix="labsec-", ignore_cleanup_errors=True) as temporary:
+        os.environ.update(jupyter_environment(course, temporary, os.environ.get("JUPYTER_CONFIG_PATH", "")))
+        try:
+            from jupyterlab.labapp import main as jupyterlab  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise CourseError(f"JupyterLab cannot be imported ({error}): run `python3 lab.py doctor`.") from error
+        jupyterlab(jupyter_arguments(course, name, browser=browser, port=port))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(prog="labsec", description="Attack and defend federated learning.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    opening = commands.add_parser("open", help="open a lab in JupyterLab, on your own copy in my/")
+    opening.add_argument("number", nargs="?", default="00", metavar="NN")
+    opening.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
+    opening.add_argument("--port", type=int, help="port on 127.0.0.1 (default: the first free one from 8888)")
+    building = commands.add_parser("build", help="make the notebooks from solutions/ (for authors)")
+    building.add_argument("numbers", nargs="*", metavar="NN")
+    checking = commands.add_parser("doctor", help="say what works on this machine, and what to do about the rest")
+    checking.add_argument("--json", action="store_true", help="the same for programs")
+    resetting = commands.add_parser("reset", help="start a lab afresh; your copy is kept as a backup")
+    resetting.add_argument("number", metavar="NN")
+    commands.add_parser("ledger", help="print the claims and their verdicts")
+    return top
+
+
+def run_command(arguments: argparse.Namespace, course: Path) -> int:
+    """Carry out one parsed command; returns the exit status."""
+    match arguments.command:
+        case "open":
+            open_lab(arguments.number, course, browser=not arguments.no_browser, port=arguments.port)
+        case "build":
+            from labsec.build import build
+
+            build(arguments.numbers)
+        case "doctor":
+            from labsec.doctor import doctor
+
+            return doctor(course, as_json=arguments.json)
+        case "reset":
+            backup = reset(arguments.number, course)
+            print(f"Lab {arguments.number} is fresh." + (f" Your own copy is {backup}." if backup else ""))
+        case "ledger":
+            from labsec.ledger import show
+
+            print(show())
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the `labsec` command.
+
+    arguments   without the program's name; None takes those of the process
+    returns     the exit status: 0, or 1 after one sentence on stderr
+    """
+    try:
+        return run_command(parser().parse_args(arguments), COURSE)
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,266 @@
+"""`labsec doctor`: what works on this machine, and what to do about the rest.
+
+Only the standard library is imported here. PyTorch is tried in a process of its own, because a broken one may end
+the process that imports it.
+"""
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+State = Literal["ok", "note", "fail"]
+SYMBOLS = {"ok": "✓", "note": "–", "fail": "✗"}
+SET_UP = "Run `python3 lab.py`: it takes the set-up up again."
+ENOUGH_MEMORY, ENOUGH_DISK = 1.0, 1.0  # GiB free, a judgement; below, learners are warned
+PROBE = """
+import json, sys, time, torch
+from labsec import Scenario, rounds
+wanted = float(sys.argv[1])
+threads = torch.get_num_threads()
+torch.set_num_threads(1)
+done, start = 0, time.perf_counter()
+while time.perf_counter() - start < wanted:
+    for _ in rounds(Scenario()):
+        done += 1
+        if time.perf_counter() - start >= wanted:
+            break
+seconds = time.perf_counter() - start
+print(json.dumps({"threads": threads, "gpu": torch.cuda.is_available(), "rounds_per_second": done / seconds}))
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report.
+
+    state     "ok", "note" (the course runs all the same) or "fail" (it does not)
+    remedy    what to do about it; empty where nothing is to be done
+    """
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+def python_row(version: tuple[int, int, int], wanted: str) -> Row:
+    """Hold this Python against pyproject.toml's bounds.
+
+    wanted    such as ">=3.11,<3.14"
+
+    >>> python_row((3, 12, 1), ">=3.11,<3.14").state
+    'ok'
+    >>> python_row((3, 14, 0), ">=3.11,<3.14").state
+    'fail'
+    """
+    bounds = re.findall(r"(>=|<)(\d+)\.(\d+)", wanted)
+    limits = {sign: (int(major), int(minor)) for sign, major, minor in bounds}
+    fits = limits[">="] <= version[:2] < limits["<"]
+    found = ".".join(map(str, version))
+    return Row("Python", "ok", found) if fits else Row("Python", "fail", found, f"Use a Python {wanted}.")
+
+
+def pins(constraints: str) -> dict[str, str]:
+    """Return name and version of every pin in the text of constraints.txt.
+
+    >>> pins("numpy==2.4.6\\nPyYAML==6.0.3\\n")
+    {'numpy': '2.4.6', 'PyYAML': '6.0.3'}
+    """
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", constraints, flags=re.MULTILINE))
+
+
+def installed(name: str) -> str:
+    """Return the version of an installed package without its build's mark (2.15.0+cpu is 2.15.0), or ""."""
+    try:
+        return importlib.metadata.version(name).split("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def package_rows(wanted: dict[str, str], needed: list[str]) -> list[Row]:
+    """Hold the installed packages against the pins: a row for each that differs, and one for all the others.
+
+    needed    names of the packages without which no lab runs; others may be missing
+    """
+    found = {name: installed(name) for name in wanted}
+    rows = []
+    for name, version in found.items():
+        if not version and name in needed:
+            rows.append(Row(name, "fail", f"missing, {wanted[name]} wanted", SET_UP))
+        elif version and version != wanted[name]:
+            rows.append(Row(name, "note", f"{version}, tested with {wanted[name]}", SET_UP))
+    as_pinned = sum(found[name] == version for name, version in wanted.items())
+    return [Row("packages", "note" if rows else "ok", f"{as_pinned} of {len(wanted)} as pinned"), *rows]
+
+
+def free_memory() -> float | None:
+    """Return the GiB of memory that programs may still have, or None where the system does not say."""
+    try:
+        import psutil
+    except ImportError:
+        meminfo = Path("/proc/meminfo")
+        said = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text()) if meminfo.exists() else None
+        return int(said[1]) / 2**20 if said else None
+    return float(psutil.virtual_memory().available) / 2**30
+
+
+def memory_row(free: float | None) -> Row:
+    """Judge the free memory, in GiB."""
+    if free is None:
+        return Row("memory", "note", "the system does not say")
+    if free < ENOUGH_MEMORY:
+        return Row("memory", "note", f"{free:.1f} GiB free", "Close other programs if a lab is slow or stops.")
+    return Row("memory", "ok", f"{free:.1f} GiB free")
+
+
+def disk_row(free: float) -> Row:
+    """Judge the free disk, in GiB."""
+    if free < ENOUGH_DISK:
+        return Row("disk", "note", f"{free:.1f} GiB free", "Free some space before you download data sets.")
+    return Row("disk", "ok", f"{free:.1f} GiB free")
+
+
+def cores_row() -> Row:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return Row("cores", "ok", str(len(os.sched_getaffinity(0))))
+    return Row("cores", "ok", str(os.cpu_count() or 1))
+
+
+def last_line(text: str) -> str:
+    """Return the last line of a program's output that says something, or ""."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def speed_rows(course: Path, *, seconds: float = 2.0, probe: str = PROBE) -> list[Row]:
+    """Run the course's own rounds for a while in a process of their own, and report threads, speed and GPU.
+
+    course     the folder that holds the package labsec
+    seconds    how long
+    probe      the program; its last line of output is a JSON object
+    """
+    command = [sys.executable, "-c", probe, str(seconds)]
+    try:
+        done = subprocess.run(command, cwd=course, capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        return [Row("speed", "fail", "no answer within 120 s", "Close other programs and try again.")]
+    if done.returncode:
+        reason = last_line(done.stderr) or f"its process ended with status {done.returncode}"
+        return [Row("speed", "fail", f"the course's engine does not run: {reason}", SET_UP)]
+    said = json.loads(last_line(done.stdout))
+    return [
+        Row("threads", "ok", f"PyTorch would take {said['threads']}; the course takes 1"),
+        Row("speed", "ok", f"{said['rounds_per_second']:.0f} rounds of the default federation per second"),
+        Row("GPU", "ok" if said["gpu"] else "note", "present" if said["gpu"] else "none; no lab needs one"),
+    ]
+
+
+def kernel_row() -> Row:
+    """Start a notebook kernel, let it answer, stop it."""
+    start = time.perf_counter()
+    try:
+        from jupyter_client.manager import start_new_kernel
+
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            environment = {**os.environ, "IPYTHONDIR": folder}
+            manager, client = start_new_kernel(kernel_name="python3", env=environment, stderr=subprocess.DEVNULL)
+            client.stop_channels()
+            manager.shutdown_kernel(now=True)
+    except Exception as error:  # whatever keeps a kernel from starting belongs into the report
+        return Row("kernel", "fail", f"does not start: {last_line(str(error)) or type(error).__name__}", SET_UP)
+    return Row("kernel", "ok", f"answers after {time.perf_counter() - start:.1f} s")
+
+
+def jupyterlab_row() -> Row:
+    """Say whether JupyterLab is there."""
+    version = installed("jupyterlab")
+    return Row("JupyterLab", "ok", version) if version else Row("JupyterLab", "fail", "missing", SET_UP)
+
+
+def notebooks_row(course: Path) -> Row:
+    """Say whether the labs themselves are there."""
+    count = len(list((course / "notebooks").glob("[0-9][0-9]_*.ipynb")))
+    return Row("labs", "ok" if count else "fail", str(count), "" if count else "Run this in a clone of the course.")
+
+
+def chromium_row() -> Row:
+    """Say whether a browser for the tests is there; learners need none but their own."""
+    names = [os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"]
+    path = next((found for name in names if name and (found := shutil.which(name))), "")
+    if path:
+        return Row("Chromium", "ok", path)
+    return Row("Chromium", "note", "missing: only the browser tests need it", "Install it to run every test.")
+
+
+def summary_row(rows: list[Row]) -> Row:
+    """Say in one row what works on this machine."""
+    broken = [row.name for row in rows if row.state == "fail"]
+    if broken:
+        return Row("the course", "fail", f"would not run: {', '.join(broken)}", "Follow the remedies above.")
+    tests = (
+        "every test" if any(row.name == "Chromium" and row.state == "ok" for row in rows) else "all but browser tests"
+    )
+    return Row("the course", "ok", f"runs; {tests}")
+
+
+def examine(course: Path) -> list[Row]:
+    """Look at everything the course needs; the last row sums up."""
+    project = tomllib.loads((course / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = pins((course / "constraints.txt").read_text(encoding="utf-8"))
+    rows = [
+        python_row(sys.version_info[:3], project["requires-python"]),
+        *package_rows(wanted, project["dependencies"]),
+        memory_row(free_memory()),
+        cores_row(),
+        disk_row(shutil.disk_usage(course).free / 2**30),
+        *speed_rows(course),
+        kernel_row(),
+        jupyterlab_row(),
+        notebooks_row(course),
+        chromium_row(),
+    ]
+    return [*rows, summary_row(rows)]
+
+
+def table(rows: list[Row]) -> str:
+    """Lay the rows out as text; each remedy stands below its row.
+
+    >>> print(table([Row("Python", "ok", "3.12.1"), Row("kernel", "fail", "does not start", "Run lab.py.")]))
+    ✓ Python  3.12.1
+    ✗ kernel  does not start
+              Run lab.py.
+    """
+    width = max(len(row.name) for row in rows)
+    lines = []
+    for row in rows:
+        lines.append(f"{SYMBOLS[row.state]} {row.name:<{width}}  {row.found}")
+        if row.remedy:
+            lines.append(f"{'':<{width + 4}}{row.remedy}")
+    return "\n".join(lines)
+
+
+def doctor(course: Path, *, as_json: bool = False) -> int:
+    """Print the report; returns 0 if the course runs here, else 1.
+
+    course     the folder that holds pyproject.toml, constraints.txt and notebooks/
+    as_json    print an object with `works` and `rows` for programs
+    """
+    rows = examine(course)
+    works = rows[-1].state == "ok"
+    if as_json:
+        print(json.dumps({"works": works, "rows": [asdict(row) for row in rows]}, indent=2))
+    else:
+        encoding = sys.stdout.encoding or "ascii"
+        print(table(rows).encode(encoding, errors="replace").decode(encoding))
+    return 0 if works else 1

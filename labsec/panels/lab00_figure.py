@@ -1,0 +1,108 @@
+"""The picture of lab 00's panel: accuracy over rounds, bytes sent, private digits and what the server makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labsec import plots
+
+if TYPE_CHECKING:
+    from labsec.panels.lab00 import State
+
+SHOWN = 8  # digits side by side; one place more is kept for the guess that needs no message
+GAP = 2  # white pixels between them
+SIDE = 8  # pixels of a digit
+
+
+class Drawing:
+    """Artists that are made once; `update` changes their data only."""
+
+    def __init__(self, rounds: int) -> None:
+        self.figure = plots.figure(6.6, 4.9)
+        with plots.style():
+            grid = self.figure.add_gridspec(3, 2, height_ratios=(3.0, 1, 1.25), width_ratios=(9, 1))
+            self._lines(self.figure.add_subplot(grid[0, 0]), rounds)
+            self._bytes(self.figure.add_subplot(grid[0, 1]))
+            self._digits(self.figure.add_subplot(grid[1, :]), self.figure.add_subplot(grid[2, :]))
+        self.moving = [self.title, self.clean, self.now, self.clean_name, self.now_name, self.bar, self.sent]
+        self.moving += [self.private, self.guess, *self.scores]
+
+    def _lines(self, ax: Any, rounds: int) -> None:
+        self.rounds = np.arange(1, rounds + 1)
+        (self.clean,) = ax.plot(self.rounds, np.zeros(rounds), color=plots.CLEAN, linewidth=1.2)
+        (self.now,) = ax.plot(self.rounds, np.zeros(rounds), color=plots.DEFENDER, linewidth=2.5)
+        self.clean_name = ax.text(rounds + 0.6, 0, "clean", color=plots.CLEAN, va="center")
+        self.now_name = ax.text(rounds + 0.6, 0, "this run", color=plots.DEFENDER, va="center", fontweight="bold")
+        ax.set(xlim=(1, rounds * 1.16), ylim=(0, 1), xlabel="round", ylabel="test accuracy")
+        ax.set_xticks(range(10, rounds + 1, 10))
+        ax.set_title(" ")  # keeps the room
+        self.title = ax.text(0, 1.04, "", transform=ax.transAxes, fontsize=12, fontweight="bold")
+
+    def _bytes(self, ax: Any) -> None:
+        self.bar = ax.bar([0], [1], color=plots.DEFENDER, width=0.8)[0]
+        ax.bar([0], [1], color=plots.BAND, width=0.8)
+        ax.set(xlim=(-0.6, 0.6), ylim=(0, 1), xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+        ax.set_title("sent", fontsize=10, fontweight="normal", loc="center")
+        self.sent = ax.text(0, -0.03, "", ha="center", va="top")
+
+    def _digits(self, top: Any, bottom: Any) -> None:
+        self.private = _strip(top, "one client's\nprivate digits", plots.INK)
+        self.guess = _strip(bottom, "recovered by\nthe server", plots.ATTACKER)
+        centres = [i * (SIDE + GAP) + SIDE / 2 - 0.5 for i in range(SHOWN + 1)]
+        self.scores = [bottom.text(x, SIDE + 0.8, "", ha="center", va="top", fontsize=8) for x in centres]
+        middle = {"ha": "center", "va": "center", "fontsize": 8}
+        self.scores.append(top.text(centres[-1], SIDE / 2 - 0.5, "a guess\nwithout a\nmessage", **middle))
+
+    def update(self, values: Mapping[str, Any], state: State) -> None:
+        """Show a state; nothing is laid out anew."""
+        done, found = len(state.accuracy), int((state.psnr >= state.recovered_from).sum())
+        self.title.set_text(f"Accuracy {state.accuracy[-1]:.2f}; the server reads {found} of {len(state.psnr)} digits")
+        self.clean.set_ydata(state.clean)
+        self.now.set_data(self.rounds[:done], state.accuracy)
+        for artist in (self.now, self.now_name):
+            artist.set_color(plots.ATTACKER if values["malicious"] else plots.DEFENDER)
+        heights = _apart(state.clean[-1], state.accuracy[-1])
+        self.clean_name.set_y(heights[0])
+        self.now_name.set_y(heights[1])
+        self.bar.set_height(state.megabytes[0] / state.megabytes[1])
+        self.sent.set_text(f"{state.megabytes[0]:.1f} MB")
+        self.private.set_data(_mosaic(state.truth[:SHOWN]))
+        self.guess.set_data(_mosaic(state.recovered[:SHOWN], state.mean))
+        marks = [_score(float(p), state.recovered_from) for p in state.psnr[:SHOWN]]
+        marks += [""] * (SHOWN - len(marks)) + [_score(state.baseline, state.recovered_from)]
+        for text, mark in zip(self.scores, marks, strict=False):  # the last text stays
+            text.set_text(mark)
+
+
+def _apart(clean: float, now: float, gap: float = 0.09) -> tuple[float, float]:
+    """Heights for the two names, pushed apart where the lines meet."""
+    if abs(clean - now) >= gap:
+        return clean, now
+    middle = min((clean + now) / 2, 1 - gap / 2)
+    return (middle + gap / 2, middle - gap / 2) if clean >= now else (middle - gap / 2, middle + gap / 2)
+
+
+def _strip(ax: Any, label: str, colour: str) -> Any:
+    blank = np.ones((SIDE, (SHOWN + 1) * (SIDE + GAP) - GAP))
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    ax.set_ylabel(label, rotation=0, ha="right", va="center", color=colour, labelpad=8)
+    return ax.imshow(blank, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="equal")
+
+
+def _mosaic(images: Tensor, last: Tensor | None = None) -> np.ndarray:
+    """Digits [n, 1, 8, 8] side by side as ink on paper, and one in the last place; a missing guess is a grey square."""
+    strip = torch.ones(SIDE, (SHOWN + 1) * (SIDE + GAP))
+    for i, image in [*enumerate(images), *([(SHOWN, last)] if last is not None else [])]:
+        strip[:, i * (SIDE + GAP) : i * (SIDE + GAP) + SIDE] = torch.nan_to_num(1 - image[0], nan=0.85)
+    return strip[:, :-GAP].numpy()
+
+
+def _score(psnr: float, recovered_from: float) -> str:
+    return "none" if psnr == float("-inf") else f"{psnr:.0f} dB" + (" ✓" if psnr >= recovered_from else "")

@@ -1,0 +1,193 @@
+"""Data sets and partitions."""
+
+import gzip
+import os
+import re
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labsec import data
+
+REAL_MNIST = Path(os.environ.get("LABSEC_MNIST", Path(__file__).parents[2] / "shared" / "data" / "MNIST" / "raw"))
+
+
+def gen(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "size"),
+    [("digits", (1, 8, 8), 10, 1797), ("faces", (1, 25, 25), 2, 200), ("breast_cancer", (30,), 2, 569)],
+)
+def test_bundled(name, shape, classes, size):
+    d = data.load(name)
+    assert d.shape == shape
+    assert d.classes == classes
+    assert len(d.x) + len(d.x_test) == size
+    assert d.x.dtype == torch.float32
+    assert d.y.dtype == torch.int64
+    assert set(d.y.tolist()) == set(range(classes)) == set(d.y_test.tolist())
+
+
+def test_digits_are_the_ones_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
+    reference = load_digits()
+    ours = data.load("digits")
+    pixels = torch.cat([ours.x_test, ours.x]).flatten(1) * 16
+    assert torch.equal(pixels.sum(0).double(), torch.from_numpy(reference.data.sum(axis=0)))
+    labels = torch.cat([ours.y_test, ours.y])
+    assert torch.equal(labels.bincount(), torch.from_numpy(np.bincount(reference.target)))
+
+
+def test_scaling_is_fitted_on_the_training_part():
+    d = data.load("breast_cancer")
+    assert torch.equal(d.x.amax(dim=0), torch.ones(30))
+    assert torch.equal(d.x.amin(dim=0), torch.zeros(30))
+    assert not torch.equal(d.x_test.amax(dim=0), torch.ones(30))
+
+
+def test_unknown_name():
+    with pytest.raises(ValueError, match=r"no data set is called 'digit'; known: .*digits"):
+        data.load("digit")
+
+
+def valid(**changes):
+    x, y = torch.rand(6, 1, 2, 2), torch.tensor([0, 1, 0, 1, 0, 1])
+    return data.Dataset(**{"name": "mine", "x": x, "y": y, "x_test": x, "y_test": y, "classes": 2, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x": torch.rand(6, 1, 2, 2) * 255}, r"x must lie in \[0, 1\]; got values from"),
+        ({"x": torch.full((6, 1, 2, 2), float("nan"))}, "24 values are NaN or infinite"),
+        ({"x": torch.rand(6, 1, 2, 2).double()}, "must be float32"),
+        ({"x": torch.zeros(0, 1, 2, 2)}, "n >= 1"),
+        ({"x": torch.rand(6, 1, 2, 3)}, "samples of one shape"),
+        ({"x": -torch.ones(6, 4, dtype=torch.int64)}, "token numbers >= 0; got -1"),
+        ({"y": torch.zeros(5, dtype=torch.int64)}, r"y must be int64 of shape \[6\]; got torch.int64 of shape \[5\]"),
+        ({"y": torch.zeros(6)}, "y must be int64"),
+        ({"y": torch.tensor([0, 1, 2, 0, 1, 2])}, r"0 … 1 for 2 classes; got 0 … 2"),
+        ({"y_test": torch.tensor([0, 1, -1, 0, 1, 0])}, "y_test must lie in"),
+    ],
+)
+def test_a_dataset_is_checked(changes, message):
+    with pytest.raises(ValueError, match=message):
+        valid(**changes)
+
+
+def test_own_arrays_and_tokens_are_accepted():
+    assert valid().shape == (1, 2, 2)
+    tokens = torch.randint(0, 50, (6, 12))
+    assert valid(x=tokens, x_test=tokens).x.dtype == torch.int64
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.integers(30, 200),
+    clients=st.integers(1, 12),
+    alpha=st.none() | st.floats(0.5, 100),
+    seed=st.integers(0, 2**32),
+)
+def test_partition_shares_out_every_sample_once(n, clients, alpha, seed):
+    y = torch.arange(n) % 3
+    try:
+        shards = data.partition(y, clients, alpha=alpha, generator=gen(seed))
+    except ValueError as error:
+        assert re.search(r"100 draws of Dirichlet.*raise alpha", str(error))  # noqa: PT017
+        return
+    assert len(shards) == clients
+    assert min(map(len, shards)) >= 1
+    assert sorted(torch.cat(shards).tolist()) == list(range(n))
+
+
+def test_partition_repeats_with_its_generator():
+    y = data.load("digits").y
+    first, again, other = (data.partition(y, 10, alpha=0.3, generator=gen(s)) for s in (1, 1, 2))
+    assert all(map(torch.equal, first, again))
+    assert not all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_small_alpha_is_uneven():
+    y = data.load("digits").y
+
+    def largest_share(alpha):
+        shards = data.partition(y, 10, alpha=alpha, generator=gen())
+        return sum(float(y[s].bincount().max()) / len(s) for s in shards) / 10
+
+    assert largest_share(0.1) > 0.4 > 0.2 > largest_share(100)
+
+
+@pytest.mark.parametrize(
+    ("clients", "alpha", "message"),
+    [
+        (0, None, "1 <= clients <= samples; got clients=0, samples=30"),
+        (31, None, "got clients=31, samples=30"),
+        (5, 0.0, "alpha > 0; got alpha=0.0"),
+        (30, 0.01, r"100 draws of Dirichlet\(0.01\) over 30 samples and 30 clients"),
+    ],
+)
+def test_impossible_partitions(clients, alpha, message):
+    with pytest.raises(ValueError, match=message):
+        data.partition(torch.arange(30) % 3, clients, alpha=alpha, generator=gen())
+
+
+def write_idx(path, array):
+    path.write_bytes(struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes())
+
+
+def fill_mnist(folder, n=20):
+    draws = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        write_idx(folder / f"{part}-images-idx3-ubyte", draws.integers(0, 256, (n, 28, 28), dtype=np.uint8))
+        write_idx(folder / f"{part}-labels-idx1-ubyte", (np.arange(n) % 10).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")])
+def test_files_in_the_real_format_are_read_without_a_network(name, folder, tmp_path):
+    fill_mnist(tmp_path / folder / "raw")
+    d = data.load(name, root=tmp_path)
+    assert d.x.shape == (20, 1, 28, 28)
+    assert d.classes == 10
+    assert d.x.max() == 1.0
+    assert d.y[:3].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("mnist", "MNIST/raw"), ("fashion_mnist", "FashionMNIST/raw"), ("cifar10", "cifar-10-batches-py")],
+)
+def test_without_files_and_network_the_folder_is_named(name, folder, tmp_path, monkeypatch):
+    import urllib.request
+
+    def offline(*args, **kwargs):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    with pytest.raises(FileNotFoundError, match=rf"{name} is not in .*{folder}.* put its original files"):
+        data.load(name, root=tmp_path)
+
+
+@pytest.mark.skipif(
+    not REAL_MNIST.is_dir(), reason="the real MNIST files are not here; name their folder in LABSEC_MNIST"
+)
+def test_real_mnist(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for packed in REAL_MNIST.glob("*.gz"):
+        with gzip.open(packed) as source, (raw / packed.stem).open("wb") as target:
+            shutil.copyfileobj(source, target)
+    d = data.load("mnist", root=tmp_path)
+    assert d.x.shape == (60000, 1, 28, 28)
+    assert d.x_test.shape == (10000, 1, 28, 28)
+    assert d.y[:5].tolist() == [5, 0, 4, 1, 9]
+    assert d.y.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]

@@ -1,0 +1,339 @@
+"""The round: what the parts are given, what they must give back, and what is recorded."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from labsec import Scenario, bind, compress, data, robust, rounds, run
+from labsec.federation import Federation
+from labsec.models import mlp
+from labsec.train import local_updates
+from labsec.types import ImpossibleRule
+
+SMALL = {"clients": 6, "rounds": 3, "local_steps": 1, "batch_size": 8}
+
+
+def honest(view):
+    return view.own
+
+
+def nothing(view):
+    return torch.zeros_like(view.own)
+
+
+def test_the_default_run_learns():
+    history = run(Scenario())
+    assert history.final_accuracy > 0.9
+    assert history.malicious == 0
+    frame = history.frame()
+    assert list(frame["round"]) == list(range(20))
+    assert (frame["clients"] == 20).all()
+    assert frame["loss"].iloc[-1] < frame["loss"].iloc[0]
+
+
+def test_a_run_repeats_bit_by_bit_and_seeds_differ():
+    a, b, c = (list(rounds(Scenario(seed=s, **SMALL)))[-1].after for s in (3, 3, 4))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_the_global_random_state_is_left_alone():
+    before = torch.get_rng_state()
+    run(Scenario(**SMALL))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_honest_messages_do_not_change_with_an_attack():
+    clean = next(rounds(Scenario(**SMALL)))
+    attacked = next(rounds(Scenario(malicious=0.3, attack=nothing, **SMALL)))
+    assert torch.equal(clean.messages[2:], attacked.messages[2:])
+    assert not attacked.messages[:2].any()
+
+
+def test_an_attack_that_behaves_changes_nothing():
+    clean, control = Scenario(**SMALL), Scenario(malicious=0.5, attack=honest, **SMALL)
+    assert torch.equal(list(rounds(clean))[-1].after, list(rounds(control))[-1].after)
+
+
+def test_fedsgd_is_one_step_on_the_pooled_data():
+    """Full batches and sample-count weights: averaging updates is a gradient step on everybody's data."""
+    s = Scenario(clients=7, rounds=1, local_steps=1, batch_size=None, alpha=0.5, lr=0.2)
+    result = next(rounds(s))
+    everything = torch.arange(len(s.data.y))[None, None]
+    pooled = local_updates(s.network(), result.before, s.data.x, s.data.y, everything, lr=s.lr)[0]
+    assert torch.allclose(result.after - result.before, pooled, atol=1e-6)
+
+
+def test_server_learning_rate_scales_the_step():
+    one, half = (next(rounds(Scenario(server_lr=factor, **SMALL))) for factor in (1.0, 0.5))
+    assert torch.allclose((one.after - one.before) / 2, half.after - half.before, atol=1e-7)
+
+
+def test_the_attacker_sees_what_the_scenario_grants():
+    seen = []
+
+    def spy(view):
+        seen.append(view)
+        return view.own
+
+    next(rounds(Scenario(malicious=0.5, attack=spy, **SMALL)))
+    next(rounds(Scenario(malicious=0.5, attack=spy, omniscient=True, public_rule=True, **SMALL)))
+    blind, knowing = seen
+    assert blind.others is None
+    assert blind.rule is None
+    assert blind.own.shape == (3, 4810)
+    assert len(blind.x) == len(blind.y) == len(torch.cat(data_shards(3)))
+    assert knowing.others.shape == (3, 4810)
+    rows = torch.cat([knowing.own, knowing.others])
+    assert torch.allclose(knowing.rule(rows), rows.mean(dim=0))
+
+
+def data_shards(count):
+    federation = Federation(Scenario(**SMALL))
+    return [shard[shard >= 0] for shard in federation.shards[:count]]
+
+
+def test_trying_the_rule_does_not_change_what_it_remembers():
+    class Counting:
+        def __init__(self):
+            self.calls = 0
+
+        def __call__(self, updates):
+            self.calls += 1
+            return updates.mean(dim=0) * self.calls
+
+    def curious(view):
+        for _ in range(5):
+            view.rule(view.own)
+        return view.own
+
+    rule = Counting()
+    s = Scenario(malicious=0.5, attack=curious, public_rule=True, aggregate=rule, **SMALL)
+    trying = list(rounds(s))[-1].after
+    quiet = list(rounds(replace(s, attack=honest)))[-1].after
+    assert torch.equal(trying, quiet)
+    assert rule.calls == 0, "the scenario's own rule must stay as it was"
+
+
+def test_stages_run_where_they_stand():
+    def tenth(updates):
+        return updates / 10
+
+    plain = next(rounds(Scenario(malicious=0.5, attack=honest, **SMALL))).messages
+    by_client = next(rounds(Scenario(malicious=0.5, attack=honest, client_stages=(tenth,), **SMALL))).messages
+    assert torch.equal(by_client[:3], plain[:3]), "a malicious client does not run the defence"
+    assert torch.allclose(by_client[3:], plain[3:] / 10)
+    at_server = next(rounds(Scenario(malicious=0.5, attack=honest, server_stages=(tenth,), **SMALL)))
+    assert torch.equal(at_server.messages, plain), "messages are what arrived"
+    whole = next(rounds(Scenario(malicious=0.5, attack=honest, **SMALL)))
+    assert torch.allclose(at_server.after - at_server.before, (whole.after - whole.before) / 10, atol=1e-6)
+
+
+def test_the_engine_fills_generator_weights_and_clients():
+    got = {}
+
+    def stage(updates, *, generator, weights, clients):
+        got[len(got)] = (torch.rand(1, generator=generator).item(), weights.tolist(), clients.tolist())
+        return updates
+
+    def attack(view, *, generator, clients):
+        assert clients.tolist() == [0, 1, 2]
+        return torch.randn(view.own.shape, generator=generator)
+
+    s = Scenario(malicious=0.5, attack=attack, client_stages=(stage,), server_stages=(stage,), **{**SMALL, "rounds": 1})
+    next(rounds(s))
+    sizes = [len(shard) for shard in data_shards(6)]
+    rehearsal, by_client, by_server = got[0], got[1], got[2]
+    assert rehearsal[2] == by_server[2] == list(range(6))
+    assert by_client[1:] == (sizes[3:], [3, 4, 5])
+    assert by_server[1] == sizes
+    assert by_client[0] != by_server[0], "two places never share a stream"
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_client_that_sends_nonsense_is_excluded_and_recorded(bad):
+    def nonsense(view):
+        forged = view.own.clone()
+        forged[0, 7] = bad
+        return forged
+
+    s = Scenario(malicious=0.3, attack=nonsense, **SMALL)
+    results = list(rounds(s))
+    assert all(r.excluded == (0,) for r in results)
+    assert all(r.clients.tolist() == [1, 2, 3, 4, 5] for r in results)
+    assert all(r.after.isfinite().all() for r in results)
+    assert run(s).frame()["excluded"].tolist() == [1, 1, 1]
+
+
+def test_a_round_without_a_finite_message_is_skipped():
+    def nonsense(view):
+        return view.own * float("nan")
+
+    result = next(rounds(Scenario(malicious=1.0, attack=nonsense, **SMALL)))
+    assert result.skipped == "no finite message arrived"
+    assert torch.equal(result.before, result.after)
+
+
+def test_a_rule_that_exclusion_makes_impossible_skips_the_round():
+    def nonsense(view):
+        return view.own * float("nan")
+
+    s = Scenario(malicious=0.5, attack=nonsense, aggregate=bind(robust.trimmed_mean, f=2), **SMALL)
+    frame = run(s).frame()
+    assert frame["skipped"].tolist() == ["trimmed_mean needs 0 <= 2f < clients; got f=2, clients=3"] * 3
+
+
+def test_a_rule_that_is_impossible_from_the_start_raises_before_the_first_round():
+    with pytest.raises(ImpossibleRule, match="got f=3, clients=6"):
+        next(rounds(Scenario(aggregate=bind(robust.trimmed_mean, f=3), **SMALL)))
+
+
+def test_a_result_that_overflows_skips_the_round():
+    def huge(view):
+        return torch.full_like(view.own, 3e38)
+
+    def plain_sum(updates):
+        return updates.sum(dim=0)
+
+    result = next(rounds(Scenario(malicious=0.5, attack=huge, aggregate=plain_sum, **SMALL)))
+    assert "returned a NaN or an infinity" in result.skipped
+    assert torch.equal(result.before, result.after)
+
+
+def in_place(updates):
+    updates[0] += 1
+    return updates.mean(dim=0)
+
+
+def wrong_width(updates):
+    return updates[:, :-1]
+
+
+def a_list(updates):
+    return updates.tolist()
+
+
+def whole_matrix(updates):
+    return updates
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"aggregate": in_place}, "rule in_place changed its input in place"),
+        ({"aggregate": whole_matrix}, r"rule whole_matrix must return one update \[dim\]; got shape \[6, 4810\]"),
+        ({"aggregate": a_list}, "rule a_list must return a floating-point tensor; got list"),
+        (
+            {"server_stages": (wrong_width,)},
+            r"server stage 0, wrong_width must return 4810 numbers a row; got shape \[6, 4809\]",
+        ),
+        ({"client_stages": (lambda u: u[:1],)}, "must keep one row for each of 6 clients; got 1"),
+        (
+            {"malicious": 0.5, "attack": lambda v: v.own[:1]},
+            r"must return \[malicious, dim\] = \[3, 4810\]; got \[1, 4810\]",
+        ),
+        ({"malicious": 0.5, "attack": lambda v: v.own.mul_(2)}, "changed its input in place"),
+        ({"malicious": 0.5, "omniscient": True, "attack": lambda v: v.own + 0 * v.others.mul_(2)}, "changed its input"),
+        ({"wire": lambda u: u.mean(dim=0)}, r"must return \[1 … 6, dim\]"),
+    ],
+)
+def test_a_part_that_breaks_its_contract_is_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        next(rounds(Scenario(**{**SMALL, **changes})))
+
+
+def test_a_secure_sum_sends_one_dense_row():
+    def secure_mean(updates, *, weights):
+        return (weights / weights.sum() @ updates)[None]
+
+    plain, summed = (
+        next(rounds(Scenario(**SMALL))),
+        next(rounds(Scenario(wire=secure_mean, aggregate=robust.median, **SMALL))),
+    )
+    assert summed.messages.shape == (1, 4810)
+    assert summed.clients.tolist() == [-1]
+    assert summed.bytes_up == 6 * 4 * 4810
+    assert torch.allclose(summed.after, plain.after, atol=1e-6)
+
+
+def test_bytes_follow_the_compression():
+    dense, sparse = (next(rounds(Scenario(wire=bind(compress.top_k, keep=keep), **SMALL))) for keep in (1.0, 0.1))
+    assert sparse.bytes_up == 6 * 481 * 8
+    assert dense.bytes_up <= 6 * 4810 * 4
+    assert dense.bytes_down == sparse.bytes_down == 6 * 4810 * 4
+
+
+def test_poisson_participation_keeps_its_divisor():
+    s = Scenario(clients=40, rounds=12, local_steps=1, participation=0.25, aggregate=robust.median)
+    results = list(rounds(s))
+    counts = [len(r.clients) for r in results]
+    assert len(set(counts)) > 2
+    assert 5 < sum(counts) / 12 < 15
+    for r in results:
+        expected = robust.median(r.messages) * len(r.messages) / 10
+        assert torch.allclose(r.after - r.before, expected, atol=1e-6)
+
+
+def test_a_cohort_has_its_exact_size_and_no_fixed_order():
+    results = list(rounds(Scenario(clients=40, rounds=4, local_steps=1, cohort=7)))
+    assert [len(r.clients) for r in results] == [7] * 4
+    assert len({tuple(r.clients.tolist()) for r in results}) == 4
+    assert torch.allclose(results[0].after - results[0].before, results[0].messages.mean(dim=0), atol=1e-3)
+
+
+def test_participants_of_a_round_without_anybody():
+    s = Scenario(clients=2, rounds=30, local_steps=1, participation=0.05)
+    empty = [r for r in rounds(s) if not len(r.clients)]
+    assert empty
+    assert all(r.skipped and r.bytes_up == 0 for r in empty)
+
+
+def test_a_data_attack_touches_malicious_shards_only():
+    seen = []
+
+    def to_zero(x, y, *, classes, generator):
+        seen.append((len(y), classes))
+        return x, torch.zeros_like(y)
+
+    s = Scenario(malicious=0.5, data_attack=to_zero, alpha=1.0, **SMALL)
+    federation = Federation(s)
+    assert seen == [(n, 10) for n in federation.sizes[:3].tolist()]
+    for client, shard in enumerate(federation.shards):
+        labels = federation.y[shard[shard >= 0]]
+        assert (labels.sum() == 0) == (client < 3)
+    assert len(s.data.y) == 1438
+    assert federation.attackers[1].sum() > 0, "the view shows what the attackers really hold"
+
+
+def test_chunks_do_not_change_the_result():
+    whole, parts = (next(rounds(Scenario(chunk=c, **SMALL))).after for c in (None, 2))
+    assert torch.allclose(whole, parts, atol=1e-7)
+
+
+def test_evaluation_can_be_rare():
+    frame = run(Scenario(**{**SMALL, "rounds": 5}, evaluate_every=2)).frame()
+    assert frame["accuracy"].notna().tolist() == [False, True, False, True, True]
+
+
+def test_other_data_and_models_go_the_same_way():
+    table = data.load("breast_cancer")
+    assert run(Scenario(data=table, clients=5, rounds=20)).final_accuracy > 0.85
+    linear = mlp(table.shape, 2, hidden=())
+    assert run(Scenario(data=table, model=linear, clients=5, rounds=20)).final_accuracy > 0.85
+
+
+def test_the_scenario_keeps_no_trace_of_a_run():
+    class Remembering:
+        seen = 0
+
+        def __call__(self, updates):
+            self.seen += 1
+            return updates.mean(dim=0)
+
+    rule = Remembering()
+    s = Scenario(aggregate=rule, **SMALL)
+    before = copy.copy(rule.__dict__)
+    run(s)
+    assert rule.__dict__ == before
