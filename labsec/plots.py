@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from labsec.scenario import History
@@ -96,28 +97,49 @@ def mimebundle(image: bytes, alt: str) -> dict[str, str]:
 
 
 def accuracy(*, title: str = "Accuracy over the rounds", **histories: History | Sequence[History]) -> Picture:
-    """Test accuracy over rounds, one line per name; several runs of one name become their mean with a grey band.
+    """Test accuracy over the rounds, one line per name; several runs of one name become their mean with a grey band.
 
-    The name `clean` is drawn as the thin dark line and `attacked` in the attacker's colour; others follow in order.
+    The name `clean` is drawn as the thin dark line, `attacked` and `defended` in their colours.
+    """
+    runs = {name: [h] if isinstance(h, History) else list(h) for name, h in histories.items()}
+    tables = {name: [h.accuracy for h in each] for name, each in runs.items()}
+    x = range(1, len(next(iter(tables.values()))[0]) + 1)
+    return curves(x, title=title, xlabel="round", ylabel="test accuracy", **tables)
+
+
+def curves(
+    x: Sequence[float], *, title: str, xlabel: str, ylabel: str, log: bool = False, **runs: Sequence[Sequence[float]]
+) -> Picture:
+    """One line per name over x: the mean of the seeds with a grey band from the least to the most.
+
+    x       what was varied
+    runs    name -> [seeds, len(x)]; the names `clean`, `attacked` and `defended` have their fixed colours
+    log     whether x is drawn on a logarithmic scale
     """
     fig = figure()
     ax = axes(fig)
-    colours = iter(zip(OTHERS, DASHES[1:] + DASHES[:1], strict=True))
-    words, ends = [], []
-    for name, runs in histories.items():
-        table = np.array([run.accuracy for run in ([runs] if isinstance(runs, History) else runs)])  # [runs, rounds]
-        colour, dash = {"clean": (CLEAN, "-"), "attacked": (ATTACKER, "-"), "defended": (DEFENDER, "-")}.get(
-            name
-        ) or next(colours)
-        x = np.arange(1, table.shape[1] + 1)
+    ends, words = [], []
+    for (name, rows), (colour, dash) in zip(runs.items(), _looks(runs), strict=True):
+        table, label = np.asarray(rows, dtype=float), name.replace("_", " ")
         if len(table) > 1:
             ax.fill_between(x, table.min(axis=0), table.max(axis=0), color=BAND, zorder=0, linewidth=0)
         ax.plot(x, table.mean(axis=0), color=colour, linestyle=dash, linewidth=1.2 if name == "clean" else 2.0)
-        ends.append((float(table.mean(axis=0)[-1]), name.replace("_", " "), colour))
-        words.append(f"{name.replace('_', ' ')} ends at {table[:, -1].mean():.2f}")
-    ax.set(xlabel="round", ylabel="test accuracy", ylim=(0, 1), title=title)
+        ends.append((float(table.mean(axis=0)[-1]), label, colour))
+        words.append(f"{label} goes from {table[:, 0].mean():.2f} to {table[:, -1].mean():.2f}")
+    with style():
+        ax.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log" if log else "linear")
+    if not log and all(float(value).is_integer() for value in x):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_ylim(min(-0.02, ax.get_ylim()[0]), max(1.02, ax.get_ylim()[1]))
     label_ends(ax, ends)
     return Picture(fig, f"Line plot. {title}. " + "; ".join(words) + ".")
+
+
+def _looks(names: Iterable[str]) -> list[tuple[Any, Any]]:
+    """A colour and a dash for each line."""
+    fixed = {"clean": (CLEAN, "-"), "attacked": (ATTACKER, "-"), "defended": (DEFENDER, "-")}
+    others = iter(zip(OTHERS, DASHES[1:] + DASHES[:1], strict=True))
+    return [fixed[name] if name in fixed else next(others) for name in names]
 
 
 def label_ends(ax: Axes, ends: Iterable[tuple[float, str, Any]]) -> None:

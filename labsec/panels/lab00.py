@@ -7,7 +7,7 @@ is one of that very run: what the last honest client sends in the first round.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import inf, sqrt
 from typing import Any
@@ -70,6 +70,7 @@ def scenario(
     keep: float = 1.0,
     rule: Callable[..., Tensor] = robust.mean,
     batch: int = 4,
+    seed: int = 0,
 ) -> Scenario:
     """The federation behind the panel. `noise_at` is "server" or "client"; `epsilon` covers all rounds of one client.
 
@@ -97,6 +98,7 @@ def scenario(
         wire=bind(compress.top_k, keep=keep),
         server_stages=stages if noise_at == "server" else (),
         aggregate=rule,
+        seed=seed,
     )
 
 
@@ -163,6 +165,19 @@ def _guarantee(controls: Mapping[str, Any]) -> str:
     if controls["rule"] is not robust.mean:
         return f"The rule is not the mean, so the noise of ε = {epsilon:g} guarantees nothing here."
     return f"ε = {epsilon:g} hides from readers of the model whether a client took part, not from the server ({terms})."
+
+
+def outcome(seed: int = 0, **controls: Any) -> tuple[float, float]:
+    """Final accuracy of a run, and the share of one client's digits that the server recovers.
+
+    >>> accuracy, share = outcome(epsilon=4, noise_at="client")
+    >>> accuracy < 0.5, share
+    (True, 0.0)
+    """
+    s = replace(scenario(seed=seed, **controls), evaluate_every=ROUNDS)
+    first, *_, last = rounds(s)
+    found = _leak(s, first)["psnr"] >= State.recovered_from
+    return last.metrics["accuracy"], float(found.float().mean())
 
 
 def panel() -> live.Panel:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from labsec import plots
@@ -68,7 +69,7 @@ def arrows(updates: Tensor, weights: Tensor, *, plain: Tensor, weighted: Tensor,
     return plots.Picture(fig, f"Arrows. {title}. Plain and weighted mean end at {places}.")
 
 
-def _arrow(ax: plots.Axes, end: Sequence[float], colour: str, width: float) -> None:
+def _arrow(ax: Axes, end: Sequence[float], colour: str, width: float) -> None:
     ax.quiver(0, 0, *end, angles="xy", scale_units="xy", scale=1, color=colour, width=width)
 
 
@@ -93,9 +94,9 @@ def record(truth: Tensor, recovered: Tensor, guess: Tensor, *, title: str) -> pl
     fig = plots.figure(7.6, 3.2)
     ax = plots.axes(fig)
     places = np.arange(len(truth))
-    ax.bar(places, truth, color=plots.BAND, edgecolor=plots.GREY, linewidth=0.6, label="the patient's true values")
-    ax.plot(places, guess, "o", color=plots.INK, markersize=4, fillstyle="none", label="average patient (no message)")
-    ax.plot(places, recovered, "x", color=plots.ATTACKER, markersize=6, label="read from the message")
+    ax.bar(places, truth.numpy(), color=plots.BAND, edgecolor=plots.GREY, label="the patient's true values")
+    ax.plot(places, guess.numpy(), "o", color=plots.INK, fillstyle="none", label="average patient (no message)")
+    ax.plot(places, recovered.numpy(), "x", color=plots.ATTACKER, label="read from the message")
     ax.set(xlabel="measurement number", ylabel="value, scaled to 0 … 1", title=title, ylim=(0, 1.3))
     ax.legend(loc="upper left", ncols=3, frameon=False, fontsize=9)
     off, missed = float((truth - recovered).abs().max()), float((truth - guess).abs().max())

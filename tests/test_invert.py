@@ -1,0 +1,106 @@
+"""The analytic attack: exact where its assumption holds, and honest where it does not."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from labsec import Scenario, bind, data, invert, metrics, models, privacy, rounds
+from labsec.federation import Federation
+from labsec.train import local_updates
+from labsec.types import ServerView, generator
+
+
+def captured(batch, *, steps=1, seed=0, noise=0.0, model=None, samples=None):
+    """A view of one message, and the truth behind it."""
+    digits = data.load("digits")
+    model = model or models.mlp(digits.shape, 10)
+    params = model.init(generator(seed, "start"))
+    if samples is None:
+        samples = torch.randperm(len(digits.y), generator=generator(seed, "batch"))[: batch * steps].view(steps, batch)
+    update = local_updates(model, params, digits.x, digits.y, samples[None], lr=0.3)
+    update = update + noise * torch.randn(update.shape, generator=generator(seed, "noise"))
+    view = ServerView(params=params, messages=update, model=model, lr=0.3, local_steps=steps, batch_size=batch)
+    return view, digits.x[samples.flatten()]
+
+
+def scores(batch, seeds=6, **how):
+    every = []
+    for seed in range(seeds):
+        view, truth = captured(batch, seed=seed, **how)
+        every.append(metrics.best_matches(invert.analytic(view), truth)[1])
+    return torch.cat(every)
+
+
+def test_one_sample_is_exact():
+    assert (scores(1) >= 80).all()
+
+
+def test_one_sample_many_steps_is_exact_too():
+    view, truth = captured(1, steps=20, samples=torch.full((20, 1), 7))
+    best = metrics.best_matches(invert.analytic(view), truth[:1])[1]
+    assert best[0] >= 80
+
+
+def test_the_leak_fades_with_the_batch():
+    shares = [float((scores(batch) >= 25).float().mean()) for batch in (1, 4, 16)]
+    assert shares[0] == 1.0
+    assert shares[0] > shares[1] > shares[2] > 0
+    assert shares[1] >= 0.6
+
+
+def test_candidates_are_images_without_duplicates():
+    view, _ = captured(8)
+    found = invert.analytic(view)
+    assert found.shape[1:] == (1, 8, 8)
+    assert 0 <= found.min() <= found.max() <= 1
+    apart = torch.cdist(found.flatten(1), found.flatten(1)) + torch.eye(len(found))
+    assert apart.min() > 0.01
+
+
+def test_the_singular_vector_beats_single_ratios_under_noise():
+    noise = 2e-4
+    view, truth = captured(1, noise=noise)
+    best = metrics.best_matches(invert.analytic(view), truth)[1]
+    weight, bias = (part[0] for part in view.model.layers(view.messages)[:2])
+    ratio = (weight / bias[:, None])[bias.abs().argmax()].clamp(0, 1).view(1, 1, 8, 8)
+    assert best[0] > metrics.psnr(ratio, truth)[0]
+    assert best[0] > 20
+
+
+def test_noise_at_the_client_hides_the_picture():
+    assert (scores(1, noise=0.05) < 25).all()
+
+
+def test_a_convolution_is_refused():
+    digits = data.load("digits")
+    view, _ = captured(1, model=models.convnet(digits.shape, 10))
+    with pytest.raises(ValueError, match="needs a fully connected first layer"):
+        invert.analytic(view)
+
+
+def test_a_missing_message_is_named():
+    view, _ = captured(1)
+    with pytest.raises(ValueError, match="there is no message 1; the view holds 1"):
+        invert.analytic(view, message=1)
+
+
+def test_a_zero_message_gives_nothing():
+    view, truth = captured(1)
+    for batch in (1, 4):
+        silent = replace(view, messages=torch.zeros_like(view.messages), batch_size=batch)
+        assert len(invert.analytic(silent)) == 0
+    assert metrics.best_matches(invert.analytic(silent), truth)[1].tolist() == [-torch.inf]
+
+
+def test_noise_at_the_server_comes_too_late():
+    """What the server adds to the sum does not change the message that it read before."""
+    s = Scenario(clients=5, rounds=1, local_steps=1, batch_size=1)
+    noisy = replace(s, aggregate=bind(privacy.noisy_mean, clip=0.5, noise=10.0))
+    truth = Federation(s).x[Federation(s).batches(0, torch.arange(5))[-1, 0]]
+    for scenario in (s, noisy):
+        first = next(rounds(scenario))
+        view = ServerView(
+            params=first.before, messages=first.messages, model=s.network(), lr=s.lr, local_steps=1, batch_size=1
+        )
+        assert metrics.best_matches(invert.analytic(view, message=4), truth)[1][0] > 80

@@ -1,0 +1,122 @@
+"""Clipping, noise and the accountant."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labsec import Scenario, bind, privacy, robust, rounds
+from labsec.types import generator
+
+
+def test_the_exact_multipliers_of_the_design():
+    assert privacy.noise_for(4, rounds=50, delta=1e-5) == pytest.approx(7.64, abs=0.01)
+    assert privacy.noise_for(2.5, rounds=50, delta=1e-5) == pytest.approx(11.55, abs=0.01)
+
+
+def test_epsilon_per_round_composes_to_far_more():
+    per_round = privacy.noise_for(4, rounds=1, delta=1e-5)
+    assert privacy.epsilon(per_round, rounds=50, delta=1e-5) == pytest.approx(48.5, abs=0.5)
+
+
+def test_the_closed_form_agrees_with_composition():
+    """Fifty rounds as one Gaussian against dp-accounting's own composition of fifty."""
+    from dp_accounting.pld import privacy_loss_distribution as pld
+
+    composed = pld.from_gaussian_mechanism(7.64, value_discretization_interval=1e-3).self_compose(50)
+    assert privacy.epsilon(7.64, rounds=50, delta=1e-5) == pytest.approx(composed.get_epsilon_for_delta(1e-5), abs=0.02)
+
+
+@settings(max_examples=30, deadline=None)
+@given(epsilon=st.floats(0.05, 1e5), rounds=st.integers(1, 500))
+def test_noise_and_epsilon_are_inverse(epsilon, rounds):
+    noise = privacy.noise_for(epsilon, rounds=rounds, delta=1e-5)
+    assert privacy.epsilon(noise, rounds=rounds, delta=1e-5) == pytest.approx(epsilon, rel=1e-4)
+
+
+def test_sampling_helps_and_is_inverted():
+    full, sampled = (privacy.epsilon(1.0, rate=q, rounds=50, delta=1e-5) for q in (1.0, 0.1))
+    assert sampled < full / 3
+    noise = privacy.noise_for(2.0, rate=0.1, rounds=50, delta=1e-5)
+    assert privacy.epsilon(noise, rate=0.1, rounds=50, delta=1e-5) == pytest.approx(2.0, rel=0.01)
+
+
+def test_the_coarse_grid_never_promises_too_much():
+    from dp_accounting.pld import privacy_loss_distribution as pld
+
+    for noise, rate in ((1.0, 0.1), (7.64, 0.5), (2.0, 0.01)):
+        fine = pld.from_gaussian_mechanism(noise, sampling_prob=rate, value_discretization_interval=1e-4)
+        exact = fine.self_compose(50).get_epsilon_for_delta(1e-5)
+        coarse = privacy.epsilon(noise, rate=rate, rounds=50, delta=1e-5)
+        assert exact - 1e-3 <= coarse <= exact * 1.01
+
+
+def test_ends_of_the_scale():
+    assert privacy.epsilon(0.0, rounds=5, delta=1e-5) == math.inf
+    assert privacy.noise_for(math.inf, rounds=5, delta=1e-5) == 0.0
+    assert privacy.epsilon(1e6, rounds=1, delta=0.1) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: privacy.epsilon(1.0, rate=0.0, rounds=5, delta=1e-5), "rate=0.0"),
+        (lambda: privacy.epsilon(1.0, rounds=0, delta=1e-5), "rounds=0"),
+        (lambda: privacy.epsilon(1.0, rounds=5, delta=0.0), "delta=0.0"),
+        (lambda: privacy.epsilon(-1.0, rounds=5, delta=1e-5), "noise >= 0; got -1.0"),
+        (lambda: privacy.noise_for(0.0, rounds=5, delta=1e-5), "epsilon > 0; got 0.0"),
+        (lambda: privacy.clip(torch.ones(2, 2), bound=0.0), "bound > 0; got 0.0"),
+        (lambda: privacy.clip(torch.ones(2), bound=1.0), "must be a floating-point matrix"),
+        (lambda: privacy.gaussian_noise(torch.ones(2, 2), std=-1.0, generator=generator(0)), "std >= 0; got -1.0"),
+        (lambda: privacy.noisy_mean(torch.ones(2, 2), clip=1.0, noise=-1.0, generator=generator(0)), "noise=-1.0"),
+    ],
+)
+def test_values_out_of_range_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_neutral_settings():
+    rows = torch.randn(9, 50, generator=generator(0))
+    assert torch.allclose(privacy.noisy_mean(rows, clip=1e9, noise=0.0, generator=generator(1)), robust.mean(rows))
+    assert torch.equal(privacy.clip(rows, bound=1e9), rows)
+
+
+def test_clipping_bounds_every_row_and_keeps_its_direction():
+    rows = torch.randn(9, 50, generator=generator(0)) * torch.logspace(-2, 2, 9)[:, None]
+    clipped = privacy.clip(rows, bound=3.0)
+    assert (clipped.norm(dim=1) <= 3.0 + 1e-5).all()
+    assert torch.allclose(torch.cosine_similarity(rows, clipped), torch.ones(9))
+    assert torch.equal(clipped[:3], rows[:3])
+
+
+def test_the_noise_has_the_promised_size():
+    rows = torch.zeros(20, 4000)
+    mean = privacy.noisy_mean(rows, clip=2.0, noise=3.0, generator=generator(0))
+    assert float(mean.std()) == pytest.approx(3.0 * 2.0 / 20, rel=0.05)
+    assert float(privacy.gaussian_noise(rows, std=0.7, generator=generator(0)).std()) == pytest.approx(0.7, rel=0.02)
+
+
+def test_nan_and_giants_do_not_reach_the_mean():
+    rows = torch.randn(9, 50, generator=generator(0))
+    rows[3, 4], rows[5] = float("nan"), 1e30
+    assert privacy.noisy_mean(rows, clip=1.0, noise=0.0, generator=generator(0)).norm() <= 1.0
+
+
+def test_in_a_run_the_noise_is_fresh_each_round_and_repeats_with_the_seed():
+    rule = bind(privacy.noisy_mean, clip=1e-9, noise=1e9)
+    s = Scenario(clients=5, rounds=2, local_steps=1, aggregate=rule)
+    steps = [r.after - r.before for r in rounds(s)]
+    assert not torch.allclose(steps[0], steps[1])
+    again = [r.after - r.before for r in rounds(s)]
+    assert all(map(torch.equal, steps, again))
+
+
+def test_poisson_sampling_has_the_fixed_divisor_of_the_paper():
+    """Whoever comes, the noise on the model is noise * clip / (rate * clients)."""
+    rule = bind(privacy.noisy_mean, clip=1e-9, noise=1e9)
+    s = Scenario(clients=40, rounds=6, local_steps=1, participation=0.5, aggregate=rule)
+    for r in rounds(s):
+        assert float((r.after - r.before).std()) == pytest.approx(1 / 20, rel=0.05)
