@@ -175,6 +175,7 @@ def execute(notebook: NotebookNode, folder: Path) -> tuple[NotebookNode, float]:
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
         store_widget_state=False,
+        extra_arguments=["--IPKernelApp.log_level=40"],
     )
     start = perf_counter()
     with environment(BUILDING):

@@ -1,0 +1,197 @@
+"""What a learner can turn: sliders with a number box, choices and switches, described before any widget exists."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import ipywidgets as widgets
+
+Format: TypeAlias = str | Callable[[float], str]
+
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
+MOST_STOPS = 1001
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """One control: a list of values, each with the text that stands for it.
+
+    kind      slider, choice or switch
+    label     its visible name, unit included
+    options   (text, value) in order; the value goes to `compute`
+    start     number of the option that is chosen at first
+    help      one short line below, or ""
+    scale     what the number box shows per unit of value: 100 for a percentage
+    """
+
+    kind: Literal["slider", "choice", "switch"]
+    label: str
+    options: tuple[tuple[str, Any], ...]
+    start: int
+    help: str = ""
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        texts = [text for text, _ in self.options]
+        if len(texts) < 2 or len(set(texts)) < len(texts):
+            raise ValueError(f"{self.label!r} needs two options or more, no two with the same text; got {texts}")
+
+    def find(self, wanted: object) -> int:
+        """Number of the option with this value or this text.
+
+        >>> choice("Rule", {"mean": 1, "median": 2}, "mean").find("median")
+        1
+
+        Raises ValueError, naming what there is, if there is none.
+        """
+        for number, (text, value) in enumerate(self.options):
+            if wanted is value or wanted == text or (type(wanted) is not str and _same(wanted, value)):
+                return number
+        raise ValueError(f"{self.label!r} has no {wanted!r}; it has {', '.join(text for text, _ in self.options)}")
+
+    def nearest(self, typed: str) -> int | None:
+        """Number of the option closest to what was typed into the number box; None if that is no number.
+
+        >>> slider("Share", 0.0, 0.0, 0.5, 0.1, fmt="{:.0%}").nearest("28 %")
+        3
+        """
+        found = NUMBER.search(typed)
+        off = typed.strip().lower() in ("off", "inf")
+        if found is None and not off:
+            return None
+        number = math.inf if found is None else float(found[0]) / self.scale
+        distances = [0.0 if value == number else abs(value - number) for _, value in self.options]
+        return distances.index(min(distances))
+
+
+def slider(
+    label: str, start: float, low: float, high: float, step: float, *, help: str = "", fmt: Format = "{:.2f}"
+) -> Control:
+    """Evenly spaced values from low to high, both included.
+
+    fmt    how a value is shown, with its unit if it has one; "{:.0%}" makes the number box speak in percent
+
+    >>> [text for text, _ in slider("Clients", 2, 1, 3, 1, fmt="{:d}").options]
+    ['1', '2', '3']
+
+    Raises ValueError unless low <= start <= high and start lies on a whole number of steps.
+    """
+    if not (step > 0 and low < high):
+        raise ValueError(f"{label!r} needs low < high and step > 0; got low={low}, high={high}, step={step}")
+    stops = 1 + math.floor((high - low) / step + 1e-9)
+    if stops > MOST_STOPS:
+        raise ValueError(f"{label!r} has {stops} stops; a slider takes at most {MOST_STOPS}")
+    whole = all(isinstance(number, int) for number in (low, step))
+    values = [low + i * step if whole else round(low + i * step, 12) for i in range(stops)]
+    return log_slider(label, start, values, help=help, fmt=fmt)
+
+
+def log_slider(label: str, start: float, choices: Sequence[float], *, help: str = "", fmt: Format = "{:g}") -> Control:
+    """A slider that steps through the given values, evenly spaced on the track. An infinity is shown as "off".
+
+    >>> [text for text, _ in log_slider("Epsilon", 10.0, [1.0, 10.0, math.inf]).options]
+    ['1', '10', 'off']
+
+    Raises ValueError if start is none of them.
+    """
+    show: Callable[[float], str] = fmt if callable(fmt) else fmt.format
+    options = tuple(("off" if value == math.inf else show(value), value) for value in choices)
+    percent = isinstance(fmt, str) and re.search(r"%\}", fmt) is not None
+    return _starting(Control(kind="slider", label=label, options=options, start=0, help=help), start, percent)
+
+
+def choice(label: str, options: Mapping[str, object] | Sequence[str], start: object, *, help: str = "") -> Control:
+    """One of several, from a menu. `compute` gets the value of a mapping, or the text of a plain list.
+
+    start   the text or the value that is chosen at first
+
+    Raises ValueError if start is neither.
+    """
+    pairs = options.items() if isinstance(options, Mapping) else zip(options, options, strict=True)
+    return _starting(Control(kind="choice", label=label, options=tuple(pairs), start=0, help=help), start)
+
+
+def switch(label: str, start: bool, *, help: str = "") -> Control:
+    """On or off: `compute` gets True or False."""
+    return Control(kind="switch", label=label, options=(("off", False), ("on", True)), start=int(start), help=help)
+
+
+def _starting(control: Control, start: object, percent: bool = False) -> Control:
+    return Control(**{**vars(control), "start": control.find(start), "scale": 100.0 if percent else 1.0})
+
+
+def _same(a: object, b: object) -> bool:
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+        return a == b or math.isclose(a, b, abs_tol=1e-12)
+    return a == b
+
+
+class Field:
+    """A control's widgets.
+
+    view      what is laid out
+    source    the widget that is turned: its trait named `trait` holds the number of the option
+    """
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+        make = {"slider": self._slider, "choice": self._choice, "switch": self._switch}[control.kind]
+        self._note = widgets.HTML(layout={"display": None if control.help else "none"})
+        self._note.add_class("live-help")
+        self._explain(control.help)
+        self.source, rows = make()
+        self.trait = "value" if control.kind == "switch" else "index"
+        self.view = widgets.VBox([*rows, self._note]).add_class("live-control").add_class(f"live-{control.kind}")
+
+    @property
+    def number(self) -> int:
+        """Number of the chosen option."""
+        return int(getattr(self.source, self.trait))
+
+    @number.setter
+    def number(self, number: int) -> None:
+        self.source.set_trait(self.trait, bool(number) if self.trait == "value" else number)
+
+    @property
+    def value(self) -> Any:
+        """What `compute` gets."""
+        return self.control.options[self.number][1]
+
+    def _slider(self) -> tuple[Any, list[Any]]:
+        options = self.control.options
+        source = widgets.SelectionSlider(options=options, index=self.control.start)
+        box = widgets.Text(value=options[source.index][0], description=self.control.label, continuous_update=False)
+        box.observe(self._typed, "value")
+        source.observe(lambda change: box.set_trait("value", options[change["new"]][0]), "index")
+        return source, [box, source]
+
+    def _typed(self, change: dict[str, Any]) -> None:
+        """The number box was edited: go to the nearest stop, and let the box show where that is."""
+        current = self.control.options[self.number][0]
+        if change["new"] == current:
+            return
+        number = self.control.nearest(change["new"])
+        lost = number is None
+        self._explain(f"“{change['new']}” is no number; still {current}." if lost else self.control.help)
+        if number is not None:
+            self.number = number
+        change["owner"].value = self.control.options[self.number][0]
+
+    def _explain(self, text: str) -> None:
+        self._note.value = html.escape(text)
+        self._note.layout.display = None if text else "none"
+
+    def _choice(self) -> tuple[Any, list[Any]]:
+        source = widgets.Dropdown(
+            options=self.control.options, index=self.control.start, description=self.control.label
+        )
+        return source, [source]
+
+    def _switch(self) -> tuple[Any, list[Any]]:
+        source = widgets.Checkbox(value=bool(self.control.start), description=self.control.label, indent=False)
+        return source, [source]

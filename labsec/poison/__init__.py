@@ -1,0 +1,32 @@
+"""Attacks on a federation by some of its own clients. Only for systems and data that you own or may attack.
+
+A data attack changes what malicious clients train on: (x, y, *, classes, generator, ...) -> (x, y). An update attack
+changes what they send: (view, ...) -> [malicious, dim]. The view is all that an attack knows. Those that need the
+honest clients' statistics take `view.others` where the scenario is omniscient, and else make do with the attackers'
+own honest updates; where that cannot work they say what is missing.
+"""
+
+from __future__ import annotations
+
+from labsec.poison.adaptive import adaptive
+from labsec.poison.distances import against_mean, against_sign, against_std, min_max, min_sum
+from labsec.poison.labels import label_flip, targeted_flip
+from labsec.poison.plain import gaussian, scaled, sign_flip
+from labsec.poison.statistics import alie, ipm, mimic
+
+__all__ = [
+    "adaptive",
+    "against_mean",
+    "against_sign",
+    "against_std",
+    "alie",
+    "gaussian",
+    "ipm",
+    "label_flip",
+    "mimic",
+    "min_max",
+    "min_sum",
+    "scaled",
+    "sign_flip",
+    "targeted_flip",
+]

@@ -1,0 +1,100 @@
+"""Rules that bound how much one client can weigh by bounding the length of its update."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import torch
+from torch import Tensor
+
+from labsec.geometry import clip_rows, finite_rows, row_norms
+from labsec.types import Update, Updates
+
+
+def norm_clip(updates: Updates, *, bound: float) -> Updates:
+    """Stage: shorten every update that is longer than a fixed bound to it.
+
+    updates    [clients, dim]
+    bound      on each row's L2 norm, in parameter units; the neutral setting is infinity
+    returns    [clients, dim]
+
+    >>> norm_clip(torch.tensor([[3.0, 4.0], [0.3, 0.4]]), bound=1.0)
+    tensor([[0.6000, 0.8000],
+            [0.3000, 0.4000]])
+
+    Raises ValueError unless bound > 0, or if no row is finite.
+    Source: Sun et al. 2019, Can You Really Backdoor Federated Learning?
+    """
+    _check_positive("norm_clip", bound=bound)
+    return clip_rows(finite_rows(updates), bound)
+
+
+class MedianNormClip:
+    """Stage: shorten every update to `factor` times the median norm of the last `window` rounds, this one included.
+
+    factor     multiple of the median norm; the neutral setting is infinity
+    window     rounds that are remembered
+
+    While fewer than half of the clients are bad, the bound stays within the range of the honest norms (times
+    `factor`), and nobody has to know it beforehand.
+
+    >>> stage = MedianNormClip()
+    >>> stage(torch.tensor([[1.0], [2.0], [900.0]]))
+    tensor([[1.],
+            [2.],
+            [2.]])
+
+    Raises ValueError unless factor > 0 and window >= 1; when called, if no row is finite.
+    """
+
+    def __init__(self, *, factor: float = 1.0, window: int = 5) -> None:
+        _check_positive("MedianNormClip", factor=factor, window=window)
+        self.factor = factor
+        self._norms: deque[Tensor] = deque(maxlen=window)
+
+    def __call__(self, updates: Updates) -> Updates:
+        rows = finite_rows(updates)
+        self._norms.append(row_norms(rows).double())
+        bound = self.factor * torch.cat(list(self._norms)).quantile(0.5)
+        return clip_rows(rows, bound.to(rows.dtype))
+
+
+class CenteredClip:
+    """Rule: move from the last round's result by the mean of the differences to it, each clipped to `radius`.
+
+    radius        bound on the L2 norm of each difference, in parameter units; the neutral setting is infinity
+    iterations    how often a call repeats the step
+
+    A bad client moves the result by radius / clients at most, whatever it sends. The first round starts from zero.
+
+    >>> rule = CenteredClip(radius=1.0)
+    >>> rule(torch.tensor([[0.2], [0.4], [900.0]]))
+    tensor([0.5333])
+    >>> rule(torch.tensor([[0.2], [0.4], [0.6]]))
+    tensor([0.4000])
+
+    Raises ValueError unless radius > 0 and iterations >= 1; when called, if no row is finite or the width changes.
+    Source: Karimireddy et al. 2021, arXiv:2012.10333, Algorithm 2, there on worker momenta.
+    """
+
+    def __init__(self, *, radius: float, iterations: int = 1) -> None:
+        _check_positive("CenteredClip", radius=radius, iterations=iterations)
+        self.radius = radius
+        self.iterations = iterations
+        self._centre: Tensor | None = None
+
+    def __call__(self, updates: Updates) -> Update:
+        rows = finite_rows(updates)
+        centre = torch.zeros_like(rows[0]) if self._centre is None else self._centre
+        if centre.shape != rows.shape[1:]:
+            raise ValueError(f"CenteredClip remembers {len(centre)} parameters; got updates of {rows.shape[1]}")
+        for _ in range(self.iterations):
+            centre = centre + clip_rows(rows - centre, self.radius).mean(dim=0)
+        self._centre = centre
+        return centre.clone()
+
+
+def _check_positive(name: str, **values: float) -> None:
+    for key, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{name} needs {key} > 0; got {value}")
