@@ -213,6 +213,7 @@ def check_outputs(notebook: NotebookNode) -> None:
                 raise BuildError(f"{cell.id} stores a widget without a picture: it would be blank when read")
             data = output.get("data", {"text": output.get("text", "")})
             for kind, content in data.items():
-                found = [path for path in private if not kind.startswith("image/") and path in str(content)]
+                words = re.sub(r"base64,[\w+/=]+", "", str(content))  # where any short path may stand by chance
+                found = [path for path in private if not kind.startswith("image/") and path in words]
                 if found:
                     raise BuildError(f"{cell.id} holds a path of this machine in its {kind}: {found[0]}")

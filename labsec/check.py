@@ -229,7 +229,7 @@ def progress() -> Card:
     ☰ Your progress
       01.1 ...
     """
-    states = kept.read()
+    states = kept.states()
     tasks = [task for lab in exercises.labs() for task in exercises.load(lab).EXERCISES]
     rows = {}
     for task in tasks:

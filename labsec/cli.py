@@ -159,7 +159,28 @@ def parser() -> argparse.ArgumentParser:
     resetting = commands.add_parser("reset", help="start a lab afresh; your copy is kept as a backup")
     resetting.add_argument("number", metavar="NN")
     commands.add_parser("ledger", help="print the claims and their verdicts")
+    _add_matrix(commands.add_parser("matrix", help="run every attack against every rule, and draw what comes of it"))
     return top
+
+
+def _add_matrix(measuring: argparse.ArgumentParser) -> None:
+    measuring.description = "Finished runs are kept: a command that was stopped goes on where it was."
+    measuring.add_argument("tables", nargs="*", metavar="TABLE", help="matrix (default), breakdown, three_percent")
+    measuring.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each cell (default: 1)")
+    measuring.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at a time (default: 2)")
+    measuring.add_argument("--folder", type=Path, help="where the files go (default: my/; the lab reads docs/)")
+
+
+def measure_tables(arguments: argparse.Namespace, course: Path) -> None:
+    """Measure the tables of a `matrix` command and say which files it wrote; raises CourseError for a wrong one."""
+    from labsec import matrix
+
+    for table in arguments.tables or ["matrix"]:
+        try:
+            files = matrix.write(table, arguments.folder or course / "my", seeds=arguments.seeds, jobs=arguments.jobs)
+        except ValueError as error:
+            raise CourseError(f"{error}.") from error
+        print("\n".join(f"Wrote {file}." for file in files))
 
 
 def run_command(arguments: argparse.Namespace, course: Path) -> int:
@@ -182,6 +203,8 @@ def run_command(arguments: argparse.Namespace, course: Path) -> int:
             from labsec.ledger import show
 
             print(show())
+        case "matrix":
+            measure_tables(arguments, course)
     return 0
 
 

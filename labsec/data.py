@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -11,17 +12,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Generator, Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from labsec.types import generator as stream
 
-CACHE = Path(__file__).resolve().parent.parent / "data" / "cache"
+FOLDER = Path(__file__).resolve().parent.parent / "data"
+CACHE = FOLDER / "cache"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
     """Samples with labels, split into a training and a test part; checked when it is made.
 
-    x, x_test    [n, *shape] float32 in [0, 1] (images are [n, channels, height, width]), or int64 token numbers >= 0
+    x, x_test    [n, *shape] float32 in [0, 1] (images are [n, channels, height, width]), or [n, length] int64 token
+                 numbers, where 0 fills up a text that is shorter than the longest
     y, y_test    [n] int64 in 0 … classes - 1
     classes      number of classes
 
@@ -58,6 +62,13 @@ class Dataset:
         """Shape of one sample."""
         return tuple(self.x.shape[1:])
 
+    @property
+    def vocabulary(self) -> int | None:
+        """How many token numbers there are, the padding 0 included; None where the samples are no tokens."""
+        if self.x.dtype != torch.int64:
+            return None
+        return 1 + int(max(self.x.max(), self.x_test.max()))
+
     def to(self, device: str | torch.device) -> Dataset:
         """The same data set with its tensors on `device`."""
         return replace(self, **{k: getattr(self, k).to(device) for k in ("x", "y", "x_test", "y_test")})
@@ -92,7 +103,8 @@ def _check_labels(name: str, field: str, y: Tensor, n: int, classes: int) -> Non
 def load(name: str, *, root: str | Path | None = None) -> Dataset:
     """A data set by name.
 
-    Bundled and offline: `digits` (8x8 grey), `faces` (25x25 grey, face or not), `breast_cancer` (30 numbers).
+    Bundled and offline: `digits` (8x8 grey), `faces` (25x25 grey, face or not), `breast_cancer` (30 numbers), `notes`
+    (synthetic texts of four hospital desks, as token numbers; `notes_words` reads them back).
     Downloaded once, with checksums, into `root` (default: data/cache in the course): `mnist`, `fashion_mnist`,
     `cifar10`.
 
@@ -148,7 +160,40 @@ def _breast_cancer() -> Dataset:
     return Dataset(name="breast_cancer", x=scaled[0], y=labels[0], x_test=scaled[1], y_test=labels[1], classes=2)
 
 
-_BUNDLED: dict[str, Callable[[], Dataset]] = {"digits": _digits, "faces": _faces, "breast_cancer": _breast_cancer}
+@cache
+def _notes_table() -> list[dict[str, str]]:
+    with (FOLDER / "notes.csv").open(encoding="utf-8", newline="") as source:
+        return list(csv.DictReader(source))
+
+
+@cache
+def notes_words() -> tuple[str, ...]:
+    """The word behind each token number of `notes`, in alphabetical order; number 0 is the padding "".
+
+    >>> words = notes_words()
+    >>> " ".join(words[token] for token in load("notes").x[0]).strip()
+    'update ...'
+    """
+    return ("", *sorted({word for row in _notes_table() for word in row["text"].split()}))
+
+
+@cache
+def _notes() -> Dataset:
+    table = _notes_table()
+    number = {word: token for token, word in enumerate(notes_words())}
+    desks = sorted({row["desk"] for row in table})
+    texts = [torch.tensor([number[word] for word in row["text"].split()]) for row in table]
+    return _split(
+        "notes", pad_sequence(texts, batch_first=True), torch.tensor([desks.index(row["desk"]) for row in table])
+    )
+
+
+_BUNDLED: dict[str, Callable[[], Dataset]] = {
+    "digits": _digits,
+    "faces": _faces,
+    "breast_cancer": _breast_cancer,
+    "notes": _notes,
+}
 _DOWNLOADED = {  # name -> class of torchvision.datasets, folder below root
     "mnist": ("MNIST", "MNIST/raw"),
     "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw"),

@@ -140,7 +140,9 @@ class _Clients:
                 raise ValueError(
                     f"{stage.place} must keep one row for each of {len(rows) - m} clients; got {len(honest)}"
                 )
-        forged = own.values if self.attack is None or not m else self._forge(number, params, own, honest, server)
+        if not m:
+            return honest
+        forged = own.values if self.attack is None else self._forge(number, params, own, honest, server)
         return rows.replaced(torch.cat([forged, honest.values]))
 
     def _forge(self, number: int, params: Tensor, own: Rows, honest: Rows, server: Server) -> Tensor:

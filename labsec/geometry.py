@@ -85,32 +85,41 @@ COLUMNS_AT_ONCE = 8192  # a chunk of 50 rows fits into a core's cache
 
 
 def centred_gram(updates: Tensor) -> Tensor:
-    """Inner products of the rows after a common centre is taken off: [n, dim] -> [n, n], float64.
+    """Inner products of the rows around a common centre: [n, dim] -> [n, n], float64.
 
-    Distances between rows do not change with a common offset, but float32 inner products lose them when it is
-    large; so the offset goes first. The centre is the mean of the rows. One huge row carries the mean far away from
-    all others, and the differences between these would drown in rounding; where that shows, the work is done again in
-    float64 with the coordinate-wise median as the centre, which no minority of rows can carry away.
+    Which centre is not promised, so only what does not depend on it means something: distances between rows, and
+    between weighted means of them. float32 inner products lose both when the rows share a large offset, and so do
+    differences from the mean when one huge row carries the mean away. So the centre is zero where that is precise
+    enough, else the mean, else, in float64, the coordinate-wise median, which no minority of rows can carry away.
 
     >>> centred_gram(torch.tensor([[1e6, 0.0], [1e6 + 2.0, 0.0]]))
     tensor([[ 1., -1.],
             [-1.,  1.]], dtype=torch.float64)
 
-    One product of the matrix with itself is all that costs; whatever is made of the result is [n, n].
+    For ordinary updates one product of the matrix with itself is all it costs; what is made of the result is [n, n].
     """
     dtype = torch.promote_types(updates.dtype, torch.float32)
-    gram = _gram(updates, dtype, lambda part: part.mean(dim=0))
-    if _is_precise(gram, torch.finfo(dtype).eps):
-        return gram
-    return _gram(updates, torch.float64, lambda part: part.median(dim=0).values)
+    for centre in (None, _mean):
+        gram = _gram(updates, dtype, centre)
+        if _is_precise(gram, torch.finfo(dtype).eps):
+            return gram
+    return _gram(updates, torch.float64, _middle)
 
 
-def _gram(updates: Tensor, dtype: torch.dtype, centre: Callable[[Tensor], Tensor]) -> Tensor:
+def _mean(part: Tensor) -> Tensor:
+    return part.mean(dim=0)
+
+
+def _middle(part: Tensor) -> Tensor:
+    return part.median(dim=0).values
+
+
+def _gram(updates: Tensor, dtype: torch.dtype, centre: Callable[[Tensor], Tensor] | None) -> Tensor:
     total = torch.zeros(len(updates), len(updates), dtype=torch.float64, device=updates.device)
     for columns in updates.split(COLUMNS_AT_ONCE, dim=1):
         part = columns.to(dtype)  # [n, chunk]
-        centred = part - centre(part)
-        total += centred @ centred.T
+        around = part if centre is None else part - centre(part)
+        total += around @ around.T
     return (total + total.T) / 2
 
 

@@ -104,7 +104,12 @@ def _columns(record: Record) -> dict[str, str]:
 
 def _results(record: Record, field: str, separator: str) -> str:
     unit = record["unit"]
-    return separator.join(f"{name} {numbers_in_words(spread, unit)}" for name, spread in record[field].items())
+    return separator.join(f"{name} {numbers_in_words(spread, unit)}" for name, spread in _in_order(record[field]))
+
+
+def _in_order(spreads: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Notebooks keep their keys sorted by letter; readers want 4 before 16."""
+    return sorted(spreads.items(), key=lambda item: _natural(item[0]))
 
 
 def show(docs: Path = COURSE / "docs") -> str:

@@ -233,3 +233,53 @@ def convnet(shape: tuple[int, ...], classes: int, *, activation: Callable[[Tenso
     20490
     """
     return _convolutional("ConvNet", shape, classes, [(16, 3, 2, 1), (32, 3, 2, 1)], activation)
+
+
+def embedding(length: int, vocabulary: int, classes: int, *, width: int = 32) -> Model:
+    """A text as the mean of its words' vectors, then one fully connected layer; the order of the words is lost.
+
+    length        tokens of a text; 0 fills up the short ones and does not count
+    vocabulary    token numbers, 0 included; the flat vector holds a row of `width` numbers for each
+    width         numbers in a word's vector
+
+    >>> model = embedding(26, 168, 4)
+    >>> model.dim                             # 168 * 32 + 4 * 32 + 4
+    5508
+    >>> model(model.init(torch.Generator().manual_seed(0))[None], torch.ones(1, 5, 26, dtype=torch.int64)).shape
+    torch.Size([1, 5, 4])
+
+    Source: the classifier of Joulin et al. 2016, arXiv:1607.01759, without its n-grams.
+    """
+    shapes = ((vocabulary, width), (classes, width), (classes,))
+
+    def forward(layers: Layers, x: Tensor) -> Tensor:
+        return _linear(layers[1], layers[2], _text_mean(layers[0], x)).transpose(1, 2)
+
+    def module() -> nn.Module:
+        return nn.Sequential(_MeanEmbedding(vocabulary, width), nn.Linear(width, classes))
+
+    bounds = (1.0, *_fan_in_bounds(shapes[1:]))
+    return Model(f"Embedding {vocabulary}-{width}-{classes}", (length,), classes, shapes, forward, module, bounds)
+
+
+def _text_mean(table: Tensor, x: Tensor) -> Tensor:
+    """Mean vector of every client's texts, padding left out: table [c, v, w], x [c, b, length] -> [c, w, b].
+
+    A text counts its words, [v] numbers, and one product with the table adds up their vectors for everybody.
+    """
+    present = (x != 0).to(table.dtype)  # [c, b, length]
+    shares = present / present.sum(dim=2, keepdim=True).clamp_min(1)
+    counts = table.new_zeros(*x.shape[:2], table.shape[1]).scatter_add_(2, x, shares)  # [c, b, v]
+    return torch.bmm(table.transpose(1, 2), counts.transpose(1, 2))
+
+
+class _MeanEmbedding(nn.Module):
+    """The mean of the vectors of all tokens but 0, for the twin."""
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocabulary, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        present = (x != 0).float()[:, :, None]  # [b, length, 1]
+        return (self.words(x) * present).sum(dim=1) / present.sum(dim=1).clamp_min(1)

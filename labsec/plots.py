@@ -104,11 +104,17 @@ def accuracy(*, title: str = "Accuracy over the rounds", **histories: History | 
     runs = {name: [h] if isinstance(h, History) else list(h) for name, h in histories.items()}
     tables = {name: [h.accuracy for h in each] for name, each in runs.items()}
     x = range(1, len(next(iter(tables.values()))[0]) + 1)
-    return curves(x, title=title, xlabel="round", ylabel="test accuracy", **tables)
+    return curves(x, tables, title=title, xlabel="round", ylabel="test accuracy")
 
 
 def curves(
-    x: Sequence[float], *, title: str, xlabel: str, ylabel: str, log: bool = False, **runs: Sequence[Sequence[float]]
+    x: Sequence[float],
+    runs: Mapping[str, Sequence[Sequence[float]]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    log: bool = False,
 ) -> Picture:
     """One line per name over x: the mean of the seeds with a grey band from the least to the most.
 
@@ -151,6 +157,14 @@ def label_ends(ax: Axes, ends: Iterable[tuple[float, str, Any]]) -> None:
         ax.annotate(
             name, (1.01, last), xycoords=("axes fraction", "data"), color=colour, va="center", annotation_clip=False
         )
+
+
+def apart(clean: float, now: float, gap: float = 0.09) -> tuple[float, float]:
+    """Heights for the names of two lines that end at `clean` and `now`, pushed apart where the lines meet."""
+    if abs(clean - now) >= gap:
+        return clean, now
+    middle = min((clean + now) / 2, 1 - gap / 2)
+    return (middle + gap / 2, middle - gap / 2) if clean >= now else (middle - gap / 2, middle + gap / 2)
 
 
 def images(

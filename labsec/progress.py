@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 FILE = ".progress.json"
+_session: dict[str, str] = {}  # so that a folder that keeps nothing still shows what was done in it
 GENERATED = [Path(__file__).resolve().parent.parent / name for name in ("notebooks", "solutions")]
 
 
@@ -21,8 +22,14 @@ def read(folder: Path | None = None) -> dict[str, str]:
     return {str(k): str(v) for k, v in kept.items()} if isinstance(kept, dict) else {}
 
 
+def states() -> dict[str, str]:
+    """What is kept in the current folder, and what was done since this process started."""
+    return {**read(), **_session}
+
+
 def note(exercise_id: str, state: str) -> None:
     """Keep the state of an exercise in the current folder; a folder of the course or a read-only one keeps nothing."""
+    _session[exercise_id] = state
     if Path.cwd().resolve() not in GENERATED:
         _write(Path.cwd(), {**read(), exercise_id: state})
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from labsec import robust
 from labsec.data import Dataset, load
-from labsec.models import Model, mlp
+from labsec.models import Model, embedding, mlp
 from labsec.types import ENGINE_FILLS, Aggregate, Attack, DataAttack, Stage, Wire
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class Scenario:
     """One federation, from its data to its defence: the only configuration there is.
 
     data           what is learned; default: digits
-    model          the network; default: an MLP with 64 hidden neurons that fits the data
+    model          the network; default: one that fits the data, an MLP with 64 hidden neurons or, for texts, the mean
+                   of the words' vectors and a linear layer
     clients        number of clients
     malicious      share of the clients in [0, 1]; the count is round(malicious * clients)
     rounds         number of rounds
@@ -174,14 +175,48 @@ class Scenario:
                 raise TypeError(f"a stage, an attack and a rule are functions; got {part!r}")
             _check_complete(part_name(part), part)
 
+    @classmethod
+    def fedavg(cls, **changes: Any) -> Scenario:
+        """The easy regime: FedAvg of 30 clients with alike shards, 5 steps on 16 samples each, for 50 rounds.
+
+        Alike data and several local steps make the honest updates alike: who hides among them can do little. That
+        regime flatters every rule; set it beside `fedsgd`. Without an attack digits come to an accuracy of 0.96.
+
+        changes    any field of the scenario. Texts need longer steps than images: lr=4 brings `notes` to 0.92
+
+        >>> Scenario.fedavg(seed=1).local_steps
+        5
+        """
+        return cls(**{"clients": 30, "rounds": 50, "local_steps": 5, "batch_size": 16, "lr": 0.3, **changes})
+
+    @classmethod
+    def fedsgd(cls, **changes: Any) -> Scenario:
+        """The hard regime: 30 clients with unlike shards, Dirichlet(0.3), one step on the whole shard, for 50 rounds.
+
+        Honest updates differ as much as the data do: an attack finds room between them, and a rule that takes the odd
+        ones for bad pays even without one. Without an attack digits come to an accuracy of 0.94.
+
+        changes    any field of the scenario. Texts need longer steps than images: lr=4 brings `notes` to 0.87
+
+        >>> Scenario.fedsgd(seed=1).alpha
+        0.3
+        """
+        fixed = {"clients": 30, "rounds": 50, "local_steps": 1, "batch_size": None, "lr": 0.5, "alpha": 0.3}
+        return cls(**{**fixed, **changes})
+
     @property
     def malicious_count(self) -> int:
         """Number of malicious clients; they come first."""
         return round(self.malicious * self.clients)
 
     def network(self) -> Model:
-        """The model, or the MLP that fits the data."""
-        return self.model or mlp(self.data.shape, self.data.classes)
+        """The model, or the one that fits the data: an MLP, and for tokens the mean of embeddings."""
+        if self.model is not None:
+            return self.model
+        data = self.data
+        if data.vocabulary is not None:
+            return embedding(data.shape[0], data.vocabulary, data.classes)
+        return mlp(data.shape, data.classes)
 
 
 def _check_count(name: str, value: object) -> None:

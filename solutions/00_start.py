@@ -126,24 +126,21 @@ recovered = {where: [[share for _, share in row] for row in rows] for where, row
 no_noise = [[lab00.outcome(seed)[0]] * len(EPSILONS) for seed in SEEDS]
 plots.curves(
     EPSILONS,
+    {"clean": no_noise, "noise at the server": accuracy["server"], "noise at the client": accuracy["client"]},
     title="Noise at the server keeps the accuracy",
     xlabel="ε of the whole run (δ = 1e-5, unit: one client)",
     ylabel="accuracy after 50 rounds",
     log=True,
-    clean=no_noise,
-    noise_at_the_server=accuracy["server"],
-    noise_at_the_client=accuracy["client"],
 )
 
 # %%
 plots.curves(
     EPSILONS,
+    {f"noise at the {where}": shares for where, shares in recovered.items()},
     title="Noise at the client hides the digits",
     xlabel="ε of the whole run (δ = 1e-5, unit: one client)",
     ylabel="share of digits recovered (≥ 25 dB)",
     log=True,
-    noise_at_the_server=recovered["server"],
-    noise_at_the_client=recovered["client"],
 )
 
 # %% [markdown]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ def labs() -> list[str]:
     >>> "01" in labs()
     True
     """
-    return sorted(path.stem.removeprefix("lab") for path in Path(__file__).parent.glob("lab[0-9][0-9].py"))
+    return sorted(path.stem[3:] for path in Path(__file__).parent.iterdir() if re.fullmatch(r"lab\d\d", path.stem))
 
 
 def load(lab: str) -> ModuleType:

@@ -1,14 +1,14 @@
-"""Lab 01, FedAvg from scratch: references, inputs to try, and the wrong answers that teach most."""
+"""Lab 01, FedAvg from scratch: its threat model, and its exercises with the inputs to try and the hints."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from labsec.cards import ThreatModel
+from labsec.exercises import lab01_answers as answers
 from labsec.exercises.base import Case, Exercise, case
 from labsec.models import Model, mlp
 
@@ -22,62 +22,8 @@ THREAT_MODEL = ThreatModel(
 )
 
 
-def deal(order: Tensor, clients: int) -> list[Tensor]:
-    """Exercise 01.1."""
-    return [order[i::clients] for i in range(clients)]
-
-
-def _deal_positions(order: Tensor, clients: int) -> list[Tensor]:
-    return [torch.arange(len(order))[i::clients] for i in range(clients)]
-
-
-def _deal_whole_hands(order: Tensor, clients: int) -> list[Tensor]:
-    size = len(order) // clients
-    return [order[i * size : (i + 1) * size] for i in range(clients)]
-
-
-def _deal_even(order: Tensor, clients: int) -> list[Tensor]:
-    return [order[: len(order) // clients * clients][i::clients] for i in range(clients)]
-
-
 def _decks(draw: Generator) -> Sequence[Case]:
     return [case(torch.randperm(n, generator=draw) + 100, clients) for n, clients in ((10, 3), (12, 4), (41, 7))]
-
-
-def skew(y: Tensor, shares: Tensor) -> list[Tensor]:
-    """Exercise 01.2."""
-    parts: list[list[Tensor]] = [[] for _ in shares[0]]
-    for label, share in enumerate(shares):
-        members = (y == label).nonzero()[:, 0]
-        ends = (share.cumsum(0) * len(members)).round().long()[:-1]
-        for part, piece in zip(parts, members.tensor_split(ends.tolist()), strict=True):
-            part.append(piece)
-    return [torch.cat(part) for part in parts]
-
-
-def _skew_positions(y: Tensor, shares: Tensor) -> list[Tensor]:
-    parts: list[list[Tensor]] = [[] for _ in shares[0]]
-    for label, share in enumerate(shares):
-        members = torch.arange(int((y == label).sum()))
-        ends = (share.cumsum(0) * len(members)).round().long()[:-1]
-        for part, piece in zip(parts, members.tensor_split(ends.tolist()), strict=True):
-            part.append(piece)
-    return [torch.cat(part) for part in parts]
-
-
-def _skew_without_sum(y: Tensor, shares: Tensor) -> list[Tensor]:
-    parts: list[list[Tensor]] = [[] for _ in shares[0]]
-    for label, share in enumerate(shares):
-        members = (y == label).nonzero()[:, 0]
-        ends = (share * len(members)).round().long()[:-1]
-        for part, piece in zip(parts, members.tensor_split(ends.tolist()), strict=True):
-            part.append(piece)
-    return [torch.cat(part) for part in parts]
-
-
-def _skew_in_one(y: Tensor, shares: Tensor) -> list[Tensor]:
-    ends = (shares.mean(dim=0).cumsum(0) * len(y)).round().long()[:-1]
-    return list(torch.arange(len(y)).tensor_split(ends.tolist()))
 
 
 def _skewed_federations(draw: Generator) -> Sequence[Case]:
@@ -94,29 +40,6 @@ def _sorted_shards(shards: list[Tensor]) -> list[Tensor]:
     return [shard.sort().values for shard in shards]
 
 
-def local_step(model: Model, params: Tensor, x: Tensor, y: Tensor, *, lr: float) -> Tensor:
-    """Exercise 01.3."""
-    return params - lr * _gradient(model, params, x, y, "mean")
-
-
-def _gradient(model: Model, params: Tensor, x: Tensor, y: Tensor, reduction: str) -> Tensor:
-    params = params.detach().requires_grad_()
-    loss = F.cross_entropy(model(params[None], x[None])[0], y, reduction=reduction)
-    return torch.autograd.grad(loss, params)[0]
-
-
-def _step_uphill(model: Model, params: Tensor, x: Tensor, y: Tensor, *, lr: float) -> Tensor:
-    return params + lr * _gradient(model, params, x, y, "mean")
-
-
-def _step_by_sum(model: Model, params: Tensor, x: Tensor, y: Tensor, *, lr: float) -> Tensor:
-    return params - lr * _gradient(model, params, x, y, "sum")
-
-
-def _step_alone(model: Model, params: Tensor, x: Tensor, y: Tensor, *, lr: float) -> Tensor:
-    return -lr * _gradient(model, params, x, y, "mean")
-
-
 def _samples(draw: Generator, n: int) -> tuple[Model, Tensor, Tensor, Tensor]:
     """A small network, its parameters, and n samples of two numbers."""
     model = mlp((2,), 3, hidden=(4,))
@@ -129,52 +52,11 @@ def _steps(draw: Generator) -> Sequence[Case]:
     return [case(*_samples(draw, n), lr=lr) for n, lr in ((4, 0.5), (7, 0.1), (3, 1.0))]
 
 
-def local_update(model: Model, params: Tensor, x: Tensor, y: Tensor, batches: Tensor, *, lr: float) -> Tensor:
-    """Exercise 01.4."""
-    local = params
-    for batch in batches:
-        local = local_step(model, local, x[batch], y[batch], lr=lr)
-    return local - params
-
-
-def _update_whole_model(model: Model, params: Tensor, x: Tensor, y: Tensor, batches: Tensor, *, lr: float) -> Tensor:
-    return params + local_update(model, params, x, y, batches, lr=lr)
-
-
-def _update_backwards(model: Model, params: Tensor, x: Tensor, y: Tensor, batches: Tensor, *, lr: float) -> Tensor:
-    return -local_update(model, params, x, y, batches, lr=lr)
-
-
-def _update_from_start(model: Model, params: Tensor, x: Tensor, y: Tensor, batches: Tensor, *, lr: float) -> Tensor:
-    return local_update(model, params, x, y, batches[-1:], lr=lr)
-
-
-def _update_summed(model: Model, params: Tensor, x: Tensor, y: Tensor, batches: Tensor, *, lr: float) -> Tensor:
-    return sum((local_update(model, params, x, y, batch[None], lr=lr) for batch in batches), torch.zeros_like(params))
-
-
 def _local_trainings(draw: Generator) -> Sequence[Case]:
     return [
         case(*_samples(draw, 12), torch.randint(12, (steps, 4), generator=draw), lr=lr)
         for steps, lr in ((3, 0.5), (5, 0.8), (2, 1.0))
     ]
-
-
-def weighted_mean(updates: Tensor, *, weights: Tensor) -> Tensor:
-    """Exercise 01.5."""
-    return (weights / weights.sum()) @ updates
-
-
-def _mean_of_equals(updates: Tensor, *, weights: Tensor) -> Tensor:
-    return updates.mean(dim=0)
-
-
-def _mean_by_count(updates: Tensor, *, weights: Tensor) -> Tensor:
-    return (weights[:, None] * updates).mean(dim=0)
-
-
-def _sum_of_weighted(updates: Tensor, *, weights: Tensor) -> Tensor:
-    return weights.to(updates.dtype) @ updates
 
 
 def _weighted_updates(draw: Generator) -> Sequence[Case]:
@@ -183,34 +65,6 @@ def _weighted_updates(draw: Generator) -> Sequence[Case]:
         case(torch.randn(n, dim, generator=draw), weights=torch.randint(1, 90, (n,), generator=draw))
         for n, dim in sizes
     ]
-
-
-def fedavg_round(
-    model: Model, params: Tensor, x: Tensor, y: Tensor, batches: Tensor, *, weights: Tensor, lr: float
-) -> Tensor:
-    """Exercise 01.6."""
-    updates = torch.stack([local_update(model, params, x, y, own, lr=lr) for own in batches])
-    return params + weighted_mean(updates, weights=weights)
-
-
-def _round_of_change(
-    model: Model, params: Tensor, x: Tensor, y: Tensor, batches: Tensor, *, weights: Tensor, lr: float
-) -> Tensor:
-    return fedavg_round(model, params, x, y, batches, weights=weights, lr=lr) - params
-
-
-def _round_as_relay(
-    model: Model, params: Tensor, x: Tensor, y: Tensor, batches: Tensor, *, weights: Tensor, lr: float
-) -> Tensor:
-    for own in batches:
-        params = params + local_update(model, params, x, y, own, lr=lr)
-    return params
-
-
-def _round_of_equals(
-    model: Model, params: Tensor, x: Tensor, y: Tensor, batches: Tensor, *, weights: Tensor, lr: float
-) -> Tensor:
-    return fedavg_round(model, params, x, y, batches, weights=torch.ones(len(batches)), lr=lr)
 
 
 def _rounds(draw: Generator) -> Sequence[Case]:
@@ -229,13 +83,19 @@ EXERCISES = (
     Exercise(
         id="01.1",
         title="Deal the samples",
-        reference=deal,
+        reference=answers.deal,
         cases=_decks,
         essence=_sorted_shards,
         wrong=(
-            (_deal_positions, "You dealt the places 0, 1, 2 … and not what lies there: the shuffle is lost."),
-            (_deal_whole_hands, "You cut blocks off the pack. The samples left over at its end belong to nobody."),
-            (_deal_even, "You stopped when the pack no longer went round evenly. The last few samples count, too."),
+            (answers.deal_positions, "You dealt the places 0, 1, 2 … and not what lies there: the shuffle is lost."),
+            (
+                answers.deal_whole_hands,
+                "You cut blocks off the pack. The samples left over at its end belong to nobody.",
+            ),
+            (
+                answers.deal_even,
+                "You stopped when the pack no longer went round evenly. The last few samples count, too.",
+            ),
         ),
         hints=(
             "How are cards dealt? The first player gets cards 0, n, 2n … What does the second get?",
@@ -246,19 +106,19 @@ EXERCISES = (
     Exercise(
         id="01.2",
         title="Skew the labels",
-        reference=skew,
+        reference=answers.skew,
         cases=_skewed_federations,
         essence=_sorted_shards,
         wrong=(
             (
-                _skew_positions,
+                answers.skew_positions,
                 "You shared out places within a label, not places in y. Start from (y == label).nonzero().",
             ),
             (
-                _skew_without_sum,
+                answers.skew_without_sum,
                 "You cut at each share by itself. A cut lies where all the shares before it end: sum as you go.",
             ),
-            (_skew_in_one, "You cut the whole data set once. Each label has a row of its own in shares."),
+            (answers.skew_in_one, "You cut the whole data set once. Each label has a row of its own in shares."),
         ),
         hints=(
             "Take one label. Where do its samples lie in y, and where would you cut that list for the clients?",
@@ -273,12 +133,15 @@ EXERCISES = (
     Exercise(
         id="01.3",
         title="One local step",
-        reference=local_step,
+        reference=answers.local_step,
         cases=_steps,
         wrong=(
-            (_step_uphill, "You climbed: the gradient points to where the loss grows. Subtract it."),
-            (_step_by_sum, "Your step grows with the batch: the loss is summed over the samples. Take their mean."),
-            (_step_alone, "This is the step alone. Return where it leads: the parameters after it."),
+            (answers.step_uphill, "You climbed: the gradient points to where the loss grows. Subtract it."),
+            (
+                answers.step_by_sum,
+                "Your step grows with the batch: the loss is summed over the samples. Take their mean.",
+            ),
+            (answers.step_alone, "This is the step alone. Return where it leads: the parameters after it."),
         ),
         hints=(
             "PyTorch differentiates a loss by any tensor that has requires_grad set. Which one is it here?",
@@ -293,16 +156,16 @@ EXERCISES = (
     Exercise(
         id="01.4",
         title="The local update",
-        reference=local_update,
+        reference=answers.local_update,
         cases=_local_trainings,
         wrong=(
-            (_update_whole_model, "You sent the whole model. An update is the change: new minus old."),
-            (_update_backwards, "Old minus new: the server would walk away from what the client learned."),
+            (answers.update_whole_model, "You sent the whole model. An update is the change: new minus old."),
+            (answers.update_backwards, "Old minus new: the server would walk away from what the client learned."),
             (
-                _update_from_start,
+                answers.update_from_start,
                 "Only the last batch counts here: each step must start where the one before it ended.",
             ),
-            (_update_summed, "Every step started from the server's model. Carry the local parameters along."),
+            (answers.update_summed, "Every step started from the server's model. Carry the local parameters along."),
         ),
         hints=(
             "Two sets of parameters matter: what the server sent, which stays, and what you have now, which moves.",
@@ -314,15 +177,15 @@ EXERCISES = (
     Exercise(
         id="01.5",
         title="The weighted mean",
-        reference=weighted_mean,
+        reference=answers.weighted_mean,
         cases=_weighted_updates,
         wrong=(
             (
-                _mean_of_equals,
+                answers.mean_of_equals,
                 "Every client counts alike here. A client with ten times the samples should count ten times.",
             ),
-            (_mean_by_count, "You divided by the number of clients. Divide by the sum of the weights."),
-            (_sum_of_weighted, "The weights do not add up to 1: the model would take a giant's step."),
+            (answers.mean_by_count, "You divided by the number of clients. Divide by the sum of the weights."),
+            (answers.sum_of_weighted, "The weights do not add up to 1: the model would take a giant's step."),
         ),
         hints=(
             "If every client had the same number of samples, this would be the plain mean. Who counts more when not?",
@@ -333,15 +196,15 @@ EXERCISES = (
     Exercise(
         id="01.6",
         title="The round",
-        reference=fedavg_round,
+        reference=answers.fedavg_round,
         cases=_rounds,
         wrong=(
-            (_round_of_change, "This is the mean change alone. The new model is the old one plus the change."),
+            (answers.round_of_change, "This is the mean change alone. The new model is the old one plus the change."),
             (
-                _round_as_relay,
+                answers.round_as_relay,
                 "Your clients ran a relay: each started from the last one's model. All start from the server's.",
             ),
-            (_round_of_equals, "You averaged without the weights: pass them on to weighted_mean."),
+            (answers.round_of_equals, "You averaged without the weights: pass them on to weighted_mean."),
         ),
         hints=(
             "You have every part already. What goes out, what comes back, and what becomes of it?",

@@ -7,11 +7,13 @@ the newest value wins, and no run queues up behind another.
     worker     the thread: newest value first, errors kept for whoever waits
     picture    from a drawing to PNG bytes, redrawing only what moves
     page       style, and the names that screen readers need
+    pointer    dragging on the picture
     panel      the four put together
 """
 
 from labsec.live.controls import Control, choice, log_slider, slider, switch
 from labsec.live.panel import Panel
 from labsec.live.picture import Drawing
+from labsec.live.pointer import Drag
 
-__all__ = ["Control", "Drawing", "Panel", "choice", "log_slider", "slider", "switch"]
+__all__ = ["Control", "Drag", "Drawing", "Panel", "choice", "log_slider", "slider", "switch"]

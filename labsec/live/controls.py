@@ -64,7 +64,10 @@ class Control:
         off = typed.strip().lower() in ("off", "inf")
         if found is None and not off:
             return None
-        number = math.inf if found is None else float(found[0]) / self.scale
+        return self.closest(math.inf if found is None else float(found[0]) / self.scale)
+
+    def closest(self, number: float) -> int:
+        """Number of the option of a slider that is closest to a value."""
         distances = [0.0 if value == number else abs(value - number) for _, value in self.options]
         return distances.index(min(distances))
 

@@ -120,6 +120,7 @@ class Names(anywidget.AnyWidget):
     .live-panel .live-choice select { flex: 0 0 auto; width: 100%; height: 28px; }
     .live-panel .noUi-connect { background: var(--live-accent, #6b7078); }
     .live-panel .noUi-handle { border: 2px solid var(--live-accent, #6b7078); }
+    .live-panel .noUi-handle:is(:hover, :focus, .noUi-active) { background: var(--live-accent, #6b7078); }
     .live-panel :is(.noUi-handle, input, select):focus-visible { outline: 2px solid DEFENDER; outline-offset: 2px; }
     .live-panel .live-switch input { margin-left: 4px; }
     .live-help .widget-html-content { font-size: 11.5px; line-height: 1.35; }

@@ -14,6 +14,7 @@ import ipywidgets as widgets
 from labsec.live.controls import Control, Field
 from labsec.live.page import Names, alarm, heading, picture, sentence
 from labsec.live.picture import Drawing, Picture
+from labsec.live.pointer import Drag, Pointer
 from labsec.live.worker import NOTHING, Worker, check_state
 
 NO_CONTROLS: Mapping[str, Control] = {}
@@ -30,11 +31,13 @@ class Panel(widgets.VBox):  # type: ignore[misc]
     setting    what belongs to neither
     compute    keyword values of all controls -> iterator of states; the picture follows each, the last is the result
     draw       the figure, and how a state changes it
+    drag       controls that follow the pointer on the picture; None if it cannot be dragged
     reading    (values, state) -> one sentence that says what the picture shows; it is the picture's alt text as well
 
     The first run is finished when the panel is made, so that a run without a browser sees all of it.
 
     >>> import matplotlib.figure, types
+    >>> from labsec.live import slider
     >>> figure = matplotlib.figure.Figure(figsize=(4, 2))
     >>> (line,) = figure.subplots().plot([0, 1], [0, 1])
     >>> panel = Panel(
@@ -67,6 +70,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         compute: Callable[..., Iterator[Any]],
         draw: Drawing,
         reading: Callable[[Mapping[str, Any], Any], str],
+        drag: Drag | None = None,
     ) -> None:
         if name in _open:
             _open[name].close()
@@ -81,7 +85,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         self._show(values, state)
         self._settle()
         columns = widgets.Box([self._columns(groups), self._view]).add_class("live-body")
-        super().__init__([columns, self._line, self._alarm, Names()])
+        super().__init__([columns, self._line, self._alarm, Names(), *self._pointers(drag, draw)])
         self.add_class("live-panel")
         for field in self._fields.values():
             field.source.observe(self._turned, field.trait)
@@ -154,6 +158,23 @@ class Panel(widgets.VBox):  # type: ignore[misc]
                 rows = [widgets.HTML(heading(role)), *(self._fields[key].view for key in group)]
                 boxes.append(widgets.VBox(rows).add_class("live-group").add_class(f"live-{role}"))
         return widgets.VBox(boxes).add_class("live-controls")
+
+    def _pointers(self, drag: Drag | None, draw: Drawing) -> list[Pointer]:
+        """The pointer of a panel that can be dragged."""
+        if drag is None:
+            return []
+        axes, (width, height) = draw.axes, draw.figure.bbox.size  # type: ignore[attr-defined]
+        pointer = Pointer()
+
+        def dragged(change: dict[str, Any]) -> None:
+            across, down = change["new"]
+            place = axes.transData.inverted().transform((across * width, (1 - down) * height))
+            controls = [self._fields[name].control for name in (drag.x, drag.y)]
+            values = [c.options[c.closest(number)][1] for c, number in zip(controls, place, strict=True)]
+            self.set(**drag.sets, **{drag.x: values[0], drag.y: values[1]})
+
+        pointer.observe(dragged, "place")
+        return [pointer]
 
     def _turned(self, _: object) -> None:
         if not self._quiet:

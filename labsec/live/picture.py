@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import io
+import struct
 import threading
+import zlib
 from collections.abc import Mapping
 from operator import methodcaller
 from typing import Any, Protocol
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
 PIXELS_PER_INCH = 100  # on the page, whatever the resolution of the figure
 WIDEST = 7.2  # inches; with the controls this makes a panel of 1000 pixels at most
@@ -76,8 +77,25 @@ class Picture:
         self._still = self._canvas.copy_from_bbox(figure.bbox)
 
     def _png(self) -> bytes:
-        """Compressed as lightly as possible: the page is on this machine."""
-        stream = io.BytesIO()
-        pixels = Image.frombuffer("RGBA", self._canvas.get_width_height(physical=True), self._canvas.buffer_rgba())
-        pixels.convert("RGB").save(stream, "png", compress_level=1)
-        return stream.getvalue()
+        width, height = self._canvas.get_width_height(physical=True)
+        return encode_png(np.asarray(self._canvas.buffer_rgba()).reshape(height, width, 4)[..., :3])
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """A PNG of [height, width, 3] bytes, compressed lightly and without filters, because the page is on this machine.
+
+    Pillow tries every filter on every line; for flat graphics that costs time and saves nothing.
+
+    >>> encode_png(np.zeros((2, 3, 3), np.uint8))[:4]
+    b'\\x89PNG'
+    """
+    height, width, _ = pixels.shape
+    lines = np.zeros((height, 1 + 3 * width), np.uint8)  # each line begins with the number of its filter: 0, none
+    lines[:, 1:] = pixels.reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, RGB
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(lines.data, 1)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in chunks)
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

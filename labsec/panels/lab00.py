@@ -26,6 +26,7 @@ CLIP = 0.5  # L2 bound on an update, tuned once for the best accuracy under nois
 BOOST = 4.0  # the malicious clients send their update flipped and this much louder
 BELIEVED = 25  # the number of bad clients that the trimmed mean is built for; nobody tells it the true one
 EPSILONS = (1, 2.5, 4, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5, inf)
+BATCHES = (1, 2, 4, 8, 16)
 KEPT = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 RULES: dict[str, Callable[..., Tensor]] = {
     "mean": robust.mean,
@@ -183,13 +184,15 @@ def outcome(seed: int = 0, **controls: Any) -> tuple[float, float]:
 def panel() -> live.Panel:
     """The panel: epsilon and who adds the noise, the malicious fraction, the compression rate, the rule, the batch."""
     privacy.noise_for(1.0, rounds=ROUNDS, delta=DELTA)  # loads the accountant now, not at the first move of epsilon
+    for batch in BATCHES:
+        _clean(batch)
     return live.Panel(
         name="lab00",
         attacker={
             "malicious": live.slider(
                 "Malicious fraction", 0.0, 0.0, 0.5, 0.05, help=f"Share of clients that send {BOOST:g} x the opposite"
             ),
-            "batch": live.log_slider("Batch size", 4, (1, 2, 4, 8, 16), fmt="{:.0f}"),
+            "batch": live.log_slider("Batch size", 4, BATCHES, fmt="{:.0f}"),
         },
         defender={
             "epsilon": live.log_slider("Epsilon ε", inf, EPSILONS, fmt="{:g}"),

@@ -57,7 +57,7 @@ class Drawing:
         centres = [i * (SIDE + GAP) + SIDE / 2 - 0.5 for i in range(SHOWN + 1)]
         self.scores = [bottom.text(x, SIDE + 0.8, "", ha="center", va="top", fontsize=8) for x in centres]
         middle = {"ha": "center", "va": "center", "fontsize": 8}
-        self.scores.append(top.text(centres[-1], SIDE / 2 - 0.5, "a guess\nwithout a\nmessage", **middle))
+        top.text(centres[-1], SIDE / 2 - 0.5, "a guess\nwithout a\nmessage", **middle)
 
     def update(self, values: Mapping[str, Any], state: State) -> None:
         """Show a state; nothing is laid out anew."""
@@ -67,7 +67,7 @@ class Drawing:
         self.now.set_data(self.rounds[:done], state.accuracy)
         for artist in (self.now, self.now_name):
             artist.set_color(plots.ATTACKER if values["malicious"] else plots.DEFENDER)
-        heights = _apart(state.clean[-1], state.accuracy[-1])
+        heights = plots.apart(state.clean[-1], state.accuracy[-1])
         self.clean_name.set_y(heights[0])
         self.now_name.set_y(heights[1])
         self.bar.set_height(state.megabytes[0] / state.megabytes[1])
@@ -76,16 +76,8 @@ class Drawing:
         self.guess.set_data(_mosaic(state.recovered[:SHOWN], state.mean))
         marks = [_score(float(p), state.recovered_from) for p in state.psnr[:SHOWN]]
         marks += [""] * (SHOWN - len(marks)) + [_score(state.baseline, state.recovered_from)]
-        for text, mark in zip(self.scores, marks, strict=False):  # the last text stays
+        for text, mark in zip(self.scores, marks, strict=True):
             text.set_text(mark)
-
-
-def _apart(clean: float, now: float, gap: float = 0.09) -> tuple[float, float]:
-    """Heights for the two names, pushed apart where the lines meet."""
-    if abs(clean - now) >= gap:
-        return clean, now
-    middle = min((clean + now) / 2, 1 - gap / 2)
-    return (middle + gap / 2, middle - gap / 2) if clean >= now else (middle - gap / 2, middle + gap / 2)
 
 
 def _strip(ax: Any, label: str, colour: str) -> Any:
@@ -98,7 +90,7 @@ def _strip(ax: Any, label: str, colour: str) -> Any:
 
 def _mosaic(images: Tensor, last: Tensor | None = None) -> np.ndarray:
     """Digits [n, 1, 8, 8] side by side as ink on paper, and one in the last place; a missing guess is a grey square."""
-    strip = torch.ones(SIDE, (SHOWN + 1) * (SIDE + GAP))
+    strip = torch.full((SIDE, (SHOWN + 1) * (SIDE + GAP)), torch.nan)  # nothing is drawn there
     for i, image in [*enumerate(images), *([(SHOWN, last)] if last is not None else [])]:
         strip[:, i * (SIDE + GAP) : i * (SIDE + GAP) + SIDE] = torch.nan_to_num(1 - image[0], nan=0.85)
     return strip[:, :-GAP].numpy()

@@ -1,18 +1,33 @@
-"""The pictures of lab 01: who holds what, what a weighted mean does, what accuracy costs, and a record read back."""
+"""The pictures of lab 01, and its panel: who holds what, what a weighted mean does, what accuracy costs, what leaks.
+
+The panel runs federated averaging on the digits, live, beside training on pooled data.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import inf
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from labsec import plots
-from labsec.scenario import History
+from labsec import live, plots
+from labsec.engine import rounds, run
+from labsec.federation import Federation
+from labsec.panels.lab01_figure import Drawing
+from labsec.scenario import History, Scenario
 
 MOST_CLIENTS = 40  # that a grid of labels can show
+ROUNDS = 40
+CLIENTS = (5, 10, 20, 40)
+STEPS = (1, 2, 5, 10, 20)
+ALPHAS = (0.1, 0.3, 1.0, 3.0, inf)
+MOST_SAMPLES = 460  # that a bar of the panel can show
 
 
 def shards(y: Tensor, parts: Sequence[Tensor], *, title: str) -> plots.Picture:
@@ -33,10 +48,11 @@ def shards(y: Tensor, parts: Sequence[Tensor], *, title: str) -> plots.Picture:
     fig = plots.figure(7.0, 3.4)
     ax = plots.axes(fig)
     client, label = np.nonzero(counts)
-    held = counts[client, label]
-    ax.scatter(client, label, s=260 * held / counts.max(), color=plots.DEFENDER, alpha=0.75, linewidth=0)
-    ax.set(xlabel="client", ylabel="label", title=title, yticks=range(classes))
+    area = 260 * counts[client, label] / counts.max()
+    ax.scatter(client, label, s=area, color=plots.DEFENDER, alpha=0.75, linewidth=0)
+    ax.set(xlabel="client", ylabel="label", yticks=range(classes), xticks=range(0, len(parts), 1 + len(parts) // 21))
     ax.set(xlim=(-0.8, len(parts) - 0.2), ylim=(-0.8, classes - 0.2))
+    _title(ax, title)
     sizes = counts.sum(axis=1)
     labels = (counts > 0).sum(axis=1).mean()
     return plots.Picture(
@@ -47,30 +63,34 @@ def shards(y: Tensor, parts: Sequence[Tensor], *, title: str) -> plots.Picture:
 
 
 def arrows(updates: Tensor, weights: Tensor, *, plain: Tensor, weighted: Tensor, title: str) -> plots.Picture:
-    """A few clients' updates in two dimensions, as wide as the client is large, with both kinds of mean.
+    """A few clients' updates in two dimensions, an arrow the thicker the larger its client, with both kinds of mean.
 
     updates            [clients, 2]
     weights            [clients] sample counts
     plain, weighted    [2]
     """
-    fig = plots.figure(5.6, 3.8)
+    fig = plots.figure(6.4, 3.4)
     ax = plots.axes(fig)
-    widths = 0.004 + 0.010 * weights / weights.max()
-    for (x, y), width, count in zip(updates.tolist(), widths.tolist(), weights.tolist(), strict=True):
-        _arrow(ax, (x, y), plots.GREY, width)
-        ax.annotate(f"{count:g}", (x, y), xytext=(4, 3), textcoords="offset points", color=plots.INK, fontsize=9)
-    _arrow(ax, plain.tolist(), plots.OTHERS[1], 0.006)
-    _arrow(ax, weighted.tolist(), plots.DEFENDER, 0.006)
-    for end, name, colour in ((plain, "plain mean", plots.OTHERS[1]), (weighted, "weighted mean", plots.DEFENDER)):
-        ax.annotate(name, end.tolist(), xytext=(6, -12), textcoords="offset points", color=colour, weight="bold")
-    reach = 1.25 * float(updates.abs().max())
-    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), title=title, xlabel="first parameter", ylabel="second parameter")
-    places = ", ".join(f"({x:.2f}, {y:.2f})" for x, y in (plain.tolist(), weighted.tolist()))
-    return plots.Picture(fig, f"Arrows. {title}. Plain and weighted mean end at {places}.")
+    for end, count in zip(updates.tolist(), weights.tolist(), strict=True):
+        width = 0.002 + 0.006 * count / float(weights.max())
+        ax.quiver(0, 0, *end, angles="xy", scale_units="xy", scale=1, color=plots.GREY, width=width)
+        ax.annotate(
+            f"{count:g}", end, xytext=(5 if end[0] > 0 else -16, 4), textcoords="offset points", color=plots.INK
+        )
+    ax.plot(*plain.tolist(), "s", color=plots.OTHERS[1], markersize=10, label="plain mean")
+    ax.plot(*weighted.tolist(), "D", color=plots.DEFENDER, markersize=10, label="weighted mean")
+    ax.legend(loc="lower left", frameon=False)
+    low, high = updates.min(dim=0).values - 0.35, updates.max(dim=0).values + 0.35
+    ax.set(xlim=(float(low[0]), float(high[0])), ylim=(float(low[1]), float(high[1])))
+    ax.set(xlabel="first parameter", ylabel="second parameter")
+    _title(ax, title)
+    places = " and ".join(f"({x:.2f}, {y:.2f})" for x, y in (plain.tolist(), weighted.tolist()))
+    return plots.Picture(fig, f"Arrows. {title}. Plain and weighted mean lie at {places}.")
 
 
-def _arrow(ax: Axes, end: Sequence[float], colour: str, width: float) -> None:
-    ax.quiver(0, 0, *end, angles="xy", scale_units="xy", scale=1, color=colour, width=width)
+def _title(ax: Axes, text: str) -> None:
+    with plots.style():  # where a title stands and how it looks is decided when it is set
+        ax.set_title(text)
 
 
 def cost(*, title: str, **histories: History) -> plots.Picture:
@@ -78,13 +98,14 @@ def cost(*, title: str, **histories: History) -> plots.Picture:
     fig = plots.figure()
     ax = plots.axes(fig)
     words, ends = [], []
-    looks = zip((plots.INK, plots.DEFENDER, *plots.OTHERS), plots.DASHES, strict=False)
+    looks = zip(plots.OTHERS, plots.DASHES[1:] + plots.DASHES[:1], strict=True)  # as in `plots.accuracy`
     for (name, history), (colour, dash) in zip(histories.items(), looks, strict=False):
         megabytes = np.cumsum(history.column("bytes_up")) / 1e6
         ax.plot(megabytes, history.accuracy, color=colour, linestyle=dash)
         ends.append((history.final_accuracy, name.replace("_", " "), colour))
         words.append(f"{name.replace('_', ' ')} sends {megabytes[-1]:.1f} MB for {history.final_accuracy:.2f}")
-    ax.set(xlabel="megabytes sent by all clients", ylabel="test accuracy", ylim=(0, 1), title=title)
+    ax.set(xlabel="megabytes sent by all clients", ylabel="test accuracy", ylim=(0, 1))
+    _title(ax, title)
     plots.label_ends(ax, ends)
     return plots.Picture(fig, f"Line plot. {title}. {'; '.join(words)}.")
 
@@ -97,11 +118,76 @@ def record(truth: Tensor, recovered: Tensor, guess: Tensor, *, title: str) -> pl
     ax.bar(places, truth.numpy(), color=plots.BAND, edgecolor=plots.GREY, label="the patient's true values")
     ax.plot(places, guess.numpy(), "o", color=plots.INK, fillstyle="none", label="average patient (no message)")
     ax.plot(places, recovered.numpy(), "x", color=plots.ATTACKER, label="read from the message")
-    ax.set(xlabel="measurement number", ylabel="value, scaled to 0 … 1", title=title, ylim=(0, 1.3))
+    ax.set(xlabel="measurement number", ylabel="value, scaled to 0 … 1", ylim=(0, 1.3))
+    _title(ax, title)
     ax.legend(loc="upper left", ncols=3, frameon=False, fontsize=9)
     off, missed = float((truth - recovered).abs().max()), float((truth - guess).abs().max())
     return plots.Picture(
         fig,
         f"Bars and marks. {title}. The values read from the message are off by {off:.2g} at most, "
         f"the average patient by {missed:.2g}.",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What the panel shows after a round.
+
+    accuracy     so far, one number a round; pooled: of training on pooled data, to the end
+    megabytes    sent by all clients so far
+    sizes        samples that each client holds
+    """
+
+    accuracy: list[float]
+    pooled: list[float]
+    megabytes: float
+    sizes: list[int]
+
+
+@cache
+def _pooled(samples: int, steps: int) -> list[float]:
+    """Accuracy of one computer that sees, in every step, as many samples as all clients together."""
+    return run(Scenario(clients=1, rounds=ROUNDS, local_steps=steps, batch_size=samples)).accuracy
+
+
+def compute(*, clients: int, steps: int, alpha: float, participation: float) -> Iterator[State]:
+    """Run the federation; a state after every round. An infinite alpha means IID shards.
+
+    >>> first = next(compute(clients=5, steps=1, alpha=inf, participation=1.0))
+    >>> len(first.accuracy), len(first.pooled), sum(first.sizes)
+    (1, 40, 1438)
+    """
+    skew = None if alpha == inf else alpha
+    s = Scenario(clients=clients, rounds=ROUNDS, local_steps=steps, alpha=skew, participation=participation)
+    sizes, accuracy, sent = Federation(s).sizes.tolist(), [], 0
+    for result in rounds(s):
+        accuracy.append(result.metrics["accuracy"])
+        sent += result.bytes_up
+        yield State(list(accuracy), _pooled(16 * clients, steps), sent / 1e6, sizes)
+
+
+def reading(controls: Mapping[str, Any], state: State) -> str:
+    """The state in words."""
+    return (
+        f"Round {len(state.accuracy)} of {ROUNDS}: accuracy {state.accuracy[-1]:.2f}; pooled training on as many "
+        f"samples ends at {state.pooled[-1]:.2f}. {len(state.sizes)} clients hold {min(state.sizes)} to "
+        f"{max(state.sizes)} digits each and have sent {state.megabytes:.1f} MB."
+    )
+
+
+def panel() -> live.Panel:
+    """The panel: number of clients, local steps, label skew, and how many clients take part in a round."""
+    return live.Panel(
+        name="lab01",
+        attacker={},
+        defender={},
+        setting={
+            "clients": live.log_slider("Clients", 20, CLIENTS, fmt="{:d}"),
+            "steps": live.log_slider("Local steps", 5, STEPS, fmt="{:d}"),
+            "alpha": live.log_slider("Label skew α", inf, ALPHAS, help="Dirichlet's parameter; off: IID"),
+            "participation": live.slider("Taking part", 1.0, 0.1, 1.0, 0.1, fmt="{:.0%}"),
+        },
+        compute=compute,
+        draw=Drawing(ROUNDS, CLIENTS[-1], MOST_SAMPLES),
+        reading=reading,
     )

@@ -13,20 +13,20 @@ from labsec.poison.knowledge import clients_in_round, honest_rows
 from labsec.types import AttackerView, ImpossibleRule, Update, Updates
 
 
-def adaptive(view: AttackerView, *, norm: float, total: int | None = None, halvings: int = 4) -> Updates:
+def adaptive(view: AttackerView, *, norm: float, total: int | None = None, lengths: int = 6) -> Updates:
     """Search the message that turns the rule's result farthest against the honest mean, within a bound on its norm.
 
     view        the attackers' view, with the server's rule; `others` if it holds them, else `own`
     norm        bound on the message's norm, in multiples of the honest rows' median norm
     total       clients in the round, where the view does not show it; the attackers' own honest updates, repeated,
                 stand for the clients that they cannot see
-    halvings    how many lengths of step the search tries, each half the one before
+    lengths     how many lengths of step the search tries, each half the one before
     returns     [malicious, dim], all rows equal
 
     The search runs in the span of three directions (against the mean, the standard deviation, the mean's signs). It
-    starts from the honest mean, which every sensible rule lets pass, and from the longest step in each direction; it
-    then goes round the three axes with shorter and shorter steps and takes every one that harms more. Nothing is
-    assumed about the rule but that it can be called: 4 + 6 * halvings times.
+    starts from the honest mean, which every sensible rule lets pass, tries long and short steps in each direction,
+    because a rule may throw the long ones away, and improves the best of them by smaller steps in all directions.
+    Nothing is assumed about the rule but that it can be called: 13 + 3 * lengths times.
 
     >>> from types import SimpleNamespace
     >>> others = torch.tensor([[1.0, 0.1], [1.0, -0.1], [1.0, 0.0]])
@@ -57,7 +57,7 @@ def adaptive(view: AttackerView, *, norm: float, total: int | None = None, halvi
         return -float(result @ mean) if result.isfinite().all() else -float("inf")
 
     try:
-        return message(_search(harm, len(span), span, halvings))
+        return message(_search(harm, len(span), span, lengths))
     except ImpossibleRule:
         return view.own.clone()
 
@@ -70,18 +70,19 @@ def _directions(rows: Updates) -> Tensor:
     return torch.nn.functional.normalize(torch.stack(found), dim=1)
 
 
-def _search(harm: Callable[[Tensor], float], size: int, like: Tensor, halvings: int) -> Tensor:
-    """Compass search for the place [size] of the greatest harm: along each axis, steps from 2 down by halves."""
+def _search(harm: Callable[[Tensor], float], size: int, like: Tensor, lengths: int) -> Tensor:
+    """The place [size] of the greatest harm that was found: the best step from the origin along an axis, refined."""
     axes = torch.eye(size, dtype=like.dtype, device=like.device)
-    starts = [torch.zeros_like(axes[0]), *(2 * axes)]
-    worst, place = max(((harm(start), i) for i, start in enumerate(starts)), key=lambda found: found[0])
-    here, step = starts[place], 1.0
-    for _ in range(halvings):
+    steps = [2.0 ** (1 - i) for i in range(lengths)]
+    worst, here, reach = harm(torch.zeros_like(axes[0])), torch.zeros_like(axes[0]), steps[-1]
+    for step in steps:
+        for axis in axes:
+            if (value := harm(step * axis)) > worst:
+                worst, here, reach = value, step * axis, step
+    for step in (reach / 2, reach / 4):
         for axis in (*axes, *-axes):
-            trial = here + step * axis
-            if (value := harm(trial)) > worst:
-                worst, here = value, trial
-        step /= 2
+            if (value := harm(here + step * axis)) > worst:
+                worst, here = value, here + step * axis
     return here
 
 

@@ -1,0 +1,31 @@
+"""`python -m benchmarks NAME …` measures and writes the section into docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from benchmarks.report import replace_section
+
+NAMES = ("federation", "aggregation", "panel")
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+
+
+def main(arguments: list[str] | None = None, page: Path = PAGE) -> None:
+    """Run the named benchmarks on one thread and replace their sections in the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="+", choices=[*NAMES, "all"], metavar="NAME", help=f"{', '.join(NAMES)} or all")
+    chosen = parser.parse_args(arguments).names
+    torch.set_num_threads(1)
+    for name in NAMES if "all" in chosen else dict.fromkeys(chosen):
+        section = import_module(f"benchmarks.{name}").main()
+        print(section, flush=True)
+        text = page.read_text(encoding="utf-8") if page.exists() else ""
+        page.write_text(replace_section(text, name, section), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

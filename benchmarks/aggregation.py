@@ -1,0 +1,142 @@
+"""Aggregation rules by labsec, ByzFL and Flower on the same matrices, one thread, in turns."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from benchmarks.common import interleaved, machine, versions
+from benchmarks.report import table
+from benchmarks.robust_peers import MODULES, Pair, missing, pairs
+
+SIZES = {(20, 10_000): 11, (100, 100_000): 3, (50, 1_000_000): 3}  # (clients, parameters): repeats
+TOO_LARGE_FOR_PEERS = {("nnm", 50)}  # ByzFL gathers [clients, clients - f, dim]
+TIMED = ("median", "trimmed_mean", "krum", "multi_krum", "geometric_median", "nnm")
+NNM_MEMORY = (100, 100_000)
+
+
+def main() -> str:
+    """The section, as Markdown."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        parts = [
+            "## Aggregation rules",
+            f"{machine()}. {versions('torch', 'numpy', 'byzfl', 'flwr')}. f is 24 % of the clients, rounded down; "
+            "float32, normally distributed; medians in milliseconds. "
+            + " ".join(f"{reason}." for reason in missing().values()),
+            *(race(clients, dim, repeats) for (clients, dim), repeats in SIZES.items()),
+            alignment(),
+            memory(),
+        ]
+    finally:
+        torch.set_num_threads(threads)
+    return "\n\n".join(parts)
+
+
+def race(clients: int, dim: int, repeats: int) -> str:
+    """Time every rule of every contestant on one matrix."""
+    updates = torch.randn(clients, dim, generator=torch.Generator().manual_seed(0))
+    found = [p for p in pairs(suspected(clients), clients) if p.rule in TIMED]
+    seconds = interleaved(contestants(found, updates), repeats)
+    milliseconds = {name: 1e3 * median(values) for name, values in seconds.items()}
+    product, reading = milliseconds.pop("X @ X.T"), milliseconds.pop("reading X")
+    rows = [_row(rule, milliseconds, product) for rule in TIMED]
+    return (
+        f"### {clients} clients x {dim:,} parameters\n\n"
+        f"`X @ X.T` takes {product:.3g} ms, reading X (its sum) {reading:.3g} ms.\n\n"
+        + table(["rule", "labsec", "of X @ X.T", *MODULES, "times the better peer"], rows)
+    )
+
+
+def suspected(clients: int) -> int:
+    """The f of a matrix with so many rows."""
+    return clients * 24 // 100
+
+
+def contestants(found: list[Pair], updates: Tensor) -> dict[str, Callable[[], object]]:
+    """What is timed, by "who rule"."""
+    clients = len(updates)
+    functions: dict[str, Callable[[], object]] = {
+        "X @ X.T": lambda: updates @ updates.T,
+        "reading X": lambda: updates.sum(),
+    }
+    for rule, ours in labsec_rules(clients).items():
+        functions[f"labsec {rule}"] = lambda ours=ours: ours(updates)
+    for pair in found:
+        if (pair.rule, clients) not in TOO_LARGE_FOR_PEERS:
+            functions[f"{pair.peer} {pair.rule}"] = lambda pair=pair: pair.theirs(updates)
+    return functions
+
+
+def labsec_rules(clients: int) -> dict[str, Callable[[Tensor], Tensor]]:
+    """labsec's rules with the paper's conventions."""
+    from labsec import bind, robust
+
+    f = suspected(clients)
+    with_f = ("trimmed_mean", "krum", "multi_krum", "nnm")
+    return {rule: bind(getattr(robust, rule), **({"f": f} if rule in with_f else {})) for rule in TIMED}
+
+
+def _row(rule: str, milliseconds: dict[str, float], product: float) -> list[str]:
+    ours = milliseconds[f"labsec {rule}"]
+    peers = [milliseconds.get(f"{peer} {rule}") for peer in MODULES]
+    known = [value for value in peers if value is not None]
+    return [
+        f"`{rule}`",
+        f"{ours:.3g}",
+        f"{ours / product:.2f}x",
+        *(f"{value:,.4g}" if value is not None else "–" for value in peers),
+        f"{min(known) / ours:.3g}x" if known else "–",
+    ]
+
+
+def alignment() -> str:
+    """How the peers' conventions differ from labsec's."""
+    notes = dict.fromkeys(
+        f"{pair.rule}: {pair.aligned}." for pair in pairs(6, 31) if pair.aligned and pair.rule in TIMED
+    )
+    return "\n".join(f"- {note}" for note in notes)
+
+
+def memory() -> str:
+    """How much a process grows at its peak while it mixes nearest neighbours, beyond the matrix itself."""
+    clients, dim = NNM_MEMORY
+    matrix = 4e-6 * clients * dim
+    grown = {who: _growth(call) for who, call in (("labsec", "p.ours(x)"), ("ByzFL", "p.theirs(x)"))}
+    figures = ", ".join(f"{who} {value:.0f} MB" for who, value in grown.items() if value is not None)
+    return f"Memory of `nnm` at {clients} x {dim:,} beyond its input of {matrix:.0f} MB, at the peak: {figures or '–'}."
+
+
+def _growth(call: str) -> float | None:
+    """Megabytes by which a fresh process grows in a call with the ByzFL pair of nnm; None without ByzFL or Linux."""
+    clients, dim = NNM_MEMORY
+    code = f"""
+import torch
+from benchmarks.aggregation import peak_megabytes
+from benchmarks.robust_peers import pairs
+torch.set_num_threads(1)
+p = next(p for p in pairs({suspected(clients)}, {clients}) if p.rule == "nnm")
+x = torch.randn({clients}, {dim})
+p.ours(x[:, :100]), p.theirs(x[:, :100])
+before = peak_megabytes()
+{call}
+print(peak_megabytes() - before)
+"""
+    if "ByzFL" in missing() or peak_megabytes() is None:
+        return None
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(result.stdout.split()[-1])
+
+
+def peak_megabytes() -> float | None:
+    """The most memory that this process has held so far; None where the system does not tell (it takes Linux)."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), None)

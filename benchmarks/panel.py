@@ -1,0 +1,141 @@
+"""How quickly lab 00's panel answers: JupyterLab and Chromium on this machine, from the key to the pixels."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from playwright.sync_api import Locator, Page
+
+from benchmarks.common import machine, versions
+from labsec import cli
+from tests.browser.jupyterlab_page import NUMBERS, Notebook
+from tests.browser.jupyterlab_server import NO_CHROMIUM, chromium, chromium_path, jupyterlab
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOK = "00_start.ipynb"
+PRESSES = 20  # of each slider
+SECONDS = 3.0  # of dragging
+GOALS = {"first_ms": "p95 ≤ 120", "final_ms": "≤ 350", "pictures": "≥ 20"}
+
+ARM = (
+    """(panel) => {
+  const numbers = """
+    + NUMBERS
+    + """;
+  const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(performance.now()))));
+  const seen = {}, old = numbers(panel);
+  window.answer = new Promise((done) => {
+    let start = null;
+    panel.addEventListener('keydown', (event) => { start = event.timeStamp; }, { once: true, capture: true });
+    const watcher = new MutationObserver(async () => {
+      const now = numbers(panel), caption = panel.querySelector('.live-caption');
+      if (start === null || now === old || panel.querySelector('.live-plot')?.dataset.for !== now) return;
+      if (!seen.first) { seen.first = painted(); }
+      if (caption?.dataset.for === now && caption.dataset.busy === 'false') {
+        watcher.disconnect();
+        done([await seen.first - start, await painted() - start]);
+      }
+    });
+    watcher.observe(panel, { childList: true, subtree: true });
+  });
+}"""
+)
+COUNT = """(panel) => {
+  window.pictures = 0;
+  let last = panel.querySelector('.live-plot');
+  const look = () => {
+    const shown = panel.querySelector('.live-plot');
+    if (shown && shown !== last) { window.pictures += 1; last = shown; }
+    requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+}"""
+
+
+@contextmanager
+def panel_of_lab_00() -> Iterator[tuple[Notebook, Locator]]:
+    """Lab 00 in the browser, all cells run, its panel settled."""
+    path = chromium_path()
+    if path is None:
+        raise SystemExit(NO_CHROMIUM)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, chromium(path) as browser:
+        course, temporary = Path(folder, "course"), Path(folder, "temporary")
+        temporary.mkdir()
+        shutil.copytree(ROOT / "notebooks", course / "notebooks")
+        cli.copy_missing(course)
+        with jupyterlab(course, temporary) as (base, token):
+            page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+            notebook = Notebook(page, base, token)
+            notebook.open(NOTEBOOK)
+            notebook.run_all()
+            panel = page.locator(".live-panel").first
+            panel.scroll_into_view_if_needed()
+            notebook.settled(panel)
+            yield notebook, panel
+            notebook.close()
+
+
+def answer_times(notebook: Notebook, panel: Locator) -> list[tuple[float, float]]:
+    """Milliseconds from a key to the first and to the final picture of the new value, painted."""
+    times = []
+    for slider in panel.get_by_role("slider").all():
+        for press in range(PRESSES):
+            at_end = slider.get_attribute("aria-valuenow") == slider.get_attribute("aria-valuemax")
+            notebook.page.evaluate(ARM, panel.element_handle())
+            slider.press("ArrowLeft" if at_end or press % 2 else "ArrowRight")
+            times.append(tuple(notebook.page.evaluate("() => window.answer")))
+    return times
+
+
+def drag_rate(page: Page, panel: Locator) -> float:
+    """Pictures a second while a slider is dragged to and fro, 0.6 seconds from end to end."""
+    slider = panel.locator(".live-slider").first
+    track, handle = slider.locator(".noUi-target").bounding_box(), slider.get_by_role("slider").bounding_box()
+    assert track is not None
+    assert handle is not None
+    height = handle["y"] + handle["height"] / 2
+    page.mouse.move(handle["x"] + handle["width"] / 2, height)
+    page.mouse.down()
+    page.evaluate(COUNT, panel.element_handle())
+    start = perf_counter()
+    while (passed := perf_counter() - start) < SECONDS:
+        page.mouse.move(track["x"] + track["width"] * (0.5 - 0.5 * np.cos(5 * passed)), height)
+        page.wait_for_timeout(1000 / 60)
+    rate = page.evaluate("() => window.pictures") / (perf_counter() - start)
+    page.mouse.up()
+    return rate
+
+
+def rows() -> list[tuple[str, str, str]]:
+    """What was measured, the figure, the goal."""
+    with panel_of_lab_00() as (notebook, panel):
+        first, final = np.array(answer_times(notebook, panel)).T
+        notebook.settled(panel)
+        rate = drag_rate(notebook.page, panel)
+        notebook.settled(panel)
+    half, most = (lambda times: f"{np.median(times):.0f}"), (lambda times: f"{np.percentile(times, 95):.0f}")
+    return [
+        ("key to first pixels, ms: p50 / p95", f"{half(first)} / {most(first)}", GOALS["first_ms"]),
+        ("key to final picture, ms: p50 / p95", f"{half(final)} / {most(final)}", GOALS["final_ms"]),
+        ("pictures a second while dragging", f"{rate:.0f}", GOALS["pictures"]),
+    ]
+
+
+def main() -> str:
+    """The table as Markdown."""
+    lines = [f"| {' | '.join(row)} |" for row in [("lab 00's panel in Chromium", "measured", "goal"), *rows()]]
+    return "\n".join(
+        [
+            f"{machine()}; {versions('jupyterlab', 'ipykernel', 'ipywidgets', 'matplotlib', 'torch')}",
+            "",
+            lines[0],
+            "|---|---:|---:|",
+            *lines[1:],
+        ]
+    )

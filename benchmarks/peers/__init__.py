@@ -1,0 +1,1 @@
+"""How others run the same federation: a tutorial's loop, ByzFL and Flower."""

@@ -1,0 +1,31 @@
+"""Every attack against every rule, in both regimes; and two sweeps beside it.
+
+`matrix` holds every attack and every rule, `breakdown` ever more attackers, `three_percent` few attackers that boost
+what they send. ATTACKS and RULES hold the settings behind the names; a row of a table is a scenario that anyone can
+run again. The committed tables are read with `load`; `labsec matrix` makes them.
+"""
+
+from __future__ import annotations
+
+from labsec.matrix.cells import ATTACKS, BELIEF, CLIENTS, DATA, MALICIOUS, REGIMES, RULES, boosted, cell
+from labsec.matrix.pages import heat_map, page, write
+from labsec.matrix.tables import TABLES, check_cell, load, measure
+
+__all__ = [
+    "ATTACKS",
+    "BELIEF",
+    "CLIENTS",
+    "DATA",
+    "MALICIOUS",
+    "REGIMES",
+    "RULES",
+    "TABLES",
+    "boosted",
+    "cell",
+    "check_cell",
+    "heat_map",
+    "load",
+    "measure",
+    "page",
+    "write",
+]

@@ -1,0 +1,74 @@
+"""The picture of lab 02's panel: accuracy over rounds, and the crowd of messages as the server could see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labsec import plots
+
+if TYPE_CHECKING:
+    from labsec.panels.lab02 import State
+
+LENGTHS = (0.03, 30.0)  # what lies outside is drawn at the edge
+
+
+class Drawing:
+    """Artists that are made once; `update` changes their data only."""
+
+    def __init__(self, rounds: int) -> None:
+        self.figure = plots.figure(6.6, 5.4)
+        top, bottom = plots.axes(self.figure, 2, 1, height_ratios=(1.25, 1))
+        with plots.style():
+            self._lines(top, rounds)
+            self._crowd(bottom)
+        self.moving = [self.title, self.clean, self.now, self.clean_name, self.now_name]
+        self.moving += [self.honest, self.bad, self.step, self.step_name]
+
+    def _lines(self, ax: Any, rounds: int) -> None:
+        self.rounds = np.arange(1, rounds + 1)
+        (self.clean,) = ax.plot(self.rounds, np.zeros(rounds), color=plots.CLEAN, linewidth=1.2)
+        (self.now,) = ax.plot(self.rounds, np.zeros(rounds), color=plots.ATTACKER, linewidth=2.5)
+        self.clean_name = ax.text(rounds + 0.6, 0, "clean mean", color=plots.CLEAN, va="center")
+        self.now_name = ax.text(rounds + 0.6, 0, "this run", color=plots.ATTACKER, va="center", fontweight="bold")
+        ax.set(xlim=(1, rounds * 1.2), ylim=(0, 1), xlabel="round", ylabel="test accuracy", title=" ")
+        ax.set_xticks(range(10, rounds + 1, 10))
+        self.title = ax.text(0, 1.05, "", transform=ax.transAxes, fontsize=12, fontweight="bold")
+
+    def _crowd(self, ax: Any) -> None:
+        ax.set(xlim=(-1.08, 1.08), ylim=LENGTHS, yscale="log")
+        ax.set(xlabel="cosine with the honest mean", ylabel="length (honest median = 1)")
+        ax.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
+        ax.set_title("Who stands out? Last round's messages, and the rule's step", fontsize=10)
+        ax.axvline(0, color=plots.BAND, zorder=0)
+        ax.axhline(1, color=plots.BAND, zorder=0)
+        dot = {"linestyle": "none", "markersize": 6, "alpha": 0.75}
+        (self.honest,) = ax.plot([], [], marker="o", color=plots.GREY, markeredgecolor=plots.INK, **dot)
+        (self.bad,) = ax.plot(
+            [], [], marker="X", color=plots.ATTACKER, markeredgecolor="white", **{**dot, "markersize": 9}
+        )
+        (self.step,) = ax.plot([], [], marker="D", color=plots.DEFENDER, linestyle="none", markersize=9)
+        self.step_name = ax.text(0, 0, "the rule's step", color=plots.DEFENDER, fontweight="bold", va="center")
+
+    def update(self, values: Mapping[str, Any], state: State) -> None:
+        """Show a state; nothing is laid out anew."""
+        done = len(state.accuracy)
+        held = "holds" if state.accuracy[-1] > state.clean[-1] - 0.1 else "fails"
+        self.title.set_text(
+            f"{values['rule'][0].upper()}{values['rule'][1:]} {held}: accuracy {state.accuracy[-1]:.2f}"
+        )
+        self.clean.set_ydata(state.clean)
+        self.now.set_data(self.rounds[:done], state.accuracy)
+        clean, now = plots.apart(state.clean[-1], state.accuracy[-1])
+        self.clean_name.set_y(clean)
+        self.now_name.set_y(now)
+        length = state.length.clamp(*LENGTHS).numpy()
+        cosine, m = state.cosine.numpy(), state.malicious
+        self.bad.set_data(cosine[:m], length[:m])
+        self.honest.set_data(cosine[m:], length[m:])
+        x, y = state.moved[0], min(max(state.moved[1], LENGTHS[0]), LENGTHS[1])
+        self.step.set_data([x], [y])
+        self.step_name.set_position((x + 0.06 if x < 0.5 else x - 0.06, y))
+        self.step_name.set_ha("left" if x < 0.5 else "right")

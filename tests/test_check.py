@@ -1,0 +1,190 @@
+"""What a learner sees: cards, reasons, the reference in place of an open exercise, progress."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from labsec import Scenario, progress, run
+from labsec.check import check, exercise, hint, judge
+from labsec.check import progress as progress_card
+from labsec.compare import complaint, identical, kind, show
+from labsec.exercises import find
+from labsec.exercises.lab01_answers import weighted_mean as right
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LABSEC_STRICT", raising=False)
+    monkeypatch.setattr(progress, "_session", {})
+
+
+def open_mean(updates, *args, weights, **kwargs):
+    raise NotImplementedError
+
+
+def plain_mean(updates, *, weights):
+    return updates.mean(dim=0)
+
+
+def reason(function):
+    verdict = judge(find("01.5"), function)
+    assert verdict.state == "NOT YET"
+    return verdict.rows["Problem"]
+
+
+def test_an_open_exercise_is_replaced_by_the_reference_and_says_so(capsys):
+    answer = exercise("01.5")(open_mean)
+    assert "open_mean is the course's reference" in capsys.readouterr().out
+    assert answer(torch.eye(2), weights=torch.tensor([3, 1])).tolist() == [0.75, 0.25]
+    assert answer.uses == "reference"
+
+
+def test_a_wrong_answer_is_replaced_unless_the_learner_insists(capsys):
+    rows = torch.eye(2)
+    assert exercise("01.5")(plain_mean)(rows, weights=torch.tensor([3, 1])).tolist() == [0.75, 0.25]
+    assert exercise("01.5", use="mine")(plain_mean)(rows, weights=torch.tensor([3, 1])).tolist() == [0.5, 0.5]
+    assert "your own answer" in capsys.readouterr().out
+
+
+def test_a_right_answer_is_used_in_silence(capsys):
+    answer = exercise("01.5")(right)
+    assert answer.uses == "mine"
+    assert capsys.readouterr().out == ""
+
+
+def test_another_use_is_refused():
+    with pytest.raises(ValueError, match="use is None or \"mine\"; got 'yours'"):
+        exercise("01.5", use="yours")
+
+
+def test_an_exercise_fits_into_a_scenario():
+    """The engine reads the signature, so a replaced function must show the reference's."""
+    rule = exercise("01.5")(open_mean)
+    assert "weights" in inspect.signature(rule).parameters
+    assert run(Scenario(rounds=1, aggregate=rule)).accuracy == run(Scenario(rounds=1)).accuracy
+
+
+def test_check_shows_the_learners_answer_and_not_the_reference(capsys):
+    answer = exercise("01.5")(plain_mean)
+    capsys.readouterr()
+    check("01.5", answer)
+    shown = capsys.readouterr().out
+    assert shown.startswith("△ NOT YET · 01.5 The weighted mean")
+    assert "A client with ten times the samples should count ten times." in shown
+    assert "Given" in shown
+    assert "updates = [[" in shown
+
+
+def test_the_three_states_begin_the_text(capsys):
+    for function, start in ((open_mean, "○ TODO · 01.5"), (plain_mean, "△ NOT YET · 01.5"), (right, "✓ PASS · 01.5")):
+        check("01.5", function)
+        assert capsys.readouterr().out.startswith(start)
+
+
+def test_hints_are_folded_until_the_answer_passes():
+    from labsec.check import Verdict, _verdict_card
+
+    task = find("01.5")
+    assert _verdict_card(task, Verdict("TODO"))._repr_html_().count("<details") == 3
+    assert "<details" not in _verdict_card(task, Verdict("PASS"))._repr_html_()
+    assert task.hints[2] not in repr(_verdict_card(task, Verdict("TODO")))
+    assert task.hints[2].splitlines()[0] in repr(hint("01.5", 3))
+    with pytest.raises(ValueError, match="there are hints 1, 2 and 3; got 4"):
+        hint("01.5", 4)
+
+
+@pytest.mark.parametrize("function", [open_mean, plain_mean])
+def test_strict_checks_raise(function, monkeypatch):
+    monkeypatch.setenv("LABSEC_STRICT", "1")
+    with pytest.raises(AssertionError, match=r"TODO|NOT YET"):
+        check("01.5", function)
+
+
+def test_strict_checks_let_a_right_answer_pass(monkeypatch, capsys):
+    monkeypatch.setenv("LABSEC_STRICT", "1")
+    check("01.5", right)
+    assert "PASS" in capsys.readouterr().out
+
+
+def test_every_way_to_be_wrong_is_explained():
+    assert "expected [2]" in reason(lambda updates, *, weights: updates)
+    assert "float64; expected float32" in reason(lambda updates, *, weights: right(updates, weights=weights).double())
+    assert "is a list; expected a tensor" in reason(
+        lambda updates, *, weights: right(updates, weights=weights).tolist()
+    )
+    assert "`return` missing" in reason(lambda updates, *, weights: None)
+    assert "are NaN" in reason(lambda updates, *, weights: right(updates, weights=weights) / 0 * 0)
+    assert "raised ZeroDivisionError" in reason(lambda updates, *, weights: 1 / 0)
+    assert "raised TypeError" in reason(lambda updates: updates)
+    assert "changed updates in place" in reason(lambda updates, *, weights: right(updates.mul_(2), weights=weights) / 2)
+    assert "numbers differ" in reason(lambda updates, *, weights: right(updates, weights=weights) + 1e-3)
+    assert "gradient graph" in reason(lambda updates, *, weights: right(updates.requires_grad_(), weights=weights))
+
+
+def test_complaints_about_other_kinds():
+    assert complaint(3, 3.0, 1e-6) == ""
+    assert complaint(3, float("nan"), 1e-6) == "The result is nan; expected 3."
+    assert complaint(3, "3", 1e-6) == "The result is a str; expected a number."
+    assert complaint([1], [1, 2], 1e-6) == "The result has 2 items; expected 1."
+    assert complaint([1], 1, 1e-6) == "The result is an int; expected a list of 1."
+    assert complaint([torch.zeros(2)], [torch.ones(2)], 1e-6).startswith("2 of 2 numbers of item 0 differ")
+    assert complaint("a", "b", 1e-6) == "The result is b; expected a."
+    assert complaint(torch.tensor([float("nan")]), torch.tensor([float("nan")]), 1e-6) == ""
+
+
+def test_arguments_are_compared_by_value():
+    assert identical({"a": [torch.zeros(2), 1]}, {"a": [torch.zeros(2), 1]})
+    assert not identical({"a": [torch.zeros(2), 1]}, {"a": [torch.ones(2), 1]})
+    assert not identical([1], [1, 2])
+    view = Scenario(rounds=1)
+    assert identical(view, view)
+
+
+def test_values_are_shown_short():
+    assert show(torch.Generator()) == "a generator"
+    assert show(list(range(9))) == "[0, 1, 2, 3, 4, 5, …]"
+    assert len(show(torch.rand(100, 100))) < 80
+    assert kind(3) == "an int"
+
+
+def test_progress_is_kept_in_the_folder_and_shown(tmp_path, capsys):
+    check("01.5", right)
+    check("01.6", open_mean)
+    assert json.loads((tmp_path / ".progress.json").read_text()) == {"01.5": "PASS", "01.6": "TODO"}
+    assert progress_card().rows["01.5 The weighted mean"] == "✓ PASS"
+    assert progress_card().rows["01.1 Deal the samples"] == "○ TODO"
+    progress.forget("01")
+    assert progress.read() == {}
+
+
+def test_progress_survives_a_file_that_is_not_legible(tmp_path, capsys):
+    for text in ("{", "[1]", ""):
+        (tmp_path / ".progress.json").write_text(text)
+        check("01.5", right)
+        assert progress.read() == {"01.5": "PASS"}
+
+
+def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path, capsys):
+    (tmp_path / ".progress.json.partial").mkdir()  # so that the file cannot be written, whoever runs the test
+    check("01.5", right)
+    assert progress.read() == {}
+
+
+def test_the_courses_own_folders_keep_no_progress(monkeypatch, capsys):
+    monkeypatch.chdir(progress.GENERATED[0])
+    check("01.5", right)
+    assert not (progress.GENERATED[0] / ".progress.json").exists()
+    assert "✓ PASS" in repr(progress_card())
+
+
+def test_progress_needs_the_standard_library_only(tmp_path):
+    code = "import sys, labsec.progress; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)

@@ -1,0 +1,367 @@
+"""Live panels without a browser: controls, the worker, the picture, and the panel that holds them."""
+
+import base64
+import io
+import math
+import threading
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import ipywidgets
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from labsec import live
+from labsec.live import worker as worker_module
+from labsec.live.controls import Field
+from labsec.live.picture import Picture, encode_png
+from labsec.live.worker import Worker
+
+WAIT = 20.0  # seconds before a test gives up; none takes that long
+
+
+def drawing(*, moving: bool = True, width: float = 3.0) -> Any:
+    figure = Figure(figsize=(width, 2))
+    axes = figure.subplots()
+    (line,) = axes.plot([0, 1], [0, 1], zorder=3)
+    name = axes.text(0.5, 0.5, "", zorder=4)
+
+    def update(values: Any, state: float) -> None:
+        line.set_ydata([0, state])
+        name.set_text(f"state {state:.1f}")
+
+    made = SimpleNamespace(figure=figure, update=update)
+    return SimpleNamespace(**vars(made), moving=[name, line]) if moving else made
+
+
+def thirds(share: float, loud: bool) -> Iterator[float]:
+    """Three states that lead to the share."""
+    for step in (1, 2, 3):
+        yield share * step / 3 * (2 if loud else 1)
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., live.Panel]]:
+    """Panels of two controls that are closed after the test."""
+    made = []
+
+    def panel(compute: Callable[..., Iterator[Any]] = thirds, **other: Any) -> live.Panel:
+        settings = {
+            "name": "test",
+            "attacker": {"share": live.slider("Share", 0.3, 0.0, 0.5, 0.1, fmt="{:.0%}")},
+            "defender": {"loud": live.switch("Loud", False)},
+            "draw": drawing(),
+            "reading": lambda values, state: f"{values['share']} gives {state:.2f}.",
+        }
+        made.append(live.Panel(compute=compute, **{**settings, **other}))
+        return made[-1]
+
+    yield panel
+    for panel in made:
+        panel.close()
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("panel ")]
+
+
+def decoded(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+# controls
+
+
+def test_a_slider_offers_exactly_the_values_of_its_steps() -> None:
+    assert [value for _, value in live.slider("Share", 0.0, 0.0, 0.7, 0.1).options] == [
+        0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7
+    ]  # fmt: skip
+    assert all(type(value) is int for _, value in live.slider("Clients", 4, 2, 10, 2, fmt="{:d}").options)
+
+
+def test_a_log_slider_shows_infinity_as_off() -> None:
+    control = live.log_slider("Epsilon", math.inf, [1.0, 10.0, math.inf])
+    assert control.options[control.start] == ("off", math.inf)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: live.slider("Share", 0.25, 0.0, 0.5, 0.1), r"'Share' has no 0.25"),
+        (lambda: live.slider("Share", 0.0, 0.5, 0.1, 0.1), "low < high.*low=0.5, high=0.1"),
+        (lambda: live.slider("Share", 0.0, 0.0, 1.0, 0.0), "step=0.0"),
+        (lambda: live.slider("Share", 0.0, 0.0, 1.0, 1e-4), "10001 stops"),
+        (lambda: live.slider("Share", 0.0, 0.0, 1.0, 0.01, fmt="{:.1f}"), "no two with the same text"),
+        (lambda: live.choice("Rule", ["mean", "median"], "krum"), "'Rule' has no 'krum'; it has mean, median"),
+    ],
+)
+def test_an_impossible_control_is_refused(build: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+@pytest.mark.parametrize(("typed", "value"), [("30", 0.3), ("28 %", 0.3), ("-5", 0.0), ("1e3", 0.5)])
+def test_the_number_box_goes_to_the_nearest_stop(typed: str, value: float) -> None:
+    field = Field(live.slider("Share", 0.1, 0.0, 0.5, 0.1, fmt="{:.0%}"))
+    box = field.view.children[0]
+    box.value = typed
+    assert field.value == value
+    assert box.value == f"{value:.0%}"
+
+
+def test_the_number_box_understands_off_and_follows_the_slider() -> None:
+    field = Field(live.log_slider("Epsilon", 1.0, [1.0, 10.0, math.inf]))
+    box = field.view.children[0]
+    box.value = "OFF"
+    assert field.value == math.inf
+    field.number = 1
+    assert box.value == "10"
+
+
+def test_what_is_no_number_changes_nothing_and_says_so() -> None:
+    field = Field(live.slider("Share", 0.1, 0.0, 0.5, 0.1, help="of the clients"))
+    box, note = field.view.children[0], field.view.children[-1]
+    box.value = "<many>"
+    assert (field.value, box.value) == (0.1, "0.10")
+    assert "“&lt;many&gt;” is no number" in note.value
+    box.value = "0.2"
+    assert note.value == "of the clients"
+
+
+# the worker
+
+
+def started(compute: Callable[..., Iterator[Any]], shown: list[Any], **callbacks: Any) -> Worker:
+    calls = {"settle": lambda: shown.append("settled"), "fail": lambda error: shown.append(error), **callbacks}
+    return Worker("panel worker", compute, show=lambda values, state: shown.append(state), **calls)
+
+
+def test_the_newest_value_stops_the_run_and_skips_those_between() -> None:
+    begun, go, ran = threading.Event(), threading.Event(), []
+
+    def compute(x: int) -> Iterator[int]:
+        ran.append(x)
+        yield x
+        begun.set()
+        go.wait(WAIT)
+        yield 10 * x
+        ran.append("stopped too late" if x == 1 else "end")
+
+    shown: list[Any] = []
+    worker = started(compute, shown)
+    worker.submit({"x": 1})
+    assert begun.wait(WAIT)
+    for x in (2, 3, 4):
+        worker.submit({"x": x})
+    go.set()
+    assert worker.wait(WAIT) == 40
+    worker.close()
+    assert ran == [1, 4, "end"]
+    assert shown[0] == 1
+    assert shown[-2:] == [40, "settled"]
+
+
+def test_drawing_is_rationed_but_the_first_and_the_last_state_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(worker_module, "perf_counter", lambda: clock.now)
+
+    def compute() -> Iterator[int]:
+        for state in range(12):
+            clock.now += 0.0101
+            yield state
+
+    shown: list[Any] = []
+    worker = started(compute, shown)
+    worker.submit({})
+    worker.wait(WAIT)
+    worker.close()
+    assert shown == [0, 4, 8, 11, "settled"]
+
+
+def test_slow_drawing_leaves_half_of_the_time_to_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(worker_module, "perf_counter", lambda: clock.now)
+
+    def compute() -> Iterator[int]:
+        for state in range(40):
+            clock.now += 0.01
+            yield state
+
+    shown: list[int] = []
+
+    def show(values: Any, state: int) -> None:
+        clock.now += 0.0999
+        shown.append(state)
+
+    worker = Worker("panel worker", compute, show=show, settle=lambda: None, fail=lambda error: None)
+    worker.submit({})
+    worker.wait(WAIT)
+    worker.close()
+    assert shown == [0, 10, 20, 30, 39]
+
+
+def test_a_run_without_states_is_an_error() -> None:
+    worker = started(lambda: iter(()), [])
+    worker.submit({})
+    with pytest.raises(RuntimeError, match="yielded no state"):
+        worker.wait(WAIT)
+    worker.close()
+
+
+def test_waiting_too_long_and_waiting_for_a_closed_worker_raise() -> None:
+    go = threading.Event()
+    worker = started(lambda: iter([go.wait(WAIT)]), [])
+    worker.submit({})
+    with pytest.raises(TimeoutError, match=r"after 0\.01 s"):
+        worker.wait(0.01)
+    go.set()
+    worker.close()
+    worker.close()
+    assert threads() == []
+    with pytest.raises(RuntimeError, match="closed"):
+        worker.wait(WAIT)
+
+
+# the picture
+
+
+def test_moving_artists_give_the_same_pixels_as_drawing_everything() -> None:
+    quick, slow = Picture(drawing()), Picture(drawing(moving=False))
+    for state in (0.2, 0.9, 0.4):
+        np.testing.assert_array_equal(decoded(quick.render({}, state)), decoded(slow.render({}, state)))
+
+
+def test_the_picture_shows_the_state() -> None:
+    picture = Picture(drawing())
+    low, high, again = (picture.render({}, state) for state in (0.1, 0.9, 0.1))
+    assert low == again
+    assert low != high
+
+
+def test_a_figure_too_wide_for_the_panel_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"at most 7.2 inches wide; got 9"):
+        Picture(drawing(width=9))
+
+
+def test_the_encoder_keeps_every_pixel() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(decoded(encode_png(pixels)), pixels)
+
+
+# the panel
+
+
+def test_a_panel_is_finished_when_it_is_made(make: Callable[..., live.Panel]) -> None:
+    assert make().reading_text == "0.3 gives 0.30."
+
+
+def test_turning_several_controls_is_one_run(make: Callable[..., live.Panel], monkeypatch: pytest.MonkeyPatch) -> None:
+    panel, asked = make(), []
+    submit = panel._worker.submit
+    monkeypatch.setattr(panel._worker, "submit", lambda values: (asked.append(values), submit(values)))
+    panel.set(share=0.5, loud=True)
+    assert panel.wait(WAIT) == pytest.approx(1.0)
+    assert asked == [{"share": 0.5, "loud": True}]
+    assert panel.reading_text == "0.5 gives 1.00."
+
+
+def test_a_turned_widget_starts_a_run(make: Callable[..., live.Panel]) -> None:
+    panel = make()
+    panel._fields["share"].source.index = 5
+    assert panel.wait(WAIT) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [({"loud": True, "shares": 0.1}, "no control named shares; there are share, loud"),
+     ({"loud": True, "share": 0.25}, "'Share' has no 0.25")],
+)  # fmt: skip
+def test_a_wrong_setting_turns_nothing(make: Callable[..., live.Panel], values: dict[str, Any], message: str) -> None:
+    panel = make()
+    with pytest.raises(ValueError, match=message):
+        panel.set(**values)
+    assert panel.values == {"share": 0.3, "loud": False}
+
+
+def fail_in_compute(share: float, loud: bool) -> Iterator[float]:
+    if loud:
+        raise ZeroDivisionError("too <loud>")
+    yield share
+
+
+def fail_in_draw(values: Any, state: float) -> None:
+    if values["loud"]:
+        raise ZeroDivisionError("too <loud>")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"compute": fail_in_compute},
+        {"draw": SimpleNamespace(figure=Figure(figsize=(2, 2)), update=fail_in_draw)},
+        {"reading": lambda values, state: fail_in_draw(values, state) or "fine"},
+    ],
+    ids=["compute", "draw", "reading"],
+)
+def test_an_error_is_shown_raised_and_gone_after_the_next_run(
+    make: Callable[..., live.Panel], broken: dict[str, Any]
+) -> None:
+    panel = make(**broken)
+    panel.set(loud=True)
+    with pytest.raises(ZeroDivisionError, match="too <loud>"):
+        panel.wait(WAIT)
+    alarm = panel.children[2]
+    assert 'role="alert"' in alarm.value
+    assert "ZeroDivisionError: too &lt;loud&gt;" in alarm.value
+    panel.set(loud=False)
+    panel.wait(WAIT)
+    assert alarm.value == ""
+
+
+def test_running_the_cell_again_leaves_one_thread_and_no_widget_behind(make: Callable[..., live.Panel]) -> None:
+    first = make()
+    left = len(ipywidgets.widget._instances)
+    second = make()
+    assert threads() == ["panel test"]
+    assert len(ipywidgets.widget._instances) == left
+    with pytest.raises(RuntimeError, match="closed"):
+        first.wait(WAIT)
+    second.close()
+    second.close()
+    assert threads() == []
+
+
+def test_a_panel_that_cannot_start_raises_in_its_cell_and_leaves_no_thread(make: Callable[..., live.Panel]) -> None:
+    make()
+    with pytest.raises(ZeroDivisionError):
+        make(fail_in_compute, defender={"loud": live.switch("Loud", True)})
+    assert threads() == []
+
+
+def test_two_controls_of_one_name_are_refused(make: Callable[..., live.Panel]) -> None:
+    with pytest.raises(ValueError, match="a name of its own; got share, share"):
+        make(defender={"share": live.switch("Share", True)})
+
+
+def test_the_page_tells_what_the_picture_shows_and_for_which_settings(make: Callable[..., live.Panel]) -> None:
+    panel = make(reading=lambda values, state: f'"{state:.1f}" < 1')
+    panel.set(share="50%")
+    panel.wait(WAIT)
+    view, line = panel.children[0].children[1], panel.children[1]
+    assert 'alt="&quot;0.5&quot; &lt; 1" data-for="5 0"' in view.value
+    assert 'data-for="5 0" data-busy="false">&quot;0.5&quot; &lt; 1<' in line.value
+
+
+def test_a_build_keeps_a_picture_with_alt_text(
+    make: Callable[..., live.Panel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = make()
+    assert "application/vnd.jupyter.widget-view+json" in panel._repr_mimebundle_()
+    monkeypatch.setenv("LABSEC_BUILD", "1")
+    data, metadata = panel._repr_mimebundle_()
+    assert data.keys() == {"image/png", "text/plain"}
+    assert decoded(base64.b64decode(data["image/png"])).shape == (200, 300, 3)
+    assert data["text/plain"] == metadata["image/png"]["alt"] == "0.3 gives 0.30."

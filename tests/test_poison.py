@@ -1,0 +1,270 @@
+"""Attacks: what they send, what they may know, and what they do in a federation."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from labsec import Scenario, bind, poison, robust, rounds
+from labsec.models import mlp
+from labsec.poison.statistics import largest_z
+from labsec.types import AttackerView, ImpossibleRule, Updates
+
+DATA_ATTACKS = {"label_flip", "targeted_flip"}
+DIRECTIONS = {"against_mean", "against_sign", "against_std"}
+UPDATE_ATTACKS = sorted(set(poison.__all__) - DATA_ATTACKS - DIRECTIONS)
+ORDINARY = {"scale": 2.0, "std": 0.5, "norm": 2.0}
+
+
+def draw(rows: int, dim: int, seed: int = 0) -> Tensor:
+    return torch.randn(rows, dim, generator=Generator().manual_seed(seed))
+
+
+def make_view(
+    malicious: int = 3, honest: int = 9, dim: int = 40, rule: Callable[[Tensor], Tensor] | None = robust.mean
+) -> AttackerView:
+    """Honest updates around a common direction, as in training."""
+    rows = 1 + draw(malicious + honest, dim)
+    return AttackerView(
+        round=0,
+        params=torch.zeros(dim),
+        own=rows[:malicious],
+        others=rows[malicious:],
+        model=mlp((2,), 2, hidden=()),
+        x=torch.zeros(1, 2),
+        y=torch.zeros(1, dtype=torch.int64),
+        rule=rule,
+    )
+
+
+def make(name: str) -> Callable[[AttackerView], Updates]:
+    """The attack with what it needs filled in; a new keyword must be given its value above."""
+    attack = getattr(poison, name)
+    wanted = inspect.signature(attack).parameters
+    known = {key: value for key, value in ORDINARY.items() if key in wanted}
+
+    def attacked(view: AttackerView) -> Updates:
+        drawn = {"generator": Generator().manual_seed(0)} if "generator" in wanted else {}
+        return attack(view, **known, **drawn)
+
+    return attacked
+
+
+every_attack = pytest.mark.parametrize("name", UPDATE_ATTACKS)
+
+
+@every_attack
+def test_shape_dtype_and_an_untouched_view(name: str) -> None:
+    view = make_view()
+    own, others = view.own.clone(), view.others.clone()
+    forged = make(name)(view)
+    assert forged.shape == view.own.shape
+    assert forged.dtype is view.own.dtype
+    assert forged.isfinite().all()
+    forged.add_(1)
+    assert torch.equal(view.own, own)
+    assert torch.equal(view.others, others)
+
+
+@every_attack
+def test_the_same_bits_again(name: str) -> None:
+    assert torch.equal(make(name)(make_view()), make(name)(make_view()))
+
+
+@every_attack
+def test_it_runs_in_a_federation(name: str) -> None:
+    attack = getattr(poison, name)
+    known = {key: value for key, value in ORDINARY.items() if key in inspect.signature(attack).parameters}
+    scenario = Scenario(
+        clients=10,
+        malicious=0.3,
+        rounds=1,
+        local_steps=1,
+        attack=bind(attack, **known),
+        omniscient=True,
+        public_rule=True,
+    )
+    attacked = next(rounds(scenario))
+    honest = next(rounds(replace(scenario, attack=None, malicious=0.0)))
+    assert torch.equal(attacked.messages[3:], honest.messages[3:])
+    assert not torch.equal(attacked.messages[:3], honest.messages[:3])
+
+
+@pytest.mark.parametrize("name", ["alie", "ipm", "min_max", "min_sum"])
+def test_without_others_the_attackers_own_updates_are_the_sample(name: str) -> None:
+    view = make_view()
+    blind = make_view()
+    attack = getattr(poison, name)
+    known = {"ipm": {"scale": 2.0}, "alie": {"z": 1.0}}.get(name, {})
+    blind = replace(blind, others=None)
+    assert torch.equal(attack(blind, **known), attack(replace(view, others=view.own), **known))
+    assert not torch.equal(attack(blind, **known), attack(view, **known))
+
+
+@pytest.mark.parametrize("name", ["alie", "min_max", "min_sum"])
+def test_spread_needs_two_rows(name: str) -> None:
+    view = replace(make_view(malicious=1), others=None)
+    with pytest.raises(ValueError, match=rf"{name} needs at least 2 honest updates .*own rows=1"):
+        getattr(poison, name)(view)
+
+
+def test_mimic_needs_somebody_to_copy() -> None:
+    with pytest.raises(ValueError, match=r"mimic needs the honest messages .*view\.others = None"):
+        poison.mimic(replace(make_view(), others=None))
+
+
+def test_adaptive_needs_the_rule_and_the_number_of_clients() -> None:
+    with pytest.raises(ValueError, match=r"adaptive needs the server's rule; got view\.rule = None"):
+        poison.adaptive(make_view(rule=None), norm=1.0)
+    blind = replace(make_view(), others=None)
+    for attack in (bind(poison.adaptive, norm=1.0), poison.alie):
+        with pytest.raises(ValueError, match=r"needs to know the number of clients: give total=…"):
+            attack(blind)
+        with pytest.raises(ValueError, match="got total=2, clients in view=3"):
+            attack(blind, total=2)
+
+
+def test_plain_attacks_are_one_line_each() -> None:
+    view = make_view()
+    assert torch.equal(poison.sign_flip(view, scale=3.0), -3 * view.own)
+    assert torch.equal(poison.scaled(view, scale=3.0), 3 * view.own)
+    noise = poison.gaussian(view, std=0.5, generator=Generator().manual_seed(1)) - view.own
+    assert noise.std().item() == pytest.approx(0.5, rel=0.2)
+    with pytest.raises(ValueError, match="std >= 0; got std=-1"):
+        poison.gaussian(view, std=-1, generator=Generator())
+
+
+def test_alie_shifts_the_mean_by_z_standard_deviations() -> None:
+    view = make_view()
+    wanted = view.others.mean(dim=0) - 1.5 * view.others.std(dim=0)
+    torch.testing.assert_close(poison.alie(view, z=1.5), wanted.expand_as(view.own))
+
+
+@pytest.mark.parametrize(("clients", "malicious"), [(50, 24), (50, 12), (30, 9), (11, 5)])
+def test_alies_z_leaves_enough_honest_clients_farther_out(clients: int, malicious: int) -> None:
+    honest = clients - malicious
+    farther = honest * torch.special.ndtr(torch.tensor(-largest_z(clients, malicious))).item()
+    assert farther + malicious == pytest.approx(clients // 2 + 1)  # a majority together
+
+
+@pytest.mark.parametrize(("clients", "malicious"), [(10, 6), (10, 0), (2, 1)])
+def test_alie_refuses_a_majority(clients: int, malicious: int) -> None:
+    with pytest.raises(ValueError, match=f"got malicious={malicious}, clients={clients}"):
+        largest_z(clients, malicious)
+
+
+def test_alie_takes_z_from_the_numbers_it_sees_or_is_told() -> None:
+    view = make_view(malicious=3, honest=9)
+    assert torch.equal(poison.alie(view), poison.alie(view, z=largest_z(12, 3)))
+    blind = replace(view, others=None)
+    assert torch.equal(poison.alie(blind, total=20), poison.alie(blind, z=largest_z(20, 3)))
+
+
+def test_ipm_turns_the_mean_round_beyond_honest_over_malicious() -> None:
+    view = make_view(malicious=3, honest=9)
+    direction = view.others.mean(dim=0)
+    for scale, turned in ((2.9, False), (3.1, True)):
+        result = robust.mean(torch.cat([poison.ipm(view, scale=scale), view.others]))
+        assert (result @ direction < 0) == turned
+
+
+def bisected(accepted: Callable[[float], bool]) -> float:
+    """The paper's way: the largest accepted step."""
+    low, high = 0.0, 1e6
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if accepted(middle) else (low, middle)
+    return low
+
+
+@pytest.mark.parametrize("direction", [poison.against_mean, poison.against_std, poison.against_sign])
+@pytest.mark.parametrize("seed", range(3))
+def test_min_max_and_min_sum_go_as_far_as_bisection(direction: Callable[[Tensor], Tensor], seed: int) -> None:
+    view = replace(make_view(), others=(1 + draw(9, 40, seed)))
+    rows = view.others.double()
+    centre, push = rows.mean(dim=0), torch.nn.functional.normalize(direction(rows), dim=0)
+    between = torch.cdist(rows, rows).square()
+
+    def squares(step: float) -> Tensor:
+        return (centre + step * push - rows).square().sum(dim=1)
+
+    for attack, step in (
+        (poison.min_max, bisected(lambda step: bool(squares(step).max() <= between.max()))),
+        (poison.min_sum, bisected(lambda step: bool(squares(step).sum() <= between.sum(dim=1).max()))),
+    ):
+        wanted = (centre + step * push).float().expand_as(view.own)
+        torch.testing.assert_close(attack(view, direction=direction), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_min_max_refuses_a_direction_that_vanishes() -> None:
+    with pytest.raises(ValueError, match=r"min_max needs a direction of finite, positive length; got length 0\.0"):
+        poison.min_max(make_view(), direction=lambda rows: torch.zeros(rows.shape[1]))
+
+
+def test_mimic_copies_whom_it_is_told_or_the_farthest_out() -> None:
+    view = make_view()
+    assert torch.equal(poison.mimic(view, target=4), view.others[4].expand_as(view.own))
+    far = view.others.clone()
+    far[6] += 100 * draw(1, 40, seed=5)[0]
+    assert torch.equal(poison.mimic(replace(view, others=far)), far[6].expand_as(view.own))
+    with pytest.raises(ValueError, match="got target=9, honest rows=9"):
+        poison.mimic(view, target=9)
+
+
+def harm(view: AttackerView, forged: Updates) -> float:
+    return -float(view.rule(torch.cat([forged, view.others])) @ view.others.mean(dim=0))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        robust.mean,
+        robust.median,
+        robust.geometric_median,
+        bind(robust.trimmed_mean, f=3),
+        bind(robust.krum, f=3),
+        bind(robust.multi_krum, f=3),
+        lambda rows: robust.mean(robust.nnm(rows, f=3)),
+        lambda rows: robust.mean(robust.norm_clip(rows, bound=8.0)),
+    ],
+)
+def test_adaptive_harms_any_rule_at_least_as_much_as_its_starting_points(rule: Callable[[Tensor], Tensor]) -> None:
+    view = make_view(rule=rule)
+    honest = harm(view, view.own)
+    for norm in (0.5, 2.0):
+        forged = poison.adaptive(view, norm=norm)
+        bound = norm * float(view.others.norm(dim=1).median())
+        assert forged.norm(dim=1).max() <= bound * 1.0001
+        reached = harm(view, forged)
+        longest = bound * torch.nn.functional.normalize(poison.against_mean(view.others), dim=0)
+        assert reached >= harm(view, longest.expand_as(view.own)) - 1e-3
+        assert reached > honest
+
+
+def test_adaptive_gets_past_a_rule_that_throws_long_steps_away() -> None:
+    """Krum and its like never take the longest step: the search has to find how far it may go."""
+    view = make_view(malicious=4, honest=9, rule=bind(robust.krum, f=4))
+    loud = harm(view, poison.ipm(view, scale=10.0))
+    assert harm(view, poison.adaptive(view, norm=10.0)) > loud + 1
+
+
+def test_adaptive_needs_no_omniscience() -> None:
+    sighted = make_view(rule=bind(robust.trimmed_mean, f=3))
+    blind = replace(sighted, others=None)
+    forged = poison.adaptive(blind, norm=2.0, total=12)
+    assert harm(sighted, forged) > harm(sighted, sighted.own)
+
+
+def test_adaptive_sends_honest_updates_where_the_rule_fails_for_everybody() -> None:
+    def impossible(rows: Tensor) -> Tensor:
+        raise ImpossibleRule("never")
+
+    view = make_view(rule=impossible)
+    assert torch.equal(poison.adaptive(view, norm=1.0), view.own)
+    with pytest.raises(ValueError, match="norm > 0; got norm=0"):
+        poison.adaptive(view, norm=0)

@@ -1,0 +1,253 @@
+"""Every rule against a slow, obvious twin, and against inputs that break careless ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from labsec import geometry, robust
+from labsec.geometry import clip_rows, row_norms, squared_distances
+from labsec.types import ImpossibleRule
+
+
+def draw(clients: int, dim: int, seed: int = 0) -> Tensor:
+    return torch.randn(clients, dim, generator=torch.Generator().manual_seed(seed))
+
+
+def slow_distances(updates: Tensor) -> Tensor:
+    rows = updates.double()
+    return torch.stack([(rows - row).square().sum(dim=1) for row in rows])
+
+
+def slow_krum_order(updates: Tensor, f: int) -> list[int]:
+    n = len(updates)
+    scores = [float(sum(sorted(row.tolist())[1 : n - f - 1])) for row in slow_distances(updates)]
+    return sorted(range(n), key=lambda i: scores[i])
+
+
+def slow_geometric_median(updates: Tensor) -> Tensor:
+    rows, point = updates.double(), updates.double().median(dim=0).values
+    for _ in range(300):
+        inverse = 1 / (rows - point).norm(dim=1).clamp_min(1e-12)
+        point = inverse @ rows / inverse.sum()
+    return point
+
+
+HARD = {
+    "plain": lambda: draw(21, 300),
+    "large common offset": lambda: draw(21, 300) * 0.1 + 1000,
+    "one far outlier": lambda: torch.cat([torch.full((1, 300), 1e6), draw(20, 300)]),
+    "a square that overflows": lambda: torch.cat([torch.full((1, 300), 1e25), draw(20, 300)]),
+    "the largest numbers there are": lambda: torch.cat([torch.full((4, 300), 3e38), draw(17, 300)]),
+    "colluding duplicates": lambda: torch.cat([draw(1, 300).expand(6, 300), draw(15, 300, seed=1)]),
+    "two camps": lambda: torch.cat([draw(8, 300) + 50, draw(13, 300)]),
+    "wide": lambda: draw(9, 9000),
+}
+hard = pytest.mark.parametrize("updates", [pytest.param(make(), id=name) for name, make in HARD.items()])
+
+
+@hard
+def test_distances_between_ordinary_rows_survive(updates: Tensor) -> None:
+    ordinary = updates[:, 0].abs() < 1e5
+    found, wanted = squared_distances(updates), slow_distances(updates)
+    torch.testing.assert_close(found[ordinary][:, ordinary], wanted[ordinary][:, ordinary], rtol=1e-3, atol=1e-6)
+    assert (found[ordinary][:, ~ordinary] > 1e9).all()
+    assert torch.equal(found, found.T)
+
+
+@hard
+@pytest.mark.parametrize("f", [1, 3])
+def test_krum_is_the_papers(updates: Tensor, f: int) -> None:
+    order = slow_krum_order(updates, f)
+    assert torch.equal(robust.krum(updates, f=f), updates[order[0]])
+
+
+@hard
+def test_multi_krum_averages_the_best(updates: Tensor) -> None:
+    chosen = slow_krum_order(updates, 3)[:5]
+    torch.testing.assert_close(robust.multi_krum(updates, f=3, keep=5), updates[chosen].mean(dim=0))
+
+
+def test_krum_sums_the_papers_number_of_neighbours() -> None:
+    updates = torch.tensor([[0.0], [1.0], [2.5], [7.0], [7.1]])  # with one neighbour 7 would win, with three 2.5
+    assert robust.krum(updates, f=1).item() == 1.0
+
+
+def test_krum_of_two_mutual_neighbours_does_not_look_at_the_order() -> None:
+    updates = torch.tensor([[0.0], [1.0], [3.0]])  # 0 and 1 have the same score
+    picks = {robust.krum(updates[list(order)], f=0).item() for order in [(0, 1, 2), (1, 0, 2), (2, 1, 0)]}
+    assert picks == {1.0}
+
+
+def test_multi_krum_keeps_all_but_f() -> None:
+    updates = draw(10, 5)
+    kept = robust.multi_krum(updates, f=2, keep=8)
+    assert torch.equal(robust.multi_krum(updates, f=2), kept)
+
+
+@pytest.mark.parametrize("keep", [0, 11])
+def test_multi_krum_cannot_keep_none_or_more_than_there_are(keep: int) -> None:
+    with pytest.raises(ImpossibleRule, match=f"1 <= keep <= clients; got keep={keep}, clients=10"):
+        robust.multi_krum(draw(10, 3), f=1, keep=keep)
+
+
+@hard
+def test_nnm_mixes_the_nearest(updates: Tensor) -> None:
+    n, f = len(updates), 3
+    nearest = [sorted(range(n), key=lambda j: float(row[j]))[: n - f] for row in slow_distances(updates)]
+    wanted = torch.stack([updates[rows].mean(dim=0) for rows in nearest])
+    ordinary = updates[:, 0].abs() < 1e5
+    torch.testing.assert_close(robust.nnm(updates, f=f)[ordinary], wanted[ordinary], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("clients", [1, 2, 9, 50])
+def test_median_is_numpys(clients: int) -> None:
+    updates = draw(clients, 5000)  # more columns than are sorted at once
+    np.testing.assert_array_equal(robust.median(updates), np.median(updates.numpy(), axis=0))
+
+
+@pytest.mark.parametrize(("clients", "f"), [(3, 1), (9, 2), (50, 12)])
+def test_trimmed_mean_is_the_mean_of_the_middle(clients: int, f: int) -> None:
+    updates = draw(clients, 5000)
+    wanted = updates.sort(dim=0).values[f : clients - f].mean(dim=0)
+    torch.testing.assert_close(robust.trimmed_mean(updates, f=f), wanted)
+
+
+def test_trimming_all_but_one_is_the_median() -> None:
+    updates = draw(9, 40)
+    assert torch.equal(robust.trimmed_mean(updates, f=4), robust.median(updates))
+
+
+@hard
+def test_geometric_median_has_converged(updates: Tensor) -> None:
+    found = robust.geometric_median(updates)
+    torch.testing.assert_close(found.double(), slow_geometric_median(updates), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("outliers", [0, 4, 8, 9])
+@pytest.mark.parametrize("distance", [3.0, 1e3, 1e12, 1e30])
+def test_pulls_on_the_geometric_median_cancel(outliers: int, distance: float) -> None:
+    updates = draw(20, 30)
+    updates[:outliers] = distance * (updates[:outliers] + 1)
+    point = robust.geometric_median(updates).double()
+    pulls = torch.nn.functional.normalize(updates.double() - point, dim=1)  # [20, 30] of length one
+    assert pulls.sum(dim=0).norm() < 2e-3
+
+
+def test_geometric_median_is_a_row_where_a_row_is_best() -> None:
+    star = torch.tensor([[0.0, 0.0], [3.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -900.0]])
+    assert torch.equal(robust.geometric_median(star), star[0])
+
+
+def test_geometric_median_of_two_is_half_way() -> None:
+    torch.testing.assert_close(robust.geometric_median(torch.tensor([[0.0, 0.0], [2.0, 4.0]])), torch.tensor([1.0, 2]))
+
+
+@pytest.mark.parametrize("name", ["median", "trimmed_mean", "krum", "multi_krum", "geometric_median"])
+@pytest.mark.parametrize("value", [1e3, 1e10, 1e20, 3e38])
+def test_a_minority_of_huge_rows_moves_no_robust_rule_far(name: str, value: float) -> None:
+    updates = draw(20, 50)
+    updates[:6] = value
+    rule = getattr(robust, name)
+    result = rule(updates) if name in {"median", "geometric_median"} else rule(updates, f=6)
+    assert result.norm() < 2 * updates[6:].norm(dim=1).max()
+
+
+def test_the_mean_follows_a_single_huge_row() -> None:
+    updates = draw(20, 50)
+    updates[0] = 1e10
+    assert robust.mean(updates).min() > 1e8
+
+
+def test_mean_by_weights() -> None:
+    updates, weights = draw(3, 4), torch.tensor([1, 0, 3])
+    torch.testing.assert_close(robust.mean(updates, weights=weights), 0.25 * updates[0] + 0.75 * updates[2])
+    updates[2] = torch.nan
+    torch.testing.assert_close(robust.mean(updates, weights=weights), updates[0])
+
+
+@pytest.mark.parametrize("weights", [[1, 2], [1, -1, 2], [1, float("nan"), 2], [0, 0, 0]])
+def test_mean_refuses_wrong_weights(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="weight"):
+        robust.mean(draw(3, 4), weights=torch.tensor(weights))
+
+
+def test_norm_clip_bounds_every_row_and_no_more() -> None:
+    updates = torch.cat([draw(5, 30), 1e25 * draw(2, 30), 0.01 * draw(2, 30), torch.zeros(1, 30)])
+    clipped = robust.norm_clip(updates, bound=1.0)
+    torch.testing.assert_close(row_norms(clipped), row_norms(updates).clamp_max(1.0))
+    assert torch.equal(clipped[7:], updates[7:])
+    torch.testing.assert_close(torch.cosine_similarity(clipped[:5], updates[:5]), torch.ones(5))
+
+
+def test_clip_rows_takes_a_bound_for_each_row() -> None:
+    clipped = clip_rows(torch.tensor([[3.0, 4.0], [3.0, 4.0]]), torch.tensor([1.0, 10.0]))
+    torch.testing.assert_close(clipped, torch.tensor([[0.6, 0.8], [3.0, 4.0]]))
+
+
+def test_median_norm_clip_remembers_its_window_and_forgets_the_rest() -> None:
+    stage = robust.MedianNormClip(factor=2.0, window=2)
+    norms = [float(stage(torch.tensor([[length], [length], [1e6]]))[-1]) for length in (1.0, 1.0, 5.0, 5.0)]
+    assert norms == pytest.approx([2.0, 2.0, 10.0, 10.0])
+    slow = robust.MedianNormClip(factor=2.0, window=5)
+    assert [float(slow(torch.tensor([[x], [x], [1e6]]))[-1]) for x in (1.0, 1.0, 5.0)] == pytest.approx([2, 2, 10])
+
+
+def test_centered_clip_moves_from_where_it_was() -> None:
+    rule = robust.CenteredClip(radius=1.0)
+    updates = torch.tensor([[5.0], [5.0], [-900.0]])
+    assert [float(rule(updates)) for _ in range(3)] == pytest.approx([1 / 3, 2 / 3, 1.0])
+
+
+def test_centered_clip_repeats_its_step() -> None:
+    updates = draw(7, 5) + 3
+    once, twice = robust.CenteredClip(radius=1.0), robust.CenteredClip(radius=1.0, iterations=2)
+    once(updates)
+    torch.testing.assert_close(twice(updates), once(updates))
+
+
+def test_centered_clip_refuses_another_model() -> None:
+    rule = robust.CenteredClip(radius=1.0)
+    rule(draw(4, 5))
+    with pytest.raises(ValueError, match="remembers 5 parameters; got updates of 6"):
+        rule(draw(4, 6))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: robust.norm_clip(draw(3, 2), bound=0.0),
+        lambda: robust.MedianNormClip(factor=-1.0),
+        lambda: robust.MedianNormClip(window=0),
+        lambda: robust.CenteredClip(radius=0.0),
+        lambda: robust.CenteredClip(radius=1.0, iterations=0),
+        lambda: robust.CenteredClip(radius=float("nan")),
+    ],
+)
+def test_settings_must_be_positive(make) -> None:
+    with pytest.raises(ValueError, match="> 0; got"):
+        make()
+
+
+def test_gram_costs_one_pass_over_ordinary_rows_and_more_only_where_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[torch.dtype] = []
+    gram = geometry._gram
+
+    def counted(rows: Tensor, dtype: torch.dtype, centre: Callable[[Tensor], Tensor] | None) -> Tensor:
+        passes.append(dtype)
+        return gram(rows, dtype, centre)
+
+    monkeypatch.setattr(geometry, "_gram", counted)
+    for name, wanted in (
+        ("plain", [torch.float32]),
+        ("colluding duplicates", [torch.float32]),
+        ("large common offset", [torch.float32] * 2),
+        ("a square that overflows", [torch.float32, torch.float32, torch.float64]),
+    ):
+        passes.clear()
+        geometry.centred_gram(HARD[name]())
+        assert passes == wanted, name

@@ -1,0 +1,173 @@
+"""One suite for every public rule and stage of `labsec.robust`: whatever is listed in `__all__` is held to it."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from labsec import Scenario, robust, rounds
+from labsec.types import ENGINE_FILLS, ImpossibleRule
+
+ORDINARY = {"f": 1, "bound": 3.0, "radius": 3.0}
+NEUTRAL = {"f": 0, "bound": torch.inf, "radius": torch.inf, "factor": torch.inf}
+WITHOUT_NEUTRAL_SETTING = {"krum", "median", "geometric_median"}  # never the mean, whatever their arguments
+NAMES = sorted(robust.__all__)
+WITH_F = [name for name in NAMES if "f" in inspect.signature(getattr(robust, name)).parameters]
+SLACK = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def make(name: str, chosen: dict[str, float] = ORDINARY) -> Callable[[Tensor], Tensor]:
+    """A fresh rule or stage with what it needs filled in; a new keyword must be given its value above."""
+    part = getattr(robust, name)
+    known = {key: value for key, value in chosen.items() if key in inspect.signature(part).parameters}
+    lacking = [
+        p.name
+        for p in inspect.signature(part).parameters.values()
+        if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in (*known, *ENGINE_FILLS)
+    ]
+    assert not lacking, f"tell this suite an ordinary and a neutral value for {name}'s {lacking}"
+    return part(**known) if inspect.isclass(part) else lambda updates: part(updates, **known)
+
+
+def draw(clients: int, dim: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(clients, dim, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def one_update(result: Tensor) -> Tensor:
+    return result.mean(dim=0) if result.ndim == 2 else result
+
+
+every_part = pytest.mark.parametrize("name", NAMES)
+matrices = {"clients": st.integers(5, 12), "dim": st.integers(1, 40), "seed": st.integers(0, 2**31)}
+
+
+def test_there_is_something_to_hold_to_the_contract() -> None:
+    assert {"mean", "median", "trimmed_mean", "krum", "multi_krum", "geometric_median", "nnm"} <= set(NAMES)
+
+
+@every_part
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_shape_and_dtype(name: str, dtype: torch.dtype) -> None:
+    updates = draw(7, 9, dtype=dtype)
+    result = make(name)(updates)
+    assert result.shape in {(9,), (7, 9)}
+    assert result.dtype is dtype
+    assert result.isfinite().all()
+
+
+@every_part
+@settings(max_examples=15, deadline=None)
+@given(**matrices)
+def test_identical_rows_come_back(name: str, clients: int, dim: int, seed: int) -> None:
+    row = draw(1, dim, seed) / dim
+    result = make(name)(row.expand(clients, dim).contiguous())
+    torch.testing.assert_close(result, row[0].expand_as(result), **SLACK)
+
+
+@every_part
+def test_input_untouched(name: str) -> None:
+    updates = draw(7, 9)
+    before, version = updates.clone(), updates._version
+    result = make(name)(updates)
+    result.add_(1)
+    assert torch.equal(updates, before)
+    assert updates._version == version
+
+
+@every_part
+@settings(max_examples=25, deadline=None)
+@given(**matrices)
+def test_the_order_of_the_clients_does_not_matter(name: str, clients: int, dim: int, seed: int) -> None:
+    updates = draw(clients, dim, seed)
+    order = torch.randperm(clients, generator=torch.Generator().manual_seed(seed))
+    straight, shuffled = make(name)(updates), make(name)(updates[order])
+    torch.testing.assert_close(shuffled, straight[order] if straight.ndim == 2 else straight, **SLACK)
+
+
+@every_part
+@settings(max_examples=15, deadline=None)
+@given(bad=st.lists(st.sampled_from([torch.nan, torch.inf, -torch.inf]), min_size=1, max_size=9), **matrices)
+def test_rows_that_are_not_finite_count_for_nothing(
+    name: str, clients: int, dim: int, seed: int, bad: list[float]
+) -> None:
+    updates = draw(clients, dim, seed)
+    poison = draw(len(bad), dim, seed + 1)
+    poison[:, seed % dim] = torch.tensor(bad)
+    assert torch.equal(make(name)(torch.cat([poison, updates])), make(name)(updates))
+
+
+@every_part
+def test_no_finite_row_at_all_raises(name: str) -> None:
+    with pytest.raises(ValueError, match="no finite row is left of 7"):
+        make(name)(torch.full((7, 3), torch.nan))
+
+
+@every_part
+@pytest.mark.parametrize("wrong", [torch.zeros(3), torch.zeros(0, 3), torch.zeros(3, 3, dtype=torch.int64)])
+def test_what_is_no_matrix_of_updates_raises(name: str, wrong: Tensor) -> None:
+    with pytest.raises(ValueError, match="updates must be a floating-point matrix"):
+        make(name)(wrong)
+
+
+@every_part
+def test_the_same_bits_again(name: str) -> None:
+    updates = draw(20, 3000)
+    assert torch.equal(make(name)(updates), make(name)(updates.clone()))
+
+
+@every_part
+def test_layout_in_memory_does_not_matter(name: str) -> None:
+    updates = draw(7, 9)
+    torch.testing.assert_close(make(name)(updates.T.contiguous().T), make(name)(updates), **SLACK)
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - WITHOUT_NEUTRAL_SETTING))
+@settings(max_examples=15, deadline=None)
+@given(**matrices)
+def test_neutral_setting_is_the_mean(name: str, clients: int, dim: int, seed: int) -> None:
+    updates = draw(clients, dim, seed)
+    result = one_update(make(name, NEUTRAL)(updates))
+    torch.testing.assert_close(result, updates.mean(dim=0), **SLACK)
+
+
+@pytest.mark.parametrize("name", WITH_F)
+@pytest.mark.parametrize("f", [-1, 4, 8, 100])
+def test_impossible_f_raises_with_condition_and_values(name: str, f: int) -> None:
+    with pytest.raises(ImpossibleRule, match=rf"{name} needs .*f.* < clients.*; got f={f}, clients=8"):
+        make(name, {"f": f})(draw(8, 3))
+
+
+@pytest.mark.parametrize("name", WITH_F)
+def test_rows_that_are_not_finite_count_against_f(name: str) -> None:
+    updates = draw(8, 3)
+    updates[:6] = torch.nan
+    with pytest.raises(ImpossibleRule, match="clients=2"):
+        make(name)(updates)
+
+
+@every_part
+def test_a_copy_remembers_by_itself(name: str) -> None:
+    part = make(name)
+    part(draw(7, 9, seed=1))
+    twin = copy.deepcopy(part)
+    part(10 * draw(7, 9, seed=2))
+    fresh = make(name)
+    fresh(draw(7, 9, seed=1))
+    assert torch.equal(twin(draw(7, 9, seed=3)), fresh(draw(7, 9, seed=3)))
+
+
+@every_part
+def test_it_runs_in_a_federation(name: str) -> None:
+    part = make(name)
+    is_stage = make(name)(draw(7, 9)).ndim == 2
+    places = {"server_stages": [part]} if is_stage else {"aggregate": part}
+    result = next(rounds(Scenario(clients=6, rounds=1, local_steps=1, **places)))
+    assert result.skipped == ""
+    assert not torch.equal(result.after, result.before)
