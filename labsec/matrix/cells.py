@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import product
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from labsec import poison, robust
-from labsec.data import FOLDER
-from labsec.data import load as load_data
-from labsec.engine import run
+from labsec.data import load
 from labsec.scenario import Scenario, bind
-from labsec.sweep import RUNS, sweep
 from labsec.types import AttackerView, Updates
 
-if TYPE_CHECKING:
-    import pandas
-
-DOCS = FOLDER.parent / "docs"
 CLIENTS = 30
 MALICIOUS = 0.2
 BELIEF = 6

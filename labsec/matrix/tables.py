@@ -67,5 +67,6 @@ def check_cell(row: Mapping[str, Any], *, table: str = "matrix", tolerance: floa
     True
     """
     build, cells = named(TABLES, "table", table)
-    history = run(build(**{name: getattr(row[name], "item", lambda: row[name])() for name in cells(1)[0]}))
+    keywords = {name: type(value)(row[name]) for name, value in cells(1)[0].items()}  # numpy's numbers seed otherwise
+    history = run(build(**keywords))
     return abs(history.final_accuracy - row["accuracy"]) <= tolerance
