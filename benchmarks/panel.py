@@ -14,8 +14,8 @@ from playwright.sync_api import Locator, Page
 
 from benchmarks.common import machine, versions
 from labsec import cli
-from tests.browser.jupyterlab_page import NUMBERS, Notebook
-from tests.browser.jupyterlab_server import NO_CHROMIUM, chromium, chromium_path, jupyterlab
+from tests.browser.lab_page import NUMBERS, Notebook
+from tests.browser.lab_server import NO_CHROMIUM, chromium, chromium_path, jupyterlab
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = "00_start.ipynb"

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.pictures` makes the pictures of the README: the panel in a browser, and the plot of its code."""
+"""`python -m benchmarks.pictures` makes the README's pictures: the panel in a browser, and the plot of its code."""
 
 from __future__ import annotations
 

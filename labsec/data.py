@@ -172,7 +172,7 @@ def notes_words() -> tuple[str, ...]:
 
     >>> words = notes_words()
     >>> " ".join(words[token] for token in load("notes").x[0]).strip()
-    'update ...'
+    'as agreed oxygen cart was sent twice by friday driver informed no change since'
     """
     return ("", *sorted({word for row in _notes_table() for word in row["text"].split()}))
 

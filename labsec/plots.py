@@ -10,6 +10,7 @@ import base64
 import html
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -25,7 +26,7 @@ from labsec.scenario import History
 INK, PAPER, GREY, BAND = "#1f2328", "#ffffff", "#8a8f98", "#e6e8eb"
 ATTACKER, DEFENDER, CLEAN = "#d55e00", "#0072b2", INK
 OTHERS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")  # Okabe and Ito's palette, without the accents
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+DASHES = ("--", "-.", ":", "-")
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -144,7 +145,7 @@ def curves(
 def _looks(names: Iterable[str]) -> list[tuple[Any, Any]]:
     """A colour and a dash for each line."""
     fixed = {"clean": (CLEAN, "-"), "attacked": (ATTACKER, "-"), "defended": (DEFENDER, "-")}
-    others = iter(zip(OTHERS, DASHES[1:] + DASHES[:1], strict=True))
+    others = zip(cycle(OTHERS), cycle(DASHES), strict=False)  # five and four: twenty that differ
     return [fixed[name] if name in fixed else next(others) for name in names]
 
 

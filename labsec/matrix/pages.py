@@ -69,16 +69,18 @@ def _tables(frame: pandas.DataFrame, regime: str) -> tuple[pandas.DataFrame, pan
 
 
 def _draw(ax: Axes, title: str, mean: pandas.DataFrame, spread: pandas.DataFrame) -> None:
-    values, spreads = mean.to_numpy(), spread.to_numpy()
+    values, spreads = mean.to_numpy(dtype=float), spread.to_numpy(dtype=float)
     ax.imshow(values, cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
     with plots.style():
         ax.set_title(title, pad=8)
     ax.set_xticks(range(len(mean.columns)), [_readable(name) for name in mean.columns], rotation=20, ha="right")
     ax.set_yticks(range(len(mean.index)), [_readable(name) for name in mean.index])
+    ax.set(xlabel="rule", ylabel="attack")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    for (i, j), value in np.ndenumerate(values):
-        ax.text(j, i, _number(value, spreads[i, j]), ha="center", va="center", fontsize=8.5, color=_ink(value))
+    for i, j in np.argwhere(~np.isnan(values)):
+        text, ink = _number(values[i, j], spreads[i, j]), _ink(values[i, j])
+        ax.text(j, i, text, ha="center", va="center", fontsize=8.5, color=ink)
 
 
 def _ink(value: float) -> str:

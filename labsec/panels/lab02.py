@@ -1,4 +1,7 @@
-"""The panel of lab 02: thirty clients, some of them bad, under one attack and one rule, live."""
+"""The panel of lab 02: thirty clients, some of them bad, under one attack and one rule, live.
+
+The rules are those of the matrix, and believe in as many bad clients as there.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labsec import live, poison, robust
+from labsec import live, matrix, poison
 from labsec.engine import Round, rounds, run
 from labsec.panels.lab02_figure import Drawing
 from labsec.scenario import Scenario, bind
 
-BELIEVED = 6  # bad clients of thirty that the rules are built for; nobody tells them the true number
 ATTACKS: dict[str, Callable[[float], dict[str, Any]]] = {
     "sign flip": lambda boost: {"attack": bind(poison.sign_flip, scale=boost)},
     "label flip": lambda boost: {"data_attack": poison.label_flip, "attack": bind(poison.scaled, scale=boost)},
@@ -27,23 +29,17 @@ ATTACKS: dict[str, Callable[[float], dict[str, Any]]] = {
     "mimic": lambda boost: {"attack": poison.mimic},
 }
 OWN_SIZE = ("ALIE", "min-max", "min-sum", "mimic")  # attacks that choose their size; the boost does not count
-RULES: dict[str, dict[str, Any]] = {
-    "mean": {"aggregate": robust.mean},
-    "median": {"aggregate": robust.median},
-    "trimmed mean": {"aggregate": bind(robust.trimmed_mean, f=BELIEVED)},
-    "Krum": {"aggregate": bind(robust.krum, f=BELIEVED)},
-    "Multi-Krum": {"aggregate": bind(robust.multi_krum, f=BELIEVED)},
-    "geometric median": {"aggregate": robust.geometric_median},
-    "norm clip + mean": {"server_stages": (robust.MedianNormClip(),), "aggregate": robust.mean},
-    "mixing + trimmed mean": {
-        "server_stages": (bind(robust.nnm, f=BELIEVED),),
-        "aggregate": bind(robust.trimmed_mean, f=BELIEVED),
-    },
+RULES = {  # how the panel calls the rules of the matrix
+    "mean": "mean",
+    "median": "median",
+    "trimmed mean": "trimmed_mean",
+    "Krum": "krum",
+    "Multi-Krum": "multi_krum",
+    "geometric median": "geometric_median",
+    "norm clip + mean": "norm_clip",
+    "mixing + trimmed mean": "nnm_trimmed",
 }
-REGIMES: dict[str, Callable[..., Scenario]] = {
-    "FedAvg, IID": Scenario.fedavg,
-    "FedSGD, Dirichlet 0.3": Scenario.fedsgd,
-}
+REGIMES = {"FedAvg, IID": "fedavg", "FedSGD, Dirichlet 0.3": "fedsgd"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +66,13 @@ def scenario(*, regime: str, malicious: float, boost: float, attack: str, rule: 
     >>> scenario(regime="FedAvg, IID", malicious=0.2, boost=3, attack="sign flip", rule="Krum").malicious_count
     6
     """
-    base = REGIMES[regime](**RULES[rule])
+    base = matrix.cell(REGIMES[regime], "none", RULES[rule], 0)
     return replace(base, malicious=malicious, omniscient=True, **ATTACKS[attack](boost)) if malicious else base
 
 
 @cache
 def _clean(regime: str) -> list[float]:
-    return run(REGIMES[regime]()).accuracy
+    return run(matrix.cell(REGIMES[regime], "none", "mean", 0)).accuracy
 
 
 def compute(**controls: Any) -> Iterator[State]:
@@ -100,9 +96,9 @@ def _crowd(result: Round, malicious: int) -> tuple[Tensor, Tensor, int, tuple[fl
 
 def reading(controls: Mapping[str, Any], state: State) -> str:
     """The state in words."""
-    count = round(controls["malicious"] * 30)
+    count = round(controls["malicious"] * matrix.CLIENTS)
     loud = "" if controls["attack"] in OWN_SIZE else f", boosted {controls['boost']:g} times"
-    who = f"{count} of 30 clients ({controls['attack']}{loud})" if count else "Nobody"
+    who = f"{count} of {matrix.CLIENTS} clients ({controls['attack']}{loud})" if count else "Nobody"
     lost = 100 * (state.clean[-1] - state.accuracy[-1])
     return (
         f"Round {len(state.accuracy)} of {len(state.clean)}, {controls['regime']}: {who} against "
@@ -114,10 +110,12 @@ def reading(controls: Mapping[str, Any], state: State) -> str:
 
 def panel() -> live.Panel:
     """The panel: malicious fraction, attack and boost against the rule, in both regimes."""
+    for regime in REGIMES:
+        _clean(regime)
     return live.Panel(
         name="lab02",
         attacker={
-            "malicious": live.slider("Malicious fraction", 0.2, 0.0, 0.5, 1 / 30, fmt="{:.0%}"),
+            "malicious": live.slider("Malicious fraction", 0.2, 0.0, 0.5, 1 / matrix.CLIENTS, fmt="{:.0%}"),
             "attack": live.choice("Attack", list(ATTACKS), "sign flip"),
             "boost": live.log_slider("Boost", 3.0, (0.3, 1.0, 3.0, 10.0, 30.0, 100.0), fmt="{:g}"),
         },

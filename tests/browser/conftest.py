@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from fixture_notebooks import write_fixtures
-from jupyterlab_page import Notebook
-from jupyterlab_server import NO_CHROMIUM, chromium, chromium_path, jupyterlab
+from lab_page import Notebook
+from lab_server import NO_CHROMIUM, chromium, chromium_path, jupyterlab
 from playwright.sync_api import Browser
 
 from labsec import cli

@@ -6,7 +6,7 @@ from pathlib import Path
 import axe_playwright_python
 import nbformat
 import pytest
-from jupyterlab_page import Notebook, changed
+from lab_page import Notebook, changed
 from playwright.sync_api import Locator
 
 ROOT = Path(__file__).parents[2]

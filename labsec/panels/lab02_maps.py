@@ -1,0 +1,51 @@
+"""The pictures of lab 02's tables: damage by share and boost, and accuracy by share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from labsec import plots
+from labsec.matrix import draw_map
+
+if TYPE_CHECKING:
+    import pandas
+
+SHOWN = ("mean", "median", "krum", "multi_krum", "norm_clip", "nnm_trimmed")
+RULE_NAMES = {"mean": "mean", "norm_clip": "norm clip + mean"}
+
+
+def boost_maps(frame: pandas.DataFrame) -> plots.Picture:
+    """Accuracy by share of attackers (rows) and boost (columns): digits and notes, under the mean and a norm clip.
+
+    frame    rows of `matrix.load("three_percent")` of one attack
+    """
+    fig = plots.figure(9.0, 4.6)
+    grid = plots.axes(fig, 2, 2)
+    words = []
+    for row, rule in zip(grid, RULE_NAMES, strict=True):
+        for ax, name in zip(row, ("digits", "notes"), strict=True):
+            part = frame[(frame["rule"] == rule) & (frame["data"] == name)]
+            groups = part.groupby(["fraction", "boost"])["accuracy"]
+            draw_map(ax, f"{name}, {RULE_NAMES[rule]}", groups.mean().unstack(), groups.std().unstack())
+            ax.set(xlabel="boost", ylabel="share of attackers")
+            least = groups.mean().idxmin()
+            words.append(f"{name} under the {RULE_NAMES[rule]}: lowest {groups.mean().min():.2f} at {least}")
+    return plots.Picture(fig, f"Four heat maps of accuracy by share of attackers and boost. {'; '.join(words)}.")
+
+
+def breakdown(frame: pandas.DataFrame, regime: str, attack: str, *, title: str) -> plots.Picture:
+    """Accuracy over the share of attackers, a line for each of six rules, the spread of the seeds as a band.
+
+    frame    rows of `matrix.load("breakdown")`
+    """
+    part = frame[(frame["regime"] == regime) & (frame["attack"] == attack)]
+    wide = {
+        rule: part[part["rule"] == rule].pivot(index="seed", columns="malicious", values="accuracy") for rule in SHOWN
+    }
+    return plots.curves(
+        list(wide["mean"].columns),
+        {rule.replace("_", " "): table.to_numpy().tolist() for rule, table in wide.items()},
+        title=title,
+        xlabel="share of malicious clients",
+        ylabel="accuracy after 50 rounds",
+    )

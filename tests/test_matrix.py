@@ -1,0 +1,322 @@
+"""The matrix: cells that can be run again, sweeps that go on where they were stopped, pictures that can be read."""
+
+import json
+from dataclasses import fields
+from functools import partial
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from matplotlib import colormaps
+from matplotlib.colors import to_rgb
+
+from labsec import Scenario, bind, cli, matrix, models, robust, run, sweep
+from labsec.matrix import cells, pages, tables
+
+
+def tiny(seed, clients=4, aggregate="mean"):
+    return Scenario(rounds=1, clients=clients, seed=seed, aggregate=getattr(robust, aggregate))
+
+
+SEEDS = [{"seed": seed} for seed in range(3)]
+
+
+# --- presets
+
+
+@pytest.mark.parametrize(("preset", "least"), [(Scenario.fedavg, 0.94), (Scenario.fedsgd, 0.92)])
+def test_both_regimes_learn_digits(preset, least):
+    assert run(preset(evaluate_every=50)).final_accuracy > least
+
+
+def test_regimes_are_what_they_say_and_take_changes():
+    easy, hard = Scenario.fedavg(seed=3), Scenario.fedsgd(rounds=7, lr=0.1)
+    assert (easy.clients, easy.rounds, easy.local_steps, easy.alpha, easy.seed) == (30, 50, 5, None, 3)
+    assert (hard.clients, hard.rounds, hard.local_steps, hard.alpha, hard.lr) == (30, 7, 1, 0.3, 0.1)
+    assert hard.batch_size is None
+
+
+# --- sweeps
+
+
+def test_rows_come_in_the_order_of_the_cells_and_agree_with_a_run(tmp_path):
+    backwards = SEEDS[::-1]
+    rows = sweep.sweep(tiny, backwards, cache=tmp_path / "runs.jsonl")
+    assert [row["seed"] for row in rows] == [2, 1, 0]
+    assert rows[0]["accuracy"] == run(tiny(2)).final_accuracy
+
+
+def test_two_processes_give_what_one_gives(tmp_path):
+    cells_ = [{"rounds": 1, "clients": 4, "seed": seed} for seed in range(3)]
+    one, two = (sweep.sweep(Scenario, cells_, cache=tmp_path / f"{jobs}.jsonl", jobs=jobs) for jobs in (1, 2))
+    assert one == two
+
+
+def test_a_finished_run_is_not_run_again(tmp_path, monkeypatch):
+    cache = tmp_path / "runs.jsonl"
+    first = sweep.sweep(tiny, SEEDS, cache=cache)
+    monkeypatch.setattr(sweep, "run", None)
+    assert sweep.sweep(tiny, SEEDS, cache=cache) == first
+
+
+def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch):
+    cache, ran = tmp_path / "runs.jsonl", []
+
+    def stopping(scenario):
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        ran.append(scenario.seed)
+        return run(scenario)
+
+    monkeypatch.setattr(sweep, "run", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.sweep(tiny, SEEDS, cache=cache)
+    cache.write_text(cache.read_text() + '{"key": "cut o')
+    monkeypatch.setattr(sweep, "run", lambda scenario: ran.append(scenario.seed) or run(scenario))
+    rows = sweep.sweep(tiny, SEEDS, cache=cache)
+    assert ran == [0, 1, 2]
+    assert len(rows) == len([json.loads(line) for line in cache.read_text().splitlines()]) == 3
+
+
+def test_other_sources_mean_other_runs(tmp_path, monkeypatch):
+    cache = tmp_path / "runs.jsonl"
+    sweep.sweep(tiny, SEEDS[:1], cache=cache)
+    monkeypatch.setattr(sweep, "fingerprint_of_sources", lambda: "edited")
+    sweep.sweep(tiny, SEEDS[:1], cache=cache)
+    assert len(cache.read_text().splitlines()) == 2
+
+
+def test_comments_and_docstrings_are_no_other_source():
+    assert sweep._code('"""A."""\ndef f():\n    """B."""\n    return 1  # C\n') == sweep._code("def f(): return 1")
+    assert sweep._code("def f(): return 1") != sweep._code("def f(): return 2")
+
+
+def test_jobs_must_be_positive(tmp_path):
+    with pytest.raises(ValueError, match="jobs >= 1; got jobs=0"):
+        sweep.sweep(tiny, SEEDS, cache=tmp_path / "runs.jsonl", jobs=0)
+
+
+def other(updates):
+    return updates.mean(dim=0)
+
+
+DIFFERENT = [
+    Scenario(),
+    Scenario(seed=1),
+    Scenario(aggregate=robust.median),
+    Scenario(aggregate=bind(robust.trimmed_mean, f=1)),
+    Scenario(aggregate=bind(robust.trimmed_mean, f=2)),
+    Scenario(aggregate=robust.CenteredClip(radius=1.0)),
+    Scenario(aggregate=robust.CenteredClip(radius=2.0)),
+    Scenario(aggregate=other),
+    Scenario(aggregate=lambda updates: updates.mean(dim=0)),
+    Scenario(aggregate=lambda updates: updates.sum(dim=0)),
+    Scenario(model=models.mlp((1, 8, 8), 10, activation=torch.tanh)),
+    Scenario(model=models.mlp((1, 8, 8), 10, activation=torch.sigmoid)),
+    Scenario(server_stages=[robust.MedianNormClip()]),
+    Scenario(data=matrix.boosted("notes", "none", "mean", 0, 0, 0).data),
+]
+
+
+def test_a_description_tells_scenarios_apart_and_nothing_else():
+    described = [json.dumps(sweep.describe(s)) for s in DIFFERENT]
+    assert len(set(described)) == len(DIFFERENT)
+    again = Scenario(aggregate=robust.CenteredClip(radius=1.0))
+    assert json.dumps(sweep.describe(again)) == described[5]
+
+
+# --- cells
+
+
+def test_every_attack_meets_every_rule_in_both_regimes():
+    every = cells.matrix_cells(1)
+    assert len(every) == 2 * len(matrix.ATTACKS) * len(matrix.RULES)
+    for each in every:
+        s = matrix.cell(**each)
+        assert (s.clients, s.rounds) == (30, 50)
+        assert s.malicious_count == (0 if each["attack"] == "none" else 6)
+
+
+@pytest.mark.parametrize("attack", matrix.ATTACKS)
+def test_an_attack_runs_against_a_rule_that_remembers(attack):
+    s = matrix.cell("fedsgd", attack, "centred_clip", 0)
+    short = Scenario(**{f.name: getattr(s, f.name) for f in fields(s)} | {"rounds": 2})
+    assert 0 < run(short).final_accuracy < 0.9
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (partial(matrix.cell, "fed", "none", "mean", 0), "no regime is called 'fed'; known: fedavg, fedsgd"),
+        (partial(matrix.cell, "fedavg", "alien", "mean", 0), "no attack is called 'alien'; known: none, "),
+        (partial(matrix.cell, "fedavg", "none", "average", 0), "no rule is called 'average'; known: mean, "),
+        (partial(matrix.boosted, "text", "none", "mean", 0, 0, 0), "no data is called 'text'; known: digits, notes"),
+        (partial(matrix.load, "all"), "no table is called 'all'; known: matrix, "),
+    ],
+)
+def test_unknown_names_are_answered_with_the_known_ones(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_beliefs_of_the_breakdown_sweep_are_possible_and_as_true_as_they_can_be():
+    for each in cells.breakdown_cells(1):
+        attackers = round(each["malicious"] * 30)
+        assert each["f"] == attackers or each["f"] == cells.LARGEST_BELIEF[each["rule"]] < attackers
+        scenario = matrix.cell(**each)
+        assert scenario.malicious_count == attackers
+        update = scenario.aggregate(torch.rand(30, 3))
+        assert update.shape == (3,)
+
+
+def test_adaptive_has_nothing_to_do_when_the_model_has_blown_up():
+    view = poison_view(others=torch.full((4, 3), torch.nan))
+    assert torch.equal(cells.adaptive(view), view.own)
+    harmed = cells.adaptive(poison_view(others=torch.ones(4, 3)))
+    assert (harmed < 0).all()
+
+
+def poison_view(others):
+    from labsec.types import AttackerView
+
+    model = models.mlp((1,), 2, hidden=())
+    return AttackerView(
+        round=0,
+        params=torch.zeros(3),
+        own=torch.ones(2, 3),
+        model=model,
+        x=torch.zeros(1, 1),
+        y=torch.zeros(1),
+        others=others,
+        rule=robust.mean,
+    )
+
+
+# --- tables
+
+
+def test_clean_is_the_plain_mean_without_an_attack(tmp_path, monkeypatch):
+    def few(seeds):
+        return [
+            {"regime": "fedavg", "attack": attack, "rule": rule, "seed": seed}
+            for attack in ("none", "sign_flip")
+            for rule in ("mean", "median")
+            for seed in range(seeds)
+        ]
+
+    def short(regime, attack, rule, seed):
+        s = matrix.cell(regime, attack, rule, seed)
+        return Scenario(**{f.name: getattr(s, f.name) for f in fields(s)} | {"rounds": 1})
+
+    monkeypatch.setattr(tables, "TABLES", {"matrix": (short, few)})
+    frame = matrix.measure("matrix", seeds=2, cache=tmp_path / "runs.jsonl")
+    assert len(frame) == 8
+    for seed, part in frame.groupby("seed"):
+        assert (part["clean"] == run(short("fedavg", "none", "mean", seed)).final_accuracy).all()
+
+
+def test_a_table_needs_a_seed():
+    with pytest.raises(ValueError, match="seeds >= 1; got seeds=0"):
+        matrix.measure("matrix", seeds=0)
+
+
+@pytest.mark.parametrize("table", matrix.TABLES)
+def test_the_committed_table_is_whole_and_has_five_seeds(table):
+    frame = matrix.load(table)
+    wanted = matrix.TABLES[table][1](5)
+    assert len(frame) == len(wanted)
+    names = list(wanted[0])
+    assert frame[names].round(4).equals(pandas.DataFrame(wanted).round(4))
+    assert frame["accuracy"].between(0, 1).all()
+    assert frame["clean"].notna().all()
+
+
+@pytest.mark.parametrize(("table", "row"), [("matrix", 700), ("three_percent", 17), ("breakdown", 7)])
+def test_a_committed_number_comes_back(table, row):
+    row = matrix.load(table).iloc[row]
+    assert matrix.check_cell(row, table=table)
+    assert not matrix.check_cell({**row, "accuracy": row["accuracy"] + 0.1}, table=table)
+
+
+# --- pictures and pages
+
+
+@pytest.fixture
+def frame():
+    rows = [
+        {"regime": regime, "attack": attack, "rule": rule, "seed": seed, "accuracy": accuracy + 0.01 * seed}
+        for regime in ("fedsgd", "fedavg")
+        for (attack, rule), accuracy in {("none", "mean"): 0.9, ("none", "krum"): 0.5, ("ipm_2", "mean"): 0.1}.items()
+        for seed in range(2)
+    ]
+    return pandas.DataFrame(rows)
+
+
+def test_values_stand_in_the_cells_and_in_the_words(frame):
+    picture = matrix.heat_map(frame, "fedsgd")
+    (ax,) = picture.figure.axes
+    written = {text.get_text() for text in ax.texts}
+    assert {"0.91 ± 0.01", "0.51 ± 0.01", "0.11 ± 0.01"} <= written
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["none", "ipm 2"]
+    assert "mean 0.11 under ipm 2" in picture.alt
+    assert len(matrix.heat_map(frame).figure.axes) == 2
+
+
+def test_a_missing_cell_is_left_empty(frame):
+    (ax,) = matrix.heat_map(frame, "fedavg").figure.axes
+    assert len(ax.texts) == 3
+
+
+def test_a_single_seed_has_no_spread(frame):
+    (ax,) = matrix.heat_map(frame[frame["seed"] == 0], "fedavg").figure.axes
+    assert {"0.90", "0.50", "0.10"} <= {text.get_text() for text in ax.texts}
+
+
+def test_an_absent_regime_is_named(frame):
+    with pytest.raises(ValueError, match="no regime 'other'; it holds fedsgd, fedavg"):
+        matrix.heat_map(frame, "other")
+
+
+def test_the_ink_can_be_read_on_every_colour():
+    def light(colour):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+        return sum(np.array([0.2126, 0.7152, 0.0722]) * linear)
+
+    for value in np.linspace(0, 1, 101):
+        low, high = sorted([light(colormaps[pages.COLOURS](value)), light(pages._ink(value))])
+        assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_the_page_holds_the_numbers_and_the_words_of_the_picture(frame):
+    text = matrix.page(frame)
+    assert "| none | 0.91 ± 0.01 | 0.51 ± 0.01 |" in text
+    assert "mean 0.11 under ipm 2" in text
+    assert "Seeds: 2." in text
+
+
+# --- the command
+
+
+def test_the_command_writes_the_files(tmp_path, monkeypatch, frame, capsys):
+    monkeypatch.setattr(pages, "measure", lambda table, **given: frame.assign(seeds=given["seeds"]))
+    assert cli.main(["matrix", "--seeds", "2", "--folder", str(tmp_path / "new")]) == 0
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["matrix.csv", "matrix.md", "matrix.png"]
+    assert "Wrote" in capsys.readouterr().out
+    assert (pandas.read_csv(tmp_path / "new" / "matrix.csv")["seeds"] == 2).all()
+    assert cli.main(["matrix", "breakdown", "--folder", str(tmp_path / "other")]) == 0
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["breakdown.csv"]
+
+
+def test_the_command_answers_a_wrong_name_in_one_sentence(tmp_path, capsys):
+    assert cli.main(["matrix", "everything", "--folder", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(
+        "no table is called 'everything'; known: matrix, breakdown, three_percent."
+    )
+
+
+def test_a_learners_run_leaves_the_committed_tables_alone(tmp_path, monkeypatch, frame):
+    monkeypatch.setattr(pages, "measure", lambda table, **given: frame)
+    monkeypatch.setattr(cli, "COURSE", tmp_path)
+    assert cli.main(["matrix"]) == 0
+    assert (tmp_path / "my" / "matrix.csv").exists()
