@@ -25,7 +25,14 @@ from labsec.scenario import History
 
 INK, PAPER, GREY, BAND = "#1f2328", "#ffffff", "#8a8f98", "#e6e8eb"
 ATTACKER, DEFENDER, CLEAN = "#d55e00", "#0072b2", INK
-OTHERS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")  # Okabe and Ito's palette, without the accents
+OTHERS = (
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#7f7f7f",
+    "#8c5a2b",
+)  # Okabe and Ito's palette, without the accents
 DASHES = ("--", "-.", ":", "-")
 STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -136,16 +143,16 @@ def curves(
     with style():
         ax.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log" if log else "linear")
     if not log and all(float(value).is_integer() for value in x):
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     ax.set_ylim(min(-0.02, ax.get_ylim()[0]), max(1.02, ax.get_ylim()[1]))
     label_ends(ax, ends)
-    return Picture(fig, f"Line plot. {title}. " + "; ".join(words) + ".")
+    return Picture(fig, f"Line plot. {title.rstrip('.')}. " + "; ".join(words) + ".")
 
 
 def _looks(names: Iterable[str]) -> list[tuple[Any, Any]]:
     """A colour and a dash for each line."""
     fixed = {"clean": (CLEAN, "-"), "attacked": (ATTACKER, "-"), "defended": (DEFENDER, "-")}
-    others = zip(cycle(OTHERS), cycle(DASHES), strict=False)  # five and four: twenty that differ
+    others = zip(cycle(OTHERS), cycle(DASHES), strict=False)
     return [fixed[name] if name in fixed else next(others) for name in names]
 
 
@@ -158,14 +165,6 @@ def label_ends(ax: Axes, ends: Iterable[tuple[float, str, Any]]) -> None:
         ax.annotate(
             name, (1.01, last), xycoords=("axes fraction", "data"), color=colour, va="center", annotation_clip=False
         )
-
-
-def apart(clean: float, now: float, gap: float = 0.09) -> tuple[float, float]:
-    """Heights for the names of two lines that end at `clean` and `now`, pushed apart where the lines meet."""
-    if abs(clean - now) >= gap:
-        return clean, now
-    middle = min((clean + now) / 2, 1 - gap / 2)
-    return (middle + gap / 2, middle - gap / 2) if clean >= now else (middle - gap / 2, middle + gap / 2)
 
 
 def images(

@@ -86,5 +86,5 @@ def generator(seed: int, *place: Any, device: str | torch.device = "cpu") -> tor
     >>> bool((torch.rand(4, generator=a) == torch.rand(4, generator=b)).all())
     True
     """
-    digest = hashlib.blake2b(repr((seed, *place)).encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(repr((int(seed), *place)).encode(), digest_size=8).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest) >> 1)

@@ -9,7 +9,6 @@ from typing import Any
 from labsec import poison, robust
 from labsec.data import load
 from labsec.scenario import Scenario, bind
-from labsec.types import AttackerView, Updates
 
 CLIENTS = 30
 MALICIOUS = 0.2
@@ -17,12 +16,6 @@ BELIEF = 6
 """f of every rule that takes one: what the defender believes. In the matrix it happens to be right: 0.2 of 30."""
 
 FIELDS = dict[str, Any]  # of a scenario
-
-
-def adaptive(view: AttackerView) -> Updates:
-    """`poison.adaptive` within twice the usual length; against a model that has blown up nothing is left to do."""
-    assert view.others is not None
-    return poison.adaptive(view, norm=2.0) if view.others.isfinite().all() else view.own.clone()
 
 
 REGIMES: Mapping[str, Callable[..., Scenario]] = {"fedavg": Scenario.fedavg, "fedsgd": Scenario.fedsgd}
@@ -40,7 +33,7 @@ ATTACKS: Mapping[str, FIELDS] = {
     "ipm_2": {"attack": bind(poison.ipm, scale=2), "omniscient": True},
     "min_max": {"attack": poison.min_max, "omniscient": True},
     "min_sum": {"attack": poison.min_sum, "omniscient": True},
-    "adaptive": {"attack": adaptive, "omniscient": True, "public_rule": True},
+    "adaptive": {"attack": bind(poison.adaptive, norm=2.0), "omniscient": True, "public_rule": True},
 }
 """By name; a number behind a name is its scale, its boost, or ALIE's z."""
 RULES: Mapping[str, Callable[[int], FIELDS]] = {

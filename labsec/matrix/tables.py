@@ -69,4 +69,4 @@ def check_cell(row: Mapping[str, Any], *, table: str = "matrix", tolerance: floa
     build, cells = named(TABLES, "table", table)
     keywords = {name: type(value)(row[name]) for name, value in cells(1)[0].items()}  # numpy's numbers seed otherwise
     history = run(build(**keywords))
-    return abs(history.final_accuracy - row["accuracy"]) <= tolerance
+    return bool(abs(history.final_accuracy - row["accuracy"]) <= tolerance)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from labsec import plots
+from labsec.panels.race import Race
 
 if TYPE_CHECKING:
     from labsec.panels.lab00 import State
@@ -26,22 +27,10 @@ class Drawing:
         self.figure = plots.figure(6.6, 4.9)
         with plots.style():
             grid = self.figure.add_gridspec(3, 2, height_ratios=(3.0, 1, 1.25), width_ratios=(9, 1))
-            self._lines(self.figure.add_subplot(grid[0, 0]), rounds)
+            self.race = Race(self.figure.add_subplot(grid[0, 0]), rounds, "clean")
             self._bytes(self.figure.add_subplot(grid[0, 1]))
             self._digits(self.figure.add_subplot(grid[1, :]), self.figure.add_subplot(grid[2, :]))
-        self.moving = [self.title, self.clean, self.now, self.clean_name, self.now_name, self.bar, self.sent]
-        self.moving += [self.private, self.guess, *self.scores]
-
-    def _lines(self, ax: Any, rounds: int) -> None:
-        self.rounds = np.arange(1, rounds + 1)
-        (self.clean,) = ax.plot(self.rounds, np.zeros(rounds), color=plots.CLEAN, linewidth=1.2)
-        (self.now,) = ax.plot(self.rounds, np.zeros(rounds), color=plots.DEFENDER, linewidth=2.5)
-        self.clean_name = ax.text(rounds + 0.6, 0, "clean", color=plots.CLEAN, va="center")
-        self.now_name = ax.text(rounds + 0.6, 0, "this run", color=plots.DEFENDER, va="center", fontweight="bold")
-        ax.set(xlim=(1, rounds * 1.16), ylim=(0, 1), xlabel="round", ylabel="test accuracy")
-        ax.set_xticks(range(10, rounds + 1, 10))
-        ax.set_title(" ")  # keeps the room
-        self.title = ax.text(0, 1.04, "", transform=ax.transAxes, fontsize=12, fontweight="bold")
+        self.moving = [*self.race.moving, self.bar, self.sent, self.private, self.guess, *self.scores]
 
     def _bytes(self, ax: Any) -> None:
         self.bar = ax.bar([0], [1], color=plots.DEFENDER, width=0.8)[0]
@@ -61,15 +50,9 @@ class Drawing:
 
     def update(self, values: Mapping[str, Any], state: State) -> None:
         """Show a state; nothing is laid out anew."""
-        done, found = len(state.accuracy), int((state.psnr >= state.recovered_from).sum())
-        self.title.set_text(f"Accuracy {state.accuracy[-1]:.2f}; the server reads {found} of {len(state.psnr)} digits")
-        self.clean.set_ydata(state.clean)
-        self.now.set_data(self.rounds[:done], state.accuracy)
-        for artist in (self.now, self.now_name):
-            artist.set_color(plots.ATTACKER if values["malicious"] else plots.DEFENDER)
-        heights = plots.apart(state.clean[-1], state.accuracy[-1])
-        self.clean_name.set_y(heights[0])
-        self.now_name.set_y(heights[1])
+        found = int((state.psnr >= state.recovered_from).sum())
+        title = f"Accuracy {state.accuracy[-1]:.2f}; the server reads {found} of {len(state.psnr)} digits"
+        self.race.update(title, state.clean, state.accuracy, attacked=bool(values["malicious"]))
         self.bar.set_height(state.megabytes[0] / state.megabytes[1])
         self.sent.set_text(f"{state.megabytes[0]:.1f} MB")
         self.private.set_data(_mosaic(state.truth[:SHOWN]))

@@ -86,6 +86,9 @@ def compute(**controls: Any) -> Iterator[State]:
 def _crowd(result: Round, malicious: int) -> tuple[Tensor, Tensor, int, tuple[float, float]]:
     """Where the messages of a round stand relative to the honest ones, and where the rule went."""
     honest = result.messages[result.clients >= malicious]
+    if not len(honest):  # the model has blown up, and with it all honest updates
+        nobody = torch.zeros(0)
+        return nobody, nobody, 0, (0.0, 0.0)
     centre, usual = honest.mean(dim=0), honest.norm(dim=1).quantile(0.5)
     everything = torch.cat([result.messages, (result.after - result.before)[None]])
     cosine = torch.cosine_similarity(everything, centre[None], dim=1)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from labsec import plots
+from labsec.panels.race import Race
 
 if TYPE_CHECKING:
     from labsec.panels.lab02 import State
@@ -22,20 +21,9 @@ class Drawing:
         self.figure = plots.figure(6.6, 5.4)
         top, bottom = plots.axes(self.figure, 2, 1, height_ratios=(1.25, 1))
         with plots.style():
-            self._lines(top, rounds)
+            self.race = Race(top, rounds, "clean mean")
             self._crowd(bottom)
-        self.moving = [self.title, self.clean, self.now, self.clean_name, self.now_name]
-        self.moving += [self.honest, self.bad, self.step, self.step_name]
-
-    def _lines(self, ax: Any, rounds: int) -> None:
-        self.rounds = np.arange(1, rounds + 1)
-        (self.clean,) = ax.plot(self.rounds, np.zeros(rounds), color=plots.CLEAN, linewidth=1.2)
-        (self.now,) = ax.plot(self.rounds, np.zeros(rounds), color=plots.ATTACKER, linewidth=2.5)
-        self.clean_name = ax.text(rounds + 0.6, 0, "clean mean", color=plots.CLEAN, va="center")
-        self.now_name = ax.text(rounds + 0.6, 0, "this run", color=plots.ATTACKER, va="center", fontweight="bold")
-        ax.set(xlim=(1, rounds * 1.2), ylim=(0, 1), xlabel="round", ylabel="test accuracy", title=" ")
-        ax.set_xticks(range(10, rounds + 1, 10))
-        self.title = ax.text(0, 1.05, "", transform=ax.transAxes, fontsize=12, fontweight="bold")
+        self.moving = [*self.race.moving, self.honest, self.bad, self.step, self.step_name]
 
     def _crowd(self, ax: Any) -> None:
         ax.set(xlim=(-1.08, 1.08), ylim=LENGTHS, yscale="log")
@@ -54,21 +42,14 @@ class Drawing:
 
     def update(self, values: Mapping[str, Any], state: State) -> None:
         """Show a state; nothing is laid out anew."""
-        done = len(state.accuracy)
         held = "holds" if state.accuracy[-1] > state.clean[-1] - 0.1 else "fails"
-        self.title.set_text(
-            f"{values['rule'][0].upper()}{values['rule'][1:]} {held}: accuracy {state.accuracy[-1]:.2f}"
-        )
-        self.clean.set_ydata(state.clean)
-        self.now.set_data(self.rounds[:done], state.accuracy)
-        clean, now = plots.apart(state.clean[-1], state.accuracy[-1])
-        self.clean_name.set_y(clean)
-        self.now_name.set_y(now)
-        length = state.length.clamp(*LENGTHS).numpy()
+        title = f"{values['rule'][0].upper()}{values['rule'][1:]} {held}: accuracy {state.accuracy[-1]:.2f}"
+        self.race.update(title, state.clean, state.accuracy, attacked=bool(values["malicious"]))
+        length = state.length.clamp(0.04, 25).numpy()
         cosine, m = state.cosine.numpy(), state.malicious
         self.bad.set_data(cosine[:m], length[:m])
         self.honest.set_data(cosine[m:], length[m:])
-        x, y = state.moved[0], min(max(state.moved[1], LENGTHS[0]), LENGTHS[1])
+        x, y = state.moved[0], min(max(state.moved[1], 0.04), 25)
         self.step.set_data([x], [y])
         self.step_name.set_position((x + 0.06 if x < 0.5 else x - 0.06, y))
         self.step_name.set_ha("left" if x < 0.5 else "right")

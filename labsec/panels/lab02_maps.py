@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labsec import plots
 from labsec.matrix import draw_map
@@ -28,8 +28,9 @@ def boost_maps(frame: pandas.DataFrame) -> plots.Picture:
             groups = part.groupby(["fraction", "boost"])["accuracy"]
             draw_map(ax, f"{name}, {RULE_NAMES[rule]}", groups.mean().unstack(), groups.std().unstack())
             ax.set(xlabel="boost", ylabel="share of attackers")
-            least = groups.mean().idxmin()
-            words.append(f"{name} under the {RULE_NAMES[rule]}: lowest {groups.mean().min():.2f} at {least}")
+            least: Any = groups.mean().idxmin()
+            lowest = f"lowest {groups.mean().min():.2f} at a share of {least[0]:.2f} and boost {least[1]}"
+            words.append(f"{name} under the {RULE_NAMES[rule]}: {lowest}")
     return plots.Picture(fig, f"Four heat maps of accuracy by share of attackers and boost. {'; '.join(words)}.")
 
 
@@ -43,7 +44,7 @@ def breakdown(frame: pandas.DataFrame, regime: str, attack: str, *, title: str) 
         rule: part[part["rule"] == rule].pivot(index="seed", columns="malicious", values="accuracy") for rule in SHOWN
     }
     return plots.curves(
-        list(wide["mean"].columns),
+        [float(share) for share in wide["mean"].columns],
         {rule.replace("_", " "): table.to_numpy().tolist() for rule, table in wide.items()},
         title=title,
         xlabel="share of malicious clients",

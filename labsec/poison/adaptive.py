@@ -43,6 +43,8 @@ def adaptive(view: AttackerView, *, norm: float, total: int | None = None, lengt
     if not norm > 0:
         raise ValueError(f"adaptive needs norm > 0; got norm={norm}")
     rows = honest_rows(view, "adaptive")
+    if not rows.isfinite().all():
+        return view.own.clone()  # the model has blown up already
     stand_ins = _repeated(rows, clients_in_round(view, total, "adaptive") - len(view.own))
     bound = norm * float(row_norms(rows).quantile(0.5))
     span = _directions(rows) * bound  # [3, dim]

@@ -149,6 +149,25 @@ def test_number_box_moves_the_slider(notebook: Notebook) -> None:
     assert panel.get_by_role("slider", name="Malicious share").get_attribute("aria-valuetext") == "30%"
 
 
+def test_the_arrow_follows_the_pointer(notebook: Notebook) -> None:
+    run(notebook, "fixture_arrows.ipynb")
+    (panel,) = panels(notebook)
+    panel.locator("select").select_option("mimic")
+    _, reading = notebook.still(panel)
+    box, mouse = panel.locator("img.live-plot").bounding_box(), notebook.page.mouse
+    assert box is not None
+    mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    mouse.down()
+    mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.75, steps=10)
+    mouse.up()
+    handle = panel.get_by_role("slider", name="First weight").element_handle()
+    notebook.page.wait_for_function("slider => Number(slider.getAttribute('aria-valuetext')) < -1", arg=handle)
+    _, told = notebook.still(panel)
+    assert told != reading
+    assert "The sixth sends (-1." in told
+    assert panel.locator("select").input_value() == "your arrow"
+
+
 def test_a_cell_that_raises_is_caught(notebook: Notebook) -> None:
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         run(notebook, "fixture_bad_cell.ipynb")

@@ -1,0 +1,80 @@
+"""Lab 02's panels: the picture in two dimensions, and the crowd of messages in the real federation."""
+
+import pytest
+import torch
+from labsec import matrix
+from labsec.panels import lab02, lab02_arrows, lab02_maps
+
+START = {"regime": "FedAvg, IID", "malicious": 0.2, "boost": 10.0, "attack": "sign flip", "rule": "mean"}
+
+
+def last(**controls):
+    values = START | controls
+    *_, state = lab02.compute(**values)
+    return state, lab02.reading(values, state)
+
+
+def away(place):
+    return float((place - lab02_arrows.HONEST.mean(dim=0)).norm())
+
+
+def test_the_mean_follows_without_limit_and_the_median_does_not():
+    near, far = (next(lab02_arrows.compute(attack="your arrow", x=v, y=v)).results for v in (-3.0, -3000.0))
+    assert away(far["mean"]) > 100 * away(near["mean"])
+    for rule in ("median", "trimmed mean", "Krum", "geometric median"):
+        assert away(far[rule]) == pytest.approx(away(near[rule]), abs=0.02)
+
+
+def test_an_arrow_like_the_others_moves_nobody_far():
+    centre = lab02_arrows.HONEST.mean(dim=0)
+    state = next(lab02_arrows.compute(attack="your arrow", x=float(centre[0]), y=float(centre[1])))
+    assert max(map(away, state.results.values())) < 0.5
+
+
+@pytest.mark.parametrize("attack", [name for name in lab02_arrows.ATTACKS if name != "your arrow"])
+def test_an_attack_ignores_the_sliders(attack):
+    one, other = (next(lab02_arrows.compute(attack=attack, x=v, y=v)).sent for v in (0.0, 2.0))
+    assert torch.equal(one, other)
+
+
+def test_attack_and_rule():
+    attacked, said = last()
+    assert attacked.accuracy[-1] < 0.3
+    assert "6 of 30 clients (sign flip, boosted 10 times) against mean" in said
+    defended, _ = last(rule="median")
+    assert defended.accuracy[-1] > 0.9
+    clean, said = last(malicious=0.0)
+    assert clean.accuracy == clean.clean
+    assert "Nobody against mean" in said
+
+
+def test_the_crowd_shows_who_stands_out():
+    state, _ = last(rule="median")
+    assert state.malicious == 6
+    assert len(state.cosine) == len(state.length) == 30
+    assert state.length[:6].min() > 5 > state.length[6:].max()
+    hidden, said = last(rule="median", attack="ALIE")
+    assert hidden.length[:6].max() < 2
+    assert "boosted" not in said
+
+
+def test_a_model_that_blows_up_leaves_an_empty_crowd():
+    state, said = last(regime="FedSGD, Dirichlet 0.3", boost=100.0)
+    assert len(state.cosine) == 0
+    assert "points lost" in said
+
+
+@pytest.mark.parametrize("rule", list(lab02.RULES))
+@pytest.mark.parametrize("attack", list(lab02.ATTACKS))
+def test_every_choice_of_the_panel_runs(attack, rule):
+    state = next(lab02.compute(**START | {"attack": attack, "rule": rule}))
+    assert len(state.accuracy) == 1
+
+
+def test_the_maps_say_what_they_show():
+    few = matrix.load("three_percent")
+    assert "digits under the norm clip + mean: lowest 0.9" in repr(
+        lab02_maps.boost_maps(few[few.attack == "sign_flip"])
+    )
+    picture = lab02_maps.breakdown(matrix.load("breakdown"), "fedsgd", "adaptive", title="None holds")
+    assert "None holds. mean goes from 0.94" in repr(picture)
