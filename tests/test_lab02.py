@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from labsec import matrix
 from labsec.panels import lab02, lab02_arrows, lab02_maps
 

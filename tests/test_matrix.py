@@ -170,29 +170,6 @@ def test_beliefs_of_the_breakdown_sweep_are_possible_and_as_true_as_they_can_be(
         assert update.shape == (3,)
 
 
-def test_adaptive_has_nothing_to_do_when_the_model_has_blown_up():
-    view = poison_view(others=torch.full((4, 3), torch.nan))
-    assert torch.equal(cells.adaptive(view), view.own)
-    harmed = cells.adaptive(poison_view(others=torch.ones(4, 3)))
-    assert (harmed < 0).all()
-
-
-def poison_view(others):
-    from labsec.types import AttackerView
-
-    model = models.mlp((1,), 2, hidden=())
-    return AttackerView(
-        round=0,
-        params=torch.zeros(3),
-        own=torch.ones(2, 3),
-        model=model,
-        x=torch.zeros(1, 1),
-        y=torch.zeros(1),
-        others=others,
-        rule=robust.mean,
-    )
-
-
 # --- tables
 
 

@@ -268,3 +268,9 @@ def test_adaptive_sends_honest_updates_where_the_rule_fails_for_everybody() -> N
     assert torch.equal(poison.adaptive(view, norm=1.0), view.own)
     with pytest.raises(ValueError, match="norm > 0; got norm=0"):
         poison.adaptive(view, norm=0)
+
+
+def test_adaptive_has_nothing_to_do_when_the_model_has_blown_up() -> None:
+    view = make_view()
+    blown = replace(view, others=torch.full_like(view.others, torch.nan))
+    assert torch.equal(poison.adaptive(blown, norm=1.0), view.own)

@@ -39,6 +39,7 @@ class Drawing:
         )
         (self.step,) = ax.plot([], [], marker="D", color=plots.DEFENDER, linestyle="none", markersize=9)
         self.step_name = ax.text(0, 0, "the rule's step", color=plots.DEFENDER, fontweight="bold", va="center")
+        self.step_name.set_bbox({"facecolor": plots.PAPER, "alpha": 0.8, "edgecolor": "none", "pad": 1})
 
     def update(self, values: Mapping[str, Any], state: State) -> None:
         """Show a state; nothing is laid out anew."""

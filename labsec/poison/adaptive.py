@@ -35,7 +35,8 @@ def adaptive(view: AttackerView, *, norm: float, total: int | None = None, lengt
     tensor([[-2., 0.]])
 
     Raises ValueError if the view holds no rule, if norm <= 0, or if the number of clients is unknown. A rule that is
-    impossible with these rows fails for everybody; the honest updates are sent then.
+    impossible with these rows fails for everybody, and a model that has blown up needs no attack; the honest updates
+    are sent then.
     Source: the goal is the directed deviation of Fang et al. 2020, arXiv:1911.11815; the search is our own.
     """
     if view.rule is None:
