@@ -181,12 +181,12 @@ def test_drawing_is_rationed_but_the_first_and_the_last_state_are_shown(monkeypa
     assert shown == [0, 4, 8, 11, "settled"]
 
 
-def test_slow_drawing_leaves_half_of_the_time_to_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_drawing_leaves_three_quarters_of_the_time_to_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(worker_module, "perf_counter", lambda: clock.now)
 
     def compute() -> Iterator[int]:
-        for state in range(40):
+        for state in range(70):
             clock.now += 0.01
             yield state
 
@@ -200,7 +200,7 @@ def test_slow_drawing_leaves_half_of_the_time_to_the_run(monkeypatch: pytest.Mon
     worker.submit({})
     worker.wait(WAIT)
     worker.close()
-    assert shown == [0, 10, 20, 30, 39]
+    assert shown == [0, 30, 60, 69]
 
 
 def test_a_run_without_states_is_an_error() -> None:

@@ -15,7 +15,7 @@ class Worker:
     """Runs `compute(**values)` for the newest values, one run at a time.
 
     A run is an iterator of states. Its first state is always shown, so that a long drag still moves the picture; a
-    newer request stops it at the next state; of the others only so many are shown that drawing takes at most half
+    newer request stops it at the next state; of the others only so many are shown that drawing takes at most a quarter
     of the time. The last is always shown.
 
     compute    values -> states
@@ -97,7 +97,7 @@ class Worker:
             if shown:
                 start = perf_counter()
                 self._show(values, state)
-                due = start + max(FRAME, 2 * (perf_counter() - start))
+                due = start + max(FRAME, 4 * (perf_counter() - start))
             if self._closed or self._asked != number:
                 return state
         check_state(state, values)

@@ -51,7 +51,7 @@ class Drawing:
     def update(self, values: Mapping[str, Any], state: State) -> None:
         """Show a state; nothing is laid out anew."""
         found = int((state.psnr >= state.recovered_from).sum())
-        title = f"Accuracy {state.accuracy[-1]:.2f}; the server reads {found} of {len(state.psnr)} digits"
+        title = f"Accuracy {state.accuracy[-1]:.2f}; {found} of {len(state.psnr)} digits read"
         self.race.update(title, state.clean, state.accuracy, attacked=bool(values["malicious"]))
         self.bar.set_height(state.megabytes[0] / state.megabytes[1])
         self.sent.set_text(f"{state.megabytes[0]:.1f} MB")
