@@ -57,9 +57,9 @@ def claim(
     ⚖ Claim 0: held
       Statement  The coin is fair.
       Measured   Share of heads
-      heads      0.52 (0.5 … 0.54, standard deviation 0.0158)
+                 heads: 0.52 (0.5 … 0.54, standard deviation 0.0158)
       Baseline   A fair coin
-      fair       0.5 (0.5 … 0.5, standard deviation 0)
+                 fair: 0.5 (0.5 … 0.5, standard deviation 0)
       Rule       held within .1
       Seeds      5
 
@@ -74,8 +74,8 @@ def claim(
     record = _record(id, "measured", statement, verdict(measured, compared))
     record |= {"measured": what, "baseline": against, "rule": rule, "unit": unit, "seeds": len(drawn)}
     record |= {"results": measured, "baseline_results": compared}
-    rows = {"Statement": statement, "Measured": what, **_lines(measured, unit)}
-    rows |= {"Baseline": against, **_lines(compared, unit), "Rule": rule, "Seeds": str(len(drawn))}
+    rows = {"Statement": statement, "Measured": _lines(what, measured, unit)}
+    rows |= {"Baseline": _lines(against, compared, unit), "Rule": rule, "Seeds": str(len(drawn))}
     return _card(record, rows)
 
 
@@ -160,8 +160,8 @@ def _summary(numbers: list[float]) -> dict[str, float]:
     return {name: round(number, 4) for name, number in summary.items()}
 
 
-def _lines(spread: Spread, unit: str) -> dict[str, str]:
-    return {name: numbers_in_words(summary, unit) for name, summary in spread.items()}
+def _lines(headline: str, spread: Spread, unit: str) -> str:
+    return "\n".join([headline, *(f"{name}: {numbers_in_words(each, unit)}" for name, each in spread.items())])
 
 
 def numbers_in_words(summary: Mapping[str, float], unit: str) -> str:

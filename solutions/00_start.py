@@ -95,7 +95,7 @@ assert panel.reading_text == readings[0]
 
 # %% [markdown]
 # ## What you can find
-# **Set ε to 4 and switch who adds the noise.** At the server the accuracy holds up and the digits stay sharp: the server
+# **Set ε to 4 and switch who adds the noise.** At the server most of the accuracy stays, and the digits stay sharp: the server
 # reads the message *before* it adds noise. At the client the digits vanish, and so does most of the accuracy, for a
 # hundred small noises add up where one would do. Same ε, same mechanism, a different promise: the first protects you
 # from those who get the *model*, the second from the *server* too.
@@ -127,7 +127,7 @@ no_noise = [[lab00.outcome(seed)[0]] * len(EPSILONS) for seed in SEEDS]
 plots.curves(
     EPSILONS,
     {"clean": no_noise, "noise at the server": accuracy["server"], "noise at the client": accuracy["client"]},
-    title="Noise at the server keeps the accuracy",
+    title="Noise at the server costs far less than noise at the client",
     xlabel="ε of the whole run (δ = 1e-5, unit: one client)",
     ylabel="accuracy after 50 rounds",
     log=True,
@@ -145,8 +145,9 @@ plots.curves(
 
 # %% [markdown]
 # The grey bands reach from the worst seed to the best. Both pictures together are the lesson: no place to put the noise
-# gives you accuracy *and* a server that cannot read. Secure aggregation is the field's answer, with a price of its own;
-# you will build it, too.
+# gives you accuracy *and* a **guarantee** against the server. Where the client's noise leaves the accuracy, ε is so large
+# that it promises nothing; the digits stay hidden from *this* attack, and nobody says for how long. Secure aggregation is
+# the field's answer, with a price of its own; you will build it, too.
 
 # %%
 assert min(row[1] for row in accuracy["server"]) > max(row[1] for row in accuracy["client"])
@@ -159,7 +160,7 @@ assert all(share == 0 for row in recovered["client"] for share in row[:4])
 # * Ask of every reconstruction: compared with which guess that needs no access?
 # * A robust rule and a private one are different defences. Turn both sliders and see that neither replaces the other.
 #
-# Standards: poisoning is NISTAML.011 and reconstruction is listed under privacy attacks in NIST AI 100-2 E2025;
+# Standards: model poisoning is NISTAML.011 and reconstruction is listed under privacy attacks in NIST AI 100-2 E2025;
 # NIST SP 800-226 tells how to judge a claim of differential privacy. The mapping is this course's own judgement.
 #
 # **Further reading.** McMahan et al. 2017, *Communication-efficient learning of deep networks from decentralized data*,

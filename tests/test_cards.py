@@ -69,6 +69,28 @@ def test_a_claim_is_measured_for_every_seed_and_its_verdict_computed():
     assert "0.9 … 0.94" in bundle["text/html"]
 
 
+def test_a_claim_keeps_what_is_measured_apart_from_its_baseline():
+    def damage(seed):
+        "Points lost"
+        return {"digits": 40.0}
+
+    def clipped(seed):
+        "Points lost behind a clip"
+        return {"digits": 1.0}
+
+    card = cards.claim(
+        "8",
+        statement="It hurts.",
+        measure=damage,
+        baseline=clipped,
+        verdict=lambda *_: "held",
+        seeds=range(5),
+        rule="r",
+    )
+    assert "digits: 40 (" in card.rows["Measured"]
+    assert "digits: 1 (" in card.rows["Baseline"]
+
+
 def test_a_claim_can_fail():
     def no_better(seed):
         """Chance."""

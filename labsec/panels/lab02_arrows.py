@@ -111,8 +111,8 @@ def panel() -> live.Panel:
         name="lab02 arrows",
         attacker={
             "attack": live.choice("The sixth sends", list(ATTACKS), DRAGGED),
-            "x": live.slider("First weight", 1.0, -REACH, REACH, 0.1, fmt="{:.1f}"),
-            "y": live.slider("Second weight", 1.0, -REACH, REACH, 0.1, fmt="{:.1f}", help="or drag the arrow"),
+            "x": live.slider("First weight", -1.0, -REACH, REACH, 0.1, fmt="{:.1f}"),
+            "y": live.slider("Second weight", -1.0, -REACH, REACH, 0.1, fmt="{:.1f}", help="or drag the arrow"),
         },
         defender={},
         compute=compute,

@@ -9,8 +9,8 @@ from labsec.exercises.lab02.rules import KRUM, MEDIAN, NORM_ALARM, TRIMMED_MEAN
 
 THREAT_MODEL = ThreatModel(
     goal="Make the common model useless for everyone: untargeted poisoning.",
-    knowledge="The model, the attackers' own data and honest updates. Where a cell says so, also the honest updates of "
-    "the round (omniscient) and the server's rule.",
+    knowledge="The model, and the attackers' own data and updates. In the panel and the maps also the honest updates "
+    "of the round, and the adaptive attacker knows the server's rule.",
     capability="Send any numbers, train on any labels, and act together. They own the code on their machines.",
     share="One client of thirty, up to half.",
     visibility="The server sees every update of every client, and knows nothing of who is bad.",

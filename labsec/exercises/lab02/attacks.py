@@ -121,6 +121,16 @@ ALIE = Exercise(
     cases=_deviations,
     wrong=(
         (_alie_by_row, "You shifted each update by itself. All attackers send the *same* row: the shifted mean."),
+        (
+            lambda view, *, z: (view.own.mean(dim=0) + z * view.own.std(dim=0)).expand_as(view.own).clone(),
+            "You added the deviations. The task subtracts them.",
+        ),
+        (
+            lambda view, *, z: (
+                (view.own.mean(dim=0) - z * view.own.std(dim=0, correction=0)).expand_as(view.own).clone()
+            ),
+            "Your standard deviation divides by m. This one divides by m - 1, as `std` does by itself.",
+        ),
         (_alie_one_number, "You took one standard deviation over all numbers. Each coordinate has its own."),
         (_alie_with_all, "You read the honest clients' messages. Here the attackers know `view.own` alone."),
     ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import product
 
 import torch
 from torch import Generator, Tensor
@@ -49,7 +50,7 @@ MEDIAN = Exercise(
     hints=(
         "Look at one column: it holds what every client says about one number.",
         "Sort each column. With 7 clients the middle is place 3; with 10 it lies between places 4 and 5.",
-        "ordered = updates.sort(dim=0).values\nreturn (ordered[(n - 1) // 2] + ordered[…]) / 2",
+        "n, ordered = len(updates), updates.sort(dim=0).values\nreturn (ordered[(n - 1) // 2] + ordered[…]) / 2",
     ),
 )
 
@@ -60,7 +61,7 @@ def trimmed_mean(updates: Tensor, *, f: int) -> Tensor:
 
 
 def _believed(draw: Generator) -> Sequence[Case]:
-    return [case(updates, f=f) for updates, f in zip(_matrices(draw), (1, 3, 2), strict=True)]
+    return [case(updates, f=f) for updates, f in zip(_matrices(draw), (1, 3, 0), strict=True)]
 
 
 def _trim_by_norm(updates: Tensor, *, f: int) -> Tensor:
@@ -82,6 +83,10 @@ TRIMMED_MEAN = Exercise(
         (
             lambda updates, *, f: updates.sort(dim=0).values[: len(updates) - f].mean(dim=0),
             "You cut the largest values only. An attacker may also pull down.",
+        ),
+        (
+            lambda updates, *, f: updates.sort(dim=0).values[f:-f].mean(dim=0),
+            "With f = 0 the slice f:-f is empty. Count from the front: f : len(updates) - f.",
         ),
         (_trim_by_norm, "You threw out whole clients by their length. Here each coordinate is trimmed by itself."),
         (_winsorise, "You pulled the extreme values in. Leave them out altogether."),
@@ -110,18 +115,17 @@ def krum(updates: Tensor, *, f: int) -> Tensor:
 
 
 def _krum_cases(draw: Generator) -> Sequence[Case]:
-    """Inputs on which neighbouring definitions choose different clients."""
+    """For every near miss two inputs on which it chooses another client."""
     cases: list[Case] = []
-    while len(cases) < 6:
-        updates, f = torch.randn(9, 2, generator=draw), 2
-        right = krum(updates, f=f)
-        others = [function(updates, f=f) for function, _ in _KRUM_WRONG[len(cases) // 2 : len(cases) // 2 + 1]]
-        if not any(torch.equal(right, other) for other in others):
-            cases.append(case(updates, f=f))
+    for miss, (n, f) in product(_NEAR_MISSES, ((11, 3), (10, 1))):
+        updates = torch.randn(n, 2, generator=draw)
+        while torch.equal(miss(updates, f=f), krum(updates, f=f)):
+            updates = torch.randn(n, 2, generator=draw)
+        cases.append(case(updates, f=f))
     return cases
 
 
-_KRUM_WRONG = (
+_KRUM_WRONG: tuple[tuple[Callable[..., Tensor], str], ...] = (
     (
         lambda updates, *, f: _krum(updates, f, 0, len(updates) - f - 2),
         "One of your n - f - 2 neighbours is the client itself, at distance 0. Leave it out.",
@@ -134,6 +138,16 @@ _KRUM_WRONG = (
         lambda updates, *, f: _krum(updates, f, 1, len(updates) - f - 1, power=1),
         "You add up distances. Krum adds up their squares.",
     ),
+    (
+        lambda updates, *, f: _krum(updates, f, 1, len(updates)),
+        "You add up the distances to everybody. Only the n - f - 2 nearest count.",
+    ),
+)
+_NEAR_MISSES: tuple[Callable[..., Tensor], ...] = (
+    *(function for function, _ in _KRUM_WRONG),
+    lambda updates, *, f: _krum(updates, f, 1, 6),
+    lambda updates, *, f: _krum(updates, f, 1, len(updates) // 2 + 1),
+    lambda updates, *, f: _krum(updates, f, len(updates) - f - 2, len(updates) - f - 1),
 )
 
 KRUM = Exercise(
@@ -146,7 +160,7 @@ KRUM = Exercise(
         "Attackers who are far from everybody have no friends nearby. Who has many close friends?",
         "A matrix of squared distances; sort each row; add up the n - f - 2 smallest, without the zero to itself; "
         "return the row of the client with the smallest sum.",
-        "distances = torch.cdist(updates, updates).square()\n"
+        "n = len(updates)\ndistances = torch.cdist(updates, updates).square()\n"
         "scores = distances.sort(dim=1).values[:, 1 : n - f - 1].sum(dim=1)\nreturn updates[…]",
     ),
 )
@@ -159,8 +173,8 @@ def norm_alarm(updates: Tensor, *, factor: float) -> Tensor:
 
 
 def _uneven(draw: Generator) -> Sequence[Case]:
-    """Rows of very unlike lengths, so that mean, median and squares disagree."""
-    sizes = [torch.tensor([1, 1.2, 0.8, 1.1, 2.5, 9.0, 0.3]), torch.tensor([1.0, 1.5, 1.4, 6, 7, 0.1, 1.2, 2.2, 3.1])]
+    """Rows of very unlike lengths, so that the mean, both medians and squares disagree."""
+    sizes = [torch.tensor([1, 1.2, 0.8, 1.1, 1.8, 2.5, 9.0]), torch.tensor([1.0, 1.5, 1.4, 6, 7, 0.1, 1.2, 2.15])]
     directions = [torch.nn.functional.normalize(torch.randn(len(s), 6, generator=draw), dim=1) for s in sizes]
     return [case(d * s[:, None], factor=factor) for d, s, factor in zip(directions, sizes, (2.0, 1.5), strict=True)]
 
@@ -174,6 +188,10 @@ NORM_ALARM = Exercise(
         (
             lambda updates, *, factor: updates.norm(dim=1) > factor * updates.norm(dim=1).mean(),
             "One huge update raises the mean and hides behind it. Compare with the median norm.",
+        ),
+        (
+            lambda updates, *, factor: updates.norm(dim=1) > factor * updates.norm(dim=1).median(),
+            "Of an even number of clients `torch.median` takes the lower of the two in the middle. Take their mean.",
         ),
         (
             lambda updates, *, factor: updates.square().sum(dim=1) > factor * updates.square().sum(dim=1).quantile(0.5),

@@ -1,0 +1,91 @@
+"""The matrix of lab 02 to filter: what the attackers may know, in which regime, and which rule then holds best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labsec import live, matrix, plots
+
+if TYPE_CHECKING:
+    import pandas
+
+REGIMES = {"FedAvg, IID": "fedavg", "FedSGD, Dirichlet 0.3": "fedsgd"}
+OWN = ("none", "label_flip", "label_flip_x10", "sign_flip", "sign_flip_x10", "gaussian")
+RULE = ("adaptive",)
+KNOWLEDGE = {
+    "only their own updates": OWN,
+    "the honest updates too": tuple(name for name in matrix.ATTACKS if name not in RULE),
+    "the server's rule as well": tuple(matrix.ATTACKS),
+}
+SEEDS = {"all five (mean)": None, **{str(seed): seed for seed in range(5)}}
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Accuracy [attacks, rules] in the order of the matrix; NaN for an attack that is filtered out."""
+
+    values: np.ndarray
+
+
+def compute(*, table: pandas.DataFrame, regime: str, knows: tuple[str, ...], seed: int | None) -> Iterator[State]:
+    """The part of the matrix that the filters leave."""
+    part = table[(table["regime"] == regime) & (table["attack"].isin(knows))]
+    if seed is not None:
+        part = part[part["seed"] == seed]
+    wide = part.pivot_table(index="attack", columns="rule", values="accuracy")
+    yield State(wide.reindex(index=list(matrix.ATTACKS), columns=list(matrix.RULES)).to_numpy(dtype=float))
+
+
+def reading(controls: Mapping[str, Any], state: State) -> str:
+    """Each rule by its worst attack; which is best then, and what it costs without one."""
+    worst = np.nanmin(state.values, axis=0)  # [rules]
+    best = int(worst.argmax())
+    rule, attack = list(matrix.RULES)[best], list(matrix.ATTACKS)[int(np.nanargmin(state.values[:, best]))]
+    return (
+        f"Judged by its worst attack here, {_words(rule)} is best: {worst[best]:.2f} under {_words(attack)}; "
+        f"{state.values[0, best]:.2f} when nobody attacks. The worst is {_words(list(matrix.RULES)[int(worst.argmin())])} "
+        f"with {worst.min():.2f}."
+    )
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+class Drawing:
+    """A heat map with its values in the cells."""
+
+    def __init__(self) -> None:
+        self.figure = plots.figure(7.2, 5.6)
+        self.axes = plots.axes(self.figure)
+        with plots.style():
+            blank = np.full((len(matrix.ATTACKS), len(matrix.RULES)), np.nan)
+            self.cells, self.texts = matrix.heat_cells(self.axes, blank)
+            self.axes.set_xticks(range(len(matrix.RULES)), [_words(n) for n in matrix.RULES], rotation=20, ha="right")
+            self.axes.set_yticks(range(len(matrix.ATTACKS)), [_words(n) for n in matrix.ATTACKS])
+            self.axes.set(xlabel="rule", ylabel="attack")
+            self.axes.set_title("Accuracy after 50 rounds")
+
+    def update(self, values: Mapping[str, Any], state: State) -> None:
+        """Show a state; a filtered row is blank."""
+        matrix.fill_cells(self.cells, self.texts, state.values)
+
+
+def panel(table: pandas.DataFrame) -> live.Panel:
+    """The filters beside the map. table: rows of `matrix.load()`."""
+    return live.Panel(
+        name="lab02 matrix",
+        attacker={"knows": live.choice("The attackers know", dict(KNOWLEDGE), "only their own updates")},
+        defender={},
+        setting={
+            "regime": live.choice("Regime", dict(REGIMES), "FedAvg, IID"),
+            "seed": live.choice("Seed", dict(SEEDS), "all five (mean)"),
+        },
+        compute=lambda **controls: compute(table=table, **controls),
+        draw=Drawing(),
+        reading=reading,
+    )
