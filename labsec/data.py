@@ -81,6 +81,11 @@ def _check_samples(name: str, field: str, x: Tensor) -> None:
             f"got {x.dtype} of shape {list(x.shape)}"
         )
     if x.dtype == torch.int64:
+        if x.ndim != 2:
+            raise ValueError(
+                f"{name}: {field} of token numbers must be [n, length]; got {list(x.shape)}; "
+                "make images float32 in [0, 1]"
+            )
         if x.min() < 0:
             raise ValueError(f"{name}: {field} must hold token numbers >= 0; got {int(x.min())}")
     elif not x.isfinite().all():
@@ -116,7 +121,10 @@ def load(name: str, *, root: str | Path | None = None) -> Dataset:
     known = {**_BUNDLED, **dict.fromkeys(_DOWNLOADED, None)}
     if name not in known:
         raise ValueError(f"no data set is called {name!r}; known: {', '.join(sorted(known))}")
-    return _BUNDLED[name]() if name in _BUNDLED else _downloaded(name, Path(root) if root is not None else CACHE)
+    if name not in _BUNDLED:
+        return _downloaded(name, Path(root) if root is not None else CACHE)
+    kept = _BUNDLED[name]()
+    return replace(kept, **{part: getattr(kept, part).clone() for part in ("x", "y", "x_test", "y_test")})
 
 
 def _package_file(package: str, *parts: str) -> Path:
@@ -243,8 +251,8 @@ def partition(y: Tensor, clients: int, *, alpha: float | None = None, generator:
     if alpha is None:
         order = torch.randperm(len(y), generator=generator).to(y.device)
         return list(order.tensor_split(clients))
-    if not alpha > 0:
-        raise ValueError(f"partition needs alpha > 0; got alpha={alpha}")
+    if not 0 < alpha < float("inf"):
+        raise ValueError(f"partition needs a finite alpha > 0; got alpha={alpha}")
     draws = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
     for _ in range(100):
         shards = _dirichlet_split(y.cpu().numpy(), clients, alpha, draws)

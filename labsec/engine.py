@@ -20,7 +20,7 @@ from labsec.models import Model
 from labsec.parts import Part, Rows, Server
 from labsec.scenario import History, Scenario
 from labsec.train import local_updates
-from labsec.types import AttackerView, ImpossibleRule, generator
+from labsec.types import AttackerView, ImpossibleAttack, ImpossibleRule, generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,8 @@ class Round:
     seconds     that the round took, evaluation included
     metrics     accuracy and loss of `after` on the test part; empty where not measured
     skipped     why the model did not change; "" if it did
+    idle        why the attackers sent honest updates; "" if they attacked, or if there are none
+    came        how many clients took part
     """
 
     number: int
@@ -51,6 +53,8 @@ class Round:
     seconds: float
     metrics: Mapping[str, float] = field(default_factory=dict)
     skipped: str = ""
+    idle: str = ""
+    came: int = 0
 
     def row(self) -> dict[str, float | int | str | None]:
         """The numbers of the round, without its tensors."""
@@ -61,9 +65,10 @@ class Round:
             "bytes_up": self.bytes_up,
             "bytes_down": self.bytes_down,
             "seconds": self.seconds,
-            "clients": len(self.clients) + len(self.excluded),
+            "clients": self.came,
             "excluded": len(self.excluded),
             "skipped": self.skipped,
+            "idle": self.idle,
         }
 
 
@@ -96,12 +101,11 @@ def rounds(scenario: Scenario) -> Iterator[Round]:
     for number in range(s.rounds):
         start = perf_counter()
         senders = federation.participants(number)
-        sent = clients(number, params, senders, server)
-        received = wire.stage(sent, number) if len(sent) else sent
-        finite = is_finite_row(received.values)
-        rows = received if finite.all() else received[finite]
+        sent, idle = clients(number, params, senders, server)
+        received, rows, excluded = _deliver(wire, sent, number)
         step, reason = _step(s, server, rows, number)
-        after = params + step
+        merged = len(sent) if len(received) != len(sent) else 0
+        after = params + s.server_lr * _fixed_divisor(s, federation, server, rows, merged) * step
         due = (number + 1) % s.evaluate_every == 0 or number + 1 == s.rounds
         yield Round(
             number=number,
@@ -109,14 +113,23 @@ def rounds(scenario: Scenario) -> Iterator[Round]:
             after=after,
             messages=rows.values,
             clients=rows.clients,
-            excluded=tuple(received.clients[~finite].tolist()),
+            excluded=excluded,
             bytes_up=_bytes_up(sent, received),
             bytes_down=4 * model.dim * len(senders),
             metrics=metrics.evaluate(model, after, *test) if due else {},
             seconds=perf_counter() - start,
             skipped=reason,
+            idle=idle,
+            came=len(senders),
         )
         params = after
+
+
+def _deliver(wire: Part, sent: Rows, number: int) -> tuple[Rows, Rows, tuple[int, ...]]:
+    """What came over the wire, its finite rows, and who sent the others."""
+    received = wire.stage(sent, number) if len(sent) else sent
+    finite = is_finite_row(received.values)
+    return received, received if finite.all() else received[finite], tuple(received.clients[~finite].tolist())
 
 
 class _Clients:
@@ -127,37 +140,43 @@ class _Clients:
         self.stages = [Part(stage, f"client stage {i},", s.seed) for i, stage in enumerate(s.client_stages)]
         self.attack = Part(s.attack, "attack", s.seed) if s.attack else None
 
-    def __call__(self, number: int, params: Tensor, senders: Tensor, server: Server) -> Rows:
-        """What the participants put on the wire, the malicious ones first."""
+    def __call__(self, number: int, params: Tensor, senders: Tensor, server: Server) -> tuple[Rows, str]:
+        """What the participants put on the wire, the malicious ones first, and why those did not attack."""
         f, s = self.federation, self.s
         drawn = f.batches(number, senders)
         updates = local_updates(self.model, params, f.x, f.y, drawn, lr=s.lr, chunk=s.chunk)
         rows, m = Rows(updates, senders, f.sizes[senders]), int((senders < s.malicious_count).sum())
-        own, honest = rows[:m], rows[m:]
-        for stage in self.stages if len(honest) else ():
-            honest = stage.stage(honest, number)
-            if len(honest) != len(rows) - m:
-                raise ValueError(
-                    f"{stage.place} must keep one row for each of {len(rows) - m} clients; got {len(honest)}"
-                )
+        staged = rows
+        for stage in self.stages if len(rows) > m else ():  # on all rows, so that draws do not change with an attack
+            staged = stage.stage(staged, number)
+            if len(staged) != len(rows):
+                raise ValueError(f"{stage.place} must keep one row for each of {len(rows)} clients; got {len(staged)}")
         if not m:
-            return honest
-        forged = own.values if self.attack is None else self._forge(number, params, own, honest, server)
-        return rows.replaced(torch.cat([forged, honest.values]))
+            return staged, ""
+        forged, idle = rows[:m].values, ""
+        try:
+            if self.attack is not None:
+                forged = self._forge(number, params, rows[:m], staged[m:], server)
+        except ImpossibleAttack as error:
+            if len(rows) == s.clients:
+                raise  # it can never work; where clients are drawn, another round may do
+            idle = str(error)
+        return rows.replaced(torch.cat([forged, staged[m:].values])), idle
 
     def _forge(self, number: int, params: Tensor, own: Rows, honest: Rows, server: Server) -> Tensor:
         assert self.attack is not None
+        x, y = self.federation.attackers
         view = AttackerView(
             round=number,
             params=params,
             own=own.values,
             others=honest.values if self.s.omniscient else None,
             model=self.model,
-            x=self.federation.attackers[0],
-            y=self.federation.attackers[1],
+            x=x,
+            y=y,
             rule=server.as_function(number) if self.s.public_rule else None,
         )
-        forged = self.attack(view, own, number, honest.values, params)
+        forged = self.attack(view, own, number, honest.values, params, x, y)
         if forged.shape != own.values.shape:
             raise ValueError(
                 f"{self.attack.place} must return [malicious, dim] = {list(own.values.shape)}; got {list(forged.shape)}"
@@ -166,8 +185,10 @@ class _Clients:
 
 
 def _step(s: Scenario, server: Server, rows: Rows, number: int) -> tuple[Tensor, str]:
-    """The change of the model [dim], and why it is zero where the round is skipped."""
+    """What the server makes of the messages [dim], and why it is zero where the round is skipped."""
     nothing = torch.zeros(rows.values.shape[1], device=rows.values.device)
+    if not len(rows) and s.participation < 1:  # nobody was drawn: the sum is zero, and a private rule adds its noise
+        rows = rows.replaced(nothing[None])
     if not len(rows):
         return nothing, "no finite message arrived"
     try:
@@ -176,8 +197,21 @@ def _step(s: Scenario, server: Server, rows: Rows, number: int) -> tuple[Tensor,
         return nothing, str(error)
     if not update.isfinite().all():
         return nothing, f"{server.rule.place} returned a NaN or an infinity"
-    divisor = s.participation * s.clients
-    return update * (s.server_lr if s.participation == 1 else s.server_lr * len(rows) / divisor), ""
+    return update, ""
+
+
+def _fixed_divisor(s: Scenario, federation: Federation, server: Server, rows: Rows, merged: int) -> float:
+    """The factor that turns an average over those who were drawn into a sum over a divisor that does not depend on it.
+
+    A rule that weighs by sample counts divides by samples, any other by clients.
+
+    merged    how many senders the rows stand for together; 0 if each row has its own
+    """
+    if s.participation == 1:
+        return 1.0
+    if "weights" in server.rule.wants and not merged:
+        return float(rows.weights.sum() / (s.participation * federation.sizes.sum()))
+    return max(merged or len(rows), 1) / (s.participation * s.clients)
 
 
 def _rehearse(s: Scenario, federation: Federation, dim: int) -> None:

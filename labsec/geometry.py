@@ -56,6 +56,8 @@ def finite_rows(updates: Tensor) -> Tensor:
 def row_norms(updates: Tensor) -> Tensor:
     """The L2 norm of every row: [clients, dim] -> [clients], right also where a square overflows.
 
+    A norm that itself overflows is infinite.
+
     >>> row_norms(torch.tensor([[3.0, 4.0], [3e30, 4e30]]))
     tensor([5.0000e+00, 5.0000e+30])
     """

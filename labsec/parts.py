@@ -64,6 +64,11 @@ class Part:
         result = self.function(argument, **self._keywords(rows, number))
         if not isinstance(result, Tensor) or not result.is_floating_point():
             raise ValueError(f"{self.place} must return a floating-point tensor; got {_kind(result)}")
+        if (result.dtype, result.device) != (rows.values.dtype, rows.values.device):
+            raise ValueError(
+                f"{self.place} must return {rows.values.dtype} on {rows.values.device}; "
+                f"got {result.dtype} on {result.device}"
+            )
         if [tensor._version for tensor in guarded] != before:
             raise ValueError(f"{self.place} changed its input in place; it must return a new tensor")
         if result.shape[-1:] != rows.values.shape[1:]:
@@ -82,8 +87,8 @@ class Part:
     def _keywords(self, rows: Rows, number: int) -> dict[str, Any]:
         offers: dict[str, Callable[[], Any]] = {
             "generator": lambda: generator(self.seed, number, self.place, device=rows.values.device),
-            "weights": lambda: rows.weights,
-            "clients": lambda: rows.clients,
+            "weights": lambda: rows.weights.clone(),
+            "clients": lambda: rows.clients.clone(),
         }
         return {name: offers[name]() for name in self.wants}
 
@@ -112,7 +117,9 @@ class Server:
         """Stages and rule as an attacker may try them: [k, dim] -> [dim], on copies of what they remember."""
 
         def rule(values: Tensor) -> Tensor:
-            senders = torch.arange(len(values), device=values.device)
-            return copy.deepcopy(self)(Rows(values, senders, torch.ones_like(senders)), number)
+            trial, senders = copy.deepcopy(self), torch.arange(len(values), device=values.device)
+            for part in (*trial.stages, trial.rule):
+                part.place = f"trial of {part.place}"  # draws of its own: the server's noise is not the attacker's
+            return trial(Rows(values, senders, torch.ones_like(senders)), number)
 
         return rule

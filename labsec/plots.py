@@ -34,6 +34,7 @@ OTHERS = (
     "#8c5a2b",
 )  # Okabe and Ito's palette, without the accents
 DASHES = ("--", "-.", ":", "-")
+FEW = 3  # lines that can have a grey band each
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -111,7 +112,8 @@ def accuracy(*, title: str = "Accuracy over the rounds", **histories: History | 
     """
     runs = {name: [h] if isinstance(h, History) else list(h) for name, h in histories.items()}
     tables = {name: [h.accuracy for h in each] for name, each in runs.items()}
-    x = range(1, len(next(iter(tables.values()))[0]) + 1)
+    first = next(iter(runs.values()))[0]
+    x = [row["round"] + 1 for row in first.rows if row["accuracy"] is not None]
     return curves(x, tables, title=title, xlabel="round", ylabel="test accuracy")
 
 
@@ -126,6 +128,8 @@ def curves(
 ) -> Picture:
     """One line per name over x: the mean of the seeds with a grey band from the least to the most.
 
+    More than three bands would hide each other; then thin bars take their place.
+
     x       what was varied
     runs    name -> [seeds, len(x)]; the names `clean`, `attacked` and `defended` have their fixed colours
     log     whether x is drawn on a logarithmic scale
@@ -133,10 +137,13 @@ def curves(
     fig = figure()
     ax = axes(fig)
     ends, words = [], []
-    for (name, rows), (colour, dash) in zip(runs.items(), _looks(runs), strict=True):
+    for (name, rows), (colour, dash) in zip(runs.items(), looks(runs), strict=True):
         table, label = np.asarray(rows, dtype=float), name.replace("_", " ")
-        if len(table) > 1:
-            ax.fill_between(x, table.min(axis=0), table.max(axis=0), color=BAND, zorder=0, linewidth=0)
+        low, high = table.min(axis=0), table.max(axis=0)
+        if len(table) > 1 and len(runs) <= FEW:
+            ax.fill_between(x, low, high, color=BAND, zorder=0, linewidth=0)
+        elif len(table) > 1:
+            ax.vlines(x, low, high, color=colour, linewidth=0.8, alpha=0.7)
         ax.plot(x, table.mean(axis=0), color=colour, linestyle=dash, linewidth=1.2 if name == "clean" else 2.0)
         ends.append((float(table.mean(axis=0)[-1]), label, colour))
         words.append(f"{label} goes from {table[:, 0].mean():.2f} to {table[:, -1].mean():.2f}")
@@ -149,7 +156,7 @@ def curves(
     return Picture(fig, f"Line plot. {title.rstrip('.')}. " + "; ".join(words) + ".")
 
 
-def _looks(names: Iterable[str]) -> list[tuple[Any, Any]]:
+def looks(names: Iterable[str]) -> list[tuple[Any, Any]]:
     """A colour and a dash for each line."""
     fixed = {"clean": (CLEAN, "-"), "attacked": (ATTACKER, "-"), "defended": (DEFENDER, "-")}
     others = zip(cycle(OTHERS), cycle(DASHES), strict=False)

@@ -89,8 +89,8 @@ def epsilon(noise: float, *, rate: float = 1.0, rounds: int, delta: float) -> fl
     _check(rate, rounds, delta)
     if not noise >= 0:
         raise ValueError(f"epsilon needs noise >= 0; got {noise}")
-    if noise == 0:
-        return inf
+    if noise in (0, inf):
+        return inf if noise == 0 else 0.0
     if rate == 1:
         return _gaussian_epsilon(noise / sqrt(rounds), delta)
     return _sampled_epsilon(noise, rate, rounds, delta)
@@ -113,9 +113,9 @@ def noise_for(epsilon: float, *, rate: float = 1.0, rounds: int, delta: float) -
 
 
 def _check(rate: float, rounds: int, delta: float) -> None:
-    if not (0 < rate <= 1 and rounds >= 1 and 0 < delta < 1):
+    if not (0 < rate <= 1 and rounds >= 1 and rounds == int(rounds) and 0 < delta < 1):
         raise ValueError(
-            "accounting needs 0 < rate <= 1, rounds >= 1 and 0 < delta < 1; "
+            "accounting needs 0 < rate <= 1, a whole number of rounds >= 1 and 0 < delta < 1; "
             f"got rate={rate}, rounds={rounds}, delta={delta}"
         )
 
@@ -130,7 +130,9 @@ def _noise_for(target: float, rate: float, rounds: int, delta: float) -> float:
 
 
 def _root(function: Callable[[float], float], low: float, high: float, precision: float = 1e-9) -> float:
-    """Where a falling function crosses zero, searched on a logarithmic scale."""
+    """Where a falling function crosses zero, searched on a logarithmic scale; `low` if it is below zero already."""
+    if function(low) <= 0:
+        return low
     return exp(brentq(lambda u: function(exp(u)), log(low), log(high), xtol=precision))
 
 

@@ -6,7 +6,10 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from labsec import robust
 from labsec.data import Dataset, load
@@ -30,7 +33,8 @@ def bind(function: Callable[..., Any], /, **arguments: Any) -> Callable[..., Any
     and `clients`, which the engine supplies.
     """
     name, signature = part_name(function), inspect.signature(function)
-    reserved = sorted(set(arguments) & set(ENGINE_FILLS))
+    filled = {*ENGINE_FILLS, *({"classes"} if "generator" in signature.parameters else ())}
+    reserved = sorted(set(arguments) & filled)
     if reserved:
         raise TypeError(f"{name}: {', '.join(reserved)} is supplied by the engine; do not bind it")
     try:
@@ -80,9 +84,10 @@ class Scenario:
     lr, server_lr  learning rate of the clients; factor on the aggregate
     alpha          None for IID shards, a number for Dirichlet(alpha) shards
     participation  chance of each client to take part in a round, drawn independently (Poisson sampling); below 1 the
-                   aggregate is scaled by participants / (participation * clients), so that the divisor is fixed
+                   aggregate is scaled so that its divisor is fixed: participation * clients, or samples
     cohort         exact number of clients drawn for each round instead; claims no amplification by Poisson sampling
-    attack         (view) -> [malicious, dim], what the malicious clients send
+    attack         (view) -> [malicious, dim], what the malicious clients send; where it cannot work with those who were
+                   drawn for a round, they send honest updates, and the history says why
     data_attack    (x, y, *, classes, generator) -> (x, y), what they train on
     omniscient     whether the attack sees the honest messages of its round
     public_rule    whether the attack may call the server's own rule
@@ -133,6 +138,8 @@ class Scenario:
     evaluate_every: int = 1
 
     def __post_init__(self) -> None:
+        for name in ("client_stages", "server_stages"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # an iterator would be used up by the checks
         for name in ("clients", "rounds", "local_steps", "evaluate_every"):
             _check_count(name, getattr(self, name))
         for name in ("batch_size", "chunk", "cohort"):
@@ -141,8 +148,21 @@ class Scenario:
         for name in ("lr", "server_lr", *(["alpha"] if self.alpha is not None else [])):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be positive and finite; got {getattr(self, name)}")
+        if not isinstance(self.seed, Integral) or isinstance(self.seed, bool):
+            raise ValueError(f"seed must be a whole number; got {self.seed!r}")
+        self._check_fit()
         self._check_shares()
         self._check_parts()
+
+    def _check_fit(self) -> None:
+        if torch.device(self.device).type == "mps":
+            raise ValueError("device mps has no float64, which the draws and the scores need: take cpu or cuda")
+        model, data = self.model, self.data
+        if model is not None and (model.shape != data.shape or model.classes < data.classes):
+            raise ValueError(
+                f"model and data must fit; {model.name} takes {list(model.shape)} and tells {model.classes} classes, "
+                f"{data.name} has {list(data.shape)} and {data.classes}"
+            )
 
     def _check_shares(self) -> None:
         if not 0 <= self.malicious <= 1:
@@ -168,9 +188,7 @@ class Scenario:
 
     def _check_parts(self) -> None:
         stages = [*self.client_stages, self.wire, *self.server_stages, self.aggregate]
-        for part in (*stages, self.attack, self.data_attack):
-            if part is None:
-                continue
+        for part in (*stages, *(each for each in (self.attack, self.data_attack) if each is not None)):
             if not callable(part):
                 raise TypeError(f"a stage, an attack and a rule are functions; got {part!r}")
             _check_complete(part_name(part), part)
@@ -229,7 +247,8 @@ class History:
     """The numbers of a run, round by round; tensors are not kept.
 
     rows         for each round: round, accuracy, loss (None where not measured), bytes_up, bytes_down, seconds,
-                 clients (that took part), excluded (for a NaN or an infinity), skipped (the reason, or "")
+                 clients (that took part), excluded (for a NaN or an infinity), skipped (why the model did not change,
+                 or ""), idle (why the attackers sent honest updates, or "")
     malicious    number of malicious clients in the federation
     """
 

@@ -12,12 +12,12 @@ import hashlib
 import inspect
 import json
 import multiprocessing
-import textwrap
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import fields
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import torch
@@ -139,7 +139,7 @@ def describe(value: Any) -> Any:
 
     >>> from labsec import bind, robust
     >>> describe(bind(robust.trimmed_mean, f=3))
-    [['labsec.robust.coordinates.trimmed_mean', '...'], ['f', 3]]
+    [['labsec.robust.coordinates.trimmed_mean', '...'], [], ['f', 3]]
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -148,28 +148,35 @@ def describe(value: Any) -> Any:
     if isinstance(value, list | tuple | deque):
         return [describe(item) for item in value]
     if isinstance(value, functools.partial):
-        return [describe(value.func), *([name, describe(part)] for name, part in sorted(value.keywords.items()))]
+        return [
+            describe(value.func),
+            describe(value.args),
+            *([name, describe(part)] for name, part in sorted(value.keywords.items())),
+        ]
     if isinstance(value, Dataset):
-        return _describe_dataset(value)
+        return [describe(getattr(value, field.name)) for field in fields(value)]
     if isinstance(value, Model):
         return [value.name, list(value.shapes), list(value.bounds), describe(value.forward)]
     if isinstance(value, Scenario):
         return [[field.name, describe(getattr(value, field.name))] for field in fields(value)]
     if inspect.isfunction(value):
         around = [describe(cell.cell_contents) for cell in value.__closure__ or ()]
-        return [_name(value), _hash(_code(textwrap.dedent(inspect.getsource(value)))), *around]
+        return [_name(value), _hash(_compiled(value.__code__)), *around]
     if callable(value) and hasattr(value, "__qualname__"):
         return _name(value)
-    return [describe(type(value)), *([name, describe(part)] for name, part in sorted(vars(value).items()))]
+    kind = type(value)
+    methods = [_compiled(part.__code__) for part in vars(kind).values() if inspect.isfunction(part)]
+    return [_name(kind), _hash(methods), *([name, describe(part)] for name, part in sorted(vars(value).items()))]
 
 
 def _name(value: Any) -> str:
     return f"{value.__module__}.{value.__qualname__}"
 
 
-@functools.cache
-def _describe_dataset(data: Dataset) -> Any:
-    return [describe(getattr(data, field.name)) for field in fields(data)]
+def _compiled(code: CodeType) -> Any:
+    """What a function does, without its comments and its place in a file."""
+    constants = [_compiled(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts]
+    return [code.co_code.hex(), list(code.co_names), constants]
 
 
 def _hash(*parts: Any) -> str:

@@ -30,6 +30,10 @@ ENGINE_FILLS = ("generator", "weights", "clients")
 """Keywords that the engine supplies to a stage, an attack or a rule that asks for them."""
 
 
+class ImpossibleAttack(ValueError):
+    """An attack was asked for something that those who take part do not allow; it sends honest updates then."""
+
+
 class ImpossibleRule(ValueError):
     """A rule was asked for something that the number of clients does not allow, such as Krum with f = n / 2."""
 
@@ -40,11 +44,12 @@ class AttackerView:
 
     round    number of the round, from 0
     params   [dim] the model that the server sent
-    own      [malicious, dim] what these clients would send if they were honest
+    own      [malicious, dim] what these clients learned, before any stage that honest clients run
     others   [honest, dim] the honest clients' messages; None unless the scenario says omniscient
     model    the architecture, known to every client
     x, y     [n, *shape], [n] the attackers' own training data, pooled
-    rule     the server's rule as a function, updates [k, dim] -> [dim]; None unless the defence is public
+    rule     the server's stages and rule as a function, messages [k, dim] -> [dim]; None unless the defence is public.
+             It weighs all rows alike, draws noise of its own, and starts from what the server remembers by now
     """
 
     round: int

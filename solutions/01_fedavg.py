@@ -594,7 +594,8 @@ cards.reading(
     statement="Every node is an entry point, and the server is a single point of failure.",
     says="The survey lists clients, server, engineers and outsiders as possible adversaries, each with what they can see "
     "and do, and devotes a chapter to attacks and failures and one to privacy.",
-    verdict="held, as a list of who must be considered; it says nothing of how likely each is",
+    verdict="held for the entry points, as a list of who must be considered, not of how likely each is; that one server "
+    "is one point of failure is a matter of design and needs no source",
     sources=["Kairouz et al. 2021, Advances and Open Problems in Federated Learning, arXiv:1912.04977"],
 )
 

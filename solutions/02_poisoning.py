@@ -28,7 +28,7 @@ import torch
 
 from labsec import Scenario, bind, cards, data, matrix, plots, poison, robust, rounds, run
 from labsec.check import check, exercise, progress
-from labsec.panels import lab02, lab02_arrows, lab02_maps
+from labsec.panels import lab02, lab02_arrows, lab02_maps, lab02_matrix
 
 # %%
 cards.threat_model("02")
@@ -425,6 +425,30 @@ matrix.heat_map(table, "fedsgd")
 # about 0.2, so the attackers send almost the honest mean, and Krum picks it: a better vote than any single client's. With
 # $z = 1.5$, the row below, the gift is gone.
 #
+# Which rule would you deploy? It depends on what you grant the attackers, so grant it:
+
+# %%
+chooser = lab02_matrix.panel(table)
+chooser
+
+# %% tags=["drive"]
+before = chooser.reading_text
+for move in ({"knows": "the server's rule as well"}, {"regime": "FedSGD, Dirichlet 0.3"}, {"seed": "3"}):
+    chooser.set(**move)
+    chooser.wait()
+    assert chooser.reading_text != before, "a filter did not change the reading"
+    before = chooser.reading_text
+chooser.set(knows="only their own updates", regime="FedAvg, IID", seed="all five (mean)")
+chooser.wait()
+
+# %% [markdown]
+# ## The price with nobody attacking
+# An insurance is judged by its premium, too:
+
+# %%
+lab02_maps.prices(table)
+
+# %% [markdown]
 # ## Claim 7 · "Malicious updates degrade the accuracy"
 
 

@@ -73,6 +73,7 @@ def valid(**changes):
         ({"x": torch.zeros(0, 1, 2, 2)}, "n >= 1"),
         ({"x": torch.rand(6, 1, 2, 3)}, "samples of one shape"),
         ({"x": -torch.ones(6, 4, dtype=torch.int64)}, "token numbers >= 0; got -1"),
+        ({"x": torch.zeros(6, 1, 2, 2, dtype=torch.int64)}, r"must be \[n, length\]; got \[6, 1, 2, 2\]; make images"),
         ({"y": torch.zeros(5, dtype=torch.int64)}, r"y must be int64 of shape \[6\]; got torch.int64 of shape \[5\]"),
         ({"y": torch.zeros(6)}, "y must be int64"),
         ({"y": torch.tensor([0, 1, 2, 0, 1, 2])}, r"0 … 1 for 2 classes; got 0 … 2"),
@@ -107,6 +108,11 @@ def test_partition_shares_out_every_sample_once(n, clients, alpha, seed):
     assert len(shards) == clients
     assert min(map(len, shards)) >= 1
     assert sorted(torch.cat(shards).tolist()) == list(range(n))
+
+
+def test_what_is_loaded_is_the_learners_own():
+    data.load("breast_cancer").x.zero_()
+    assert data.load("breast_cancer").x.sum() > 0
 
 
 def test_partition_repeats_with_its_generator():

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from labsec import Scenario, bind, compress, data, robust, rounds, run
+from labsec import Scenario, bind, compress, data, poison, privacy, robust, rounds, run
 from labsec.federation import Federation
 from labsec.models import mlp
 from labsec.train import local_updates
@@ -147,7 +147,7 @@ def test_the_engine_fills_generator_weights_and_clients():
     sizes = [len(shard) for shard in data_shards(6)]
     rehearsal, by_client, by_server = got[0], got[1], got[2]
     assert rehearsal[2] == by_server[2] == list(range(6))
-    assert by_client[1:] == (sizes[3:], [3, 4, 5])
+    assert by_client[1:] == (sizes, list(range(6))), "a stage draws for all, so that draws do not change with an attack"
     assert by_server[1] == sizes
     assert by_client[0] != by_server[0], "two places never share a stream"
 
@@ -224,6 +224,7 @@ def whole_matrix(updates):
     [
         ({"aggregate": in_place}, "rule in_place changed its input in place"),
         ({"aggregate": whole_matrix}, r"rule whole_matrix must return one update \[dim\]; got shape \[6, 4810\]"),
+        ({"aggregate": lambda u: u.double().mean(dim=0)}, "must return torch.float32 on cpu; got torch.float64 on cpu"),
         ({"aggregate": a_list}, "rule a_list must return a floating-point tensor; got list"),
         (
             {"server_stages": (wrong_width,)},
@@ -280,14 +281,92 @@ def test_a_cohort_has_its_exact_size_and_no_fixed_order():
     results = list(rounds(Scenario(clients=40, rounds=4, local_steps=1, cohort=7)))
     assert [len(r.clients) for r in results] == [7] * 4
     assert len({tuple(r.clients.tolist()) for r in results}) == 4
-    assert torch.allclose(results[0].after - results[0].before, results[0].messages.mean(dim=0), atol=1e-3)
+    first = results[0]
+    own = Federation(Scenario(clients=40)).sizes[first.clients].float()
+    assert torch.allclose(first.after - first.before, own / own.sum() @ first.messages, atol=1e-6)
 
 
-def test_participants_of_a_round_without_anybody():
+def test_a_round_without_anybody_changes_nothing_but_still_carries_the_noise():
     s = Scenario(clients=2, rounds=30, local_steps=1, participation=0.05)
-    empty = [r for r in rounds(s) if not len(r.clients)]
+    empty = [r for r in rounds(s) if not r.came]
     assert empty
-    assert all(r.skipped and r.bytes_up == 0 for r in empty)
+    assert all(torch.equal(r.before, r.after) and r.bytes_up == 0 for r in empty)
+    private = replace(s, aggregate=bind(privacy.noisy_mean, clip=1e-9, noise=1e9))
+    for r in rounds(private):
+        assert float((r.after - r.before).std()) == pytest.approx(1 / 0.1, rel=0.05), "nobody can tell that nobody came"
+
+
+def test_a_secure_sum_of_those_who_were_drawn_counts_all_of_them():
+    def secure_mean(updates):
+        return updates.mean(dim=0, keepdim=True)
+
+    s = Scenario(clients=40, rounds=1, local_steps=1, participation=0.25, aggregate=robust.geometric_median)
+    summed = next(rounds(replace(s, wire=secure_mean)))
+    expected = next(rounds(s)).messages.mean(dim=0) * summed.came / 10
+    assert torch.allclose(summed.after - summed.before, expected, atol=1e-6)
+    assert summed.row()["clients"] == summed.came > 1
+
+
+def test_weights_have_a_fixed_divisor_too():
+    s = Scenario(clients=30, rounds=5, local_steps=1, participation=0.3, alpha=0.3)
+    sizes = Federation(s).sizes
+    for r in rounds(s):
+        own = sizes[r.clients]
+        expected = (own[:, None] * r.messages).sum(dim=0) / (0.3 * sizes.sum())
+        assert torch.allclose(r.after - r.before, expected, atol=1e-6)
+
+
+def test_honest_noise_does_not_change_with_an_attack():
+    noisy = (bind(privacy.gaussian_noise, std=0.1),)
+    clean = next(rounds(Scenario(client_stages=noisy, **SMALL)))
+    attacked = next(rounds(Scenario(client_stages=noisy, malicious=0.5, attack=honest, **SMALL)))
+    assert torch.equal(clean.messages[3:], attacked.messages[3:])
+    assert not torch.equal(clean.messages[:3], attacked.messages[:3]), "attackers do not run the defence"
+
+
+def test_the_attacker_cannot_foresee_the_servers_noise():
+    tried = []
+
+    def probe(view):
+        tried.append(view.rule(torch.zeros_like(view.own)))
+        return view.own
+
+    rule = bind(privacy.noisy_mean, clip=1e-9, noise=1e6)
+    s = Scenario(malicious=0.5, attack=probe, public_rule=True, aggregate=rule, **SMALL)
+    r = next(rounds(s))
+    assert abs(float(torch.corrcoef(torch.stack([tried[0], r.after - r.before]))[0, 1])) < 0.1
+
+
+def test_an_attack_that_some_cohorts_do_not_allow_rests_and_says_so():
+    s = Scenario(clients=6, rounds=20, local_steps=1, participation=0.3, malicious=0.3, attack=poison.min_max)
+    frame = run(replace(s, omniscient=True)).frame()
+    resting = frame[frame["idle"] != ""]
+    assert 0 < len(resting) < 20
+    assert resting["idle"].str.contains("needs at least 2 honest updates").all()
+    with pytest.raises(ValueError, match="needs at least 2 honest updates"):
+        next(rounds(Scenario(malicious=1 / 6, attack=poison.min_max, **SMALL)))
+
+
+def test_batches_change_from_round_to_round_and_belong_to_their_client():
+    federation = Federation(Scenario(**SMALL))
+    everybody = federation.batches(0, torch.arange(6))
+    assert not torch.equal(everybody, federation.batches(1, torch.arange(6)))
+    assert torch.equal(federation.batches(0, torch.tensor([3]))[0], everybody[3])
+
+
+def test_what_an_attack_is_shown_cannot_be_changed_by_it():
+    def vandal(view):
+        view.x.zero_()
+        return view.own
+
+    with pytest.raises(ValueError, match="attack vandal changed its input in place"):
+        next(rounds(Scenario(malicious=0.5, attack=vandal, **SMALL)))
+
+    def greedy(view, *, clients):
+        clients += 100
+        return view.own
+
+    assert next(rounds(Scenario(malicious=0.5, attack=greedy, **SMALL))).clients.tolist() == list(range(6))
 
 
 def test_a_data_attack_touches_malicious_shards_only():

@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from labsec import robust
+from labsec import privacy, robust
 from labsec.panels import lab00
 
 
@@ -27,6 +27,17 @@ def test_where_the_noise_is_added_decides():
     assert client.accuracy[-1] < 0.5
     assert (client.psnr < 25).all()
     assert "from the server too" in said
+
+
+def test_the_noise_is_what_the_reading_says():
+    """Under the mean every client counts alike, so that a client's part is clip / clients."""
+    rule = lab00.scenario(epsilon=4).aggregate
+    assert rule.func is privacy.noisy_mean
+    assert rule.keywords == {"clip": lab00.CLIP, "noise": pytest.approx(7.64, abs=0.01)}
+    client = lab00.scenario(epsilon=4, noise_at="client").client_stages[1]
+    assert client.keywords["std"] == pytest.approx(2 * 7.64 * lab00.CLIP, rel=1e-3)
+    with pytest.raises(ValueError, match="'server' or 'client'; got 'clients'"):
+        lab00.scenario(epsilon=4, noise_at="clients")
 
 
 def test_noise_under_another_rule_claims_nothing():

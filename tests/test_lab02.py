@@ -1,10 +1,11 @@
 """Lab 02's panels: the picture in two dimensions, and the crowd of messages in the real federation."""
 
+import numpy as np
 import pytest
 import torch
 
 from labsec import matrix
-from labsec.panels import lab02, lab02_arrows, lab02_maps
+from labsec.panels import lab02, lab02_arrows, lab02_maps, lab02_matrix
 
 START = {"regime": "FedAvg, IID", "malicious": 0.2, "boost": 10.0, "attack": "sign flip", "rule": "mean"}
 
@@ -79,3 +80,21 @@ def test_the_maps_say_what_they_show():
     )
     picture = lab02_maps.breakdown(matrix.load("breakdown"), "fedsgd", "adaptive", title="None holds")
     assert "None holds. mean goes from 0.94" in repr(picture)
+
+
+def test_the_chooser_judges_each_rule_by_its_worst_attack():
+    table = matrix.load()
+    easy, hard = ({"regime": "fedavg", "knows": lab02_matrix.OWN, "seed": None}, {"regime": "fedsgd", "seed": None})
+    hard["knows"] = tuple(matrix.ATTACKS)
+    states = [next(lab02_matrix.compute(table=table, **choice)) for choice in (easy, hard)]
+    assert np.isnan(states[0].values[list(matrix.ATTACKS).index("adaptive")]).all()
+    rules, part = list(matrix.RULES), table[table.regime == "fedsgd"]
+    means = part.groupby(["rule", "attack"]).accuracy.mean().groupby("rule").min()
+    assert f"{means.idxmax().replace('_', ' ')} is best: {means.max():.2f}" in lab02_matrix.reading(hard, states[1])
+    assert states[1].values.shape == (len(matrix.ATTACKS), len(rules))
+
+
+def test_the_price_is_sorted_and_said():
+    said = repr(lab02_maps.prices(matrix.load()))
+    assert "With nobody attacking, krum costs" in said
+    assert "mean 0.0" in said

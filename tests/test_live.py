@@ -203,6 +203,13 @@ def test_slow_drawing_leaves_three_quarters_of_the_time_to_the_run(monkeypatch: 
     assert shown == [0, 30, 60, 69]
 
 
+def test_a_choice_may_stand_for_nothing() -> None:
+    field = Field(live.choice("Seed", {"all": None, "first": 0}, "all"))
+    assert (field.number, field.value) == (0, None)
+    field.number = 1
+    assert field.value == 0
+
+
 def test_a_run_without_states_is_an_error() -> None:
     worker = started(lambda: iter(()), [])
     worker.submit({})

@@ -242,7 +242,7 @@ def test_values_stand_in_the_cells_and_in_the_words(frame):
 
 def test_a_missing_cell_is_left_empty(frame):
     (ax,) = matrix.heat_map(frame, "fedavg").figure.axes
-    assert len(ax.texts) == 3
+    assert sum(text.get_text() != "" for text in ax.texts) == 3
 
 
 def test_a_single_seed_has_no_spread(frame):

@@ -57,12 +57,15 @@ def test_ends_of_the_scale():
     assert privacy.epsilon(0.0, rounds=5, delta=1e-5) == math.inf
     assert privacy.noise_for(math.inf, rounds=5, delta=1e-5) == 0.0
     assert privacy.epsilon(1e6, rounds=1, delta=0.1) == 0.0
+    assert privacy.epsilon(math.inf, rounds=5, delta=1e-5) == 0.0
+    assert privacy.noise_for(1e11, rounds=1, delta=1e-5) <= 1e-4
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: privacy.epsilon(1.0, rate=0.0, rounds=5, delta=1e-5), "rate=0.0"),
+        (lambda: privacy.epsilon(1.0, rounds=2.5, delta=1e-5), "rounds=2.5"),
         (lambda: privacy.epsilon(1.0, rounds=0, delta=1e-5), "rounds=0"),
         (lambda: privacy.epsilon(1.0, rounds=5, delta=0.0), "delta=0.0"),
         (lambda: privacy.epsilon(-1.0, rounds=5, delta=1e-5), "noise >= 0; got -1.0"),

@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from labsec import Scenario, bind, poison, robust
+from labsec.models import mlp
 
 
 def keep(view):
@@ -28,6 +29,10 @@ def keep(view):
         ({"participation": 0.0}, r"participation is a chance in \(0, 1\]; got 0.0"),
         ({"cohort": 21}, "cohort=21, clients=20"),
         ({"cohort": 5, "participation": 0.5}, "participation=0.5"),
+        ({"seed": 0.9}, "seed must be a whole number; got 0.9"),
+        ({"device": "mps"}, "mps has no float64"),
+        ({"model": mlp((30,), 10)}, r"takes \[30\] and tells 10 classes, digits has \[1, 8, 8\] and 10"),
+        ({"model": mlp((1, 8, 8), 5)}, "tells 5 classes"),
     ],
 )
 def test_bad_values_are_named(changes, message):
@@ -38,6 +43,9 @@ def test_bad_values_are_named(changes, message):
 def test_parts_must_be_functions_with_their_arguments():
     with pytest.raises(TypeError, match="are functions; got 'median'"):
         Scenario(aggregate="median")
+    for missing in ({"aggregate": None}, {"wire": None}):
+        with pytest.raises(TypeError, match="are functions; got None"):
+            Scenario(**missing)
     with pytest.raises(TypeError, match=r"trimmed_mean lacks f: bind it, as in bind\(trimmed_mean, f=…\)"):
         Scenario(aggregate=robust.trimmed_mean)
     with pytest.raises(TypeError, match="sign_flip lacks scale"):
@@ -63,7 +71,14 @@ def test_bind_checks_at_once():
         bind(robust.mean, weights=None)
     with pytest.raises(TypeError, match="trimmed_mean lacks f"):
         bind(robust.trimmed_mean)
+    with pytest.raises(TypeError, match="classes is supplied by the engine"):
+        bind(poison.label_flip, classes=2)
     assert bind(robust.trimmed_mean, f=4).keywords == {"f": 4}
+
+
+def test_stages_from_an_iterator_are_kept():
+    stages = (bind(robust.norm_clip, bound=b) for b in (1.0, 2.0))
+    assert len(Scenario(server_stages=stages).server_stages) == 2
 
 
 def test_the_model_follows_the_data():

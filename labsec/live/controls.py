@@ -166,11 +166,11 @@ class Field:
         return self.control.options[self.number][1]
 
     def _slider(self) -> tuple[Any, list[Any]]:
-        options = self.control.options
-        source = widgets.SelectionSlider(options=options, index=self.control.start)
-        box = widgets.Text(value=options[source.index][0], description=self.control.label, continuous_update=False)
+        texts = self._texts()
+        source = widgets.SelectionSlider(options=texts, index=self.control.start)
+        box = widgets.Text(value=texts[source.index], description=self.control.label, continuous_update=False)
         box.observe(self._typed, "value")
-        source.observe(lambda change: box.set_trait("value", options[change["new"]][0]), "index")
+        source.observe(lambda change: box.set_trait("value", texts[change["new"]]), "index")
         return source, [box, source]
 
     def _typed(self, change: dict[str, Any]) -> None:
@@ -190,10 +190,12 @@ class Field:
         self._note.layout.display = None if text else "none"
 
     def _choice(self) -> tuple[Any, list[Any]]:
-        source = widgets.Dropdown(
-            options=self.control.options, index=self.control.start, description=self.control.label
-        )
+        source = widgets.Dropdown(options=self._texts(), index=self.control.start, description=self.control.label)
         return source, [source]
+
+    def _texts(self) -> list[str]:
+        """What the widget holds: the values stay here, for to a widget a value of None is no choice at all."""
+        return [text for text, _ in self.control.options]
 
     def _switch(self) -> tuple[Any, list[Any]]:
         source = widgets.Checkbox(value=bool(self.control.start), description=self.control.label, indent=False)

@@ -8,7 +8,7 @@ run again. The committed tables are read with `load`; `labsec matrix` makes them
 from __future__ import annotations
 
 from labsec.matrix.cells import ATTACKS, BELIEF, CLIENTS, DATA, MALICIOUS, REGIMES, RULES, boosted, cell
-from labsec.matrix.pages import draw_map, heat_map, page, write
+from labsec.matrix.pages import HeatMap, draw_map, heat_map, page, write
 from labsec.matrix.tables import TABLES, check_cell, load, measure
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "REGIMES",
     "RULES",
     "TABLES",
+    "HeatMap",
     "boosted",
     "cell",
     "check_cell",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,20 +68,38 @@ def _tables(frame: pandas.DataFrame, regime: str) -> tuple[pandas.DataFrame, pan
     return wide[0], wide[1]
 
 
+class HeatMap:
+    """A map in axes with its values in the cells; `fill` shows other values.
+
+    rows, columns    names, from the top and from the left
+    """
+
+    def __init__(self, ax: Axes, title: str, rows: Iterable[Any], columns: Iterable[Any]) -> None:
+        rows, columns = [_readable(name) for name in rows], [_readable(name) for name in columns]
+        blank = np.full((len(rows), len(columns)), np.nan)
+        self.image = ax.imshow(blank, cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
+        middle: Any = {"ha": "center", "va": "center", "fontsize": 8.5}
+        self.texts = {(i, j): ax.text(j, i, "", **middle) for i, j in np.ndindex(blank.shape)}
+        with plots.style():
+            ax.set_title(title, pad=8)
+        ax.set_xticks(range(len(columns)), columns, rotation=20, ha="right")
+        ax.set_yticks(range(len(rows)), rows)
+        ax.set(xlabel="rule", ylabel="attack")
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+
+    def fill(self, values: np.ndarray, spreads: np.ndarray | None = None) -> None:
+        """Means and standard deviations [rows, columns]; a cell that is NaN stays empty."""
+        self.image.set_data(values)
+        for (i, j), text in self.texts.items():
+            value, spread = float(values[i, j]), np.nan if spreads is None else float(spreads[i, j])
+            text.set_text("" if np.isnan(value) else _number(value, spread))
+            text.set_color("black" if np.isnan(value) else _ink(value))
+
+
 def draw_map(ax: Axes, title: str, mean: pandas.DataFrame, spread: pandas.DataFrame) -> None:
-    """Draw one map into axes: means and standard deviations [attacks, rules]; a cell that is NaN stays empty."""
-    values, spreads = mean.to_numpy(dtype=float), spread.to_numpy(dtype=float)
-    ax.imshow(values, cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
-    with plots.style():
-        ax.set_title(title, pad=8)
-    ax.set_xticks(range(len(mean.columns)), [_readable(name) for name in mean.columns], rotation=20, ha="right")
-    ax.set_yticks(range(len(mean.index)), [_readable(name) for name in mean.index])
-    ax.set(xlabel="rule", ylabel="attack")
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    for i, j in np.argwhere(~np.isnan(values)):
-        text, ink = _number(values[i, j], spreads[i, j]), _ink(values[i, j])
-        ax.text(j, i, text, ha="center", va="center", fontsize=8.5, color=ink)
+    """Draw a map of means and standard deviations [attacks, rules] into axes."""
+    HeatMap(ax, title, mean.index, mean.columns).fill(mean.to_numpy(dtype=float), spread.to_numpy(dtype=float))
 
 
 def _ink(value: float) -> str:

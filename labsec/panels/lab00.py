@@ -78,6 +78,8 @@ def scenario(
     >>> scenario(epsilon=4, noise_at="client").client_stages[1].keywords["std"].__round__(2)
     7.64
     """
+    if noise_at not in ("server", "client"):
+        raise ValueError(f"noise_at is 'server' or 'client'; got {noise_at!r}")
     digits, model = _digits()
     noise = privacy.noise_for(epsilon, rounds=ROUNDS, delta=DELTA)
     if epsilon == inf:
@@ -85,6 +87,8 @@ def scenario(
     else:  # at the client: one row replaced, 2 C; at the server: C, spread so that the mean carries noise * C / n
         std = 2 * noise * CLIP if noise_at == "client" else noise * CLIP / sqrt(CLIENTS)
         stages = bind(privacy.clip, bound=CLIP), bind(privacy.gaussian_noise, std=std)
+    if epsilon < inf and noise_at == "server" and rule is robust.mean:  # every client counts alike: sensitivity C / n
+        stages, rule = (), bind(privacy.noisy_mean, clip=CLIP, noise=noise)
     return Scenario(
         data=digits,
         model=model,

@@ -98,9 +98,9 @@ def cost(*, title: str, **histories: History) -> plots.Picture:
     fig = plots.figure()
     ax = plots.axes(fig)
     words, ends = [], []
-    looks = zip(plots.OTHERS, plots.DASHES[1:] + plots.DASHES[:1], strict=True)  # as in `plots.accuracy`
-    for (name, history), (colour, dash) in zip(histories.items(), looks, strict=False):
-        megabytes = np.cumsum(history.column("bytes_up")) / 1e6
+    for (name, history), (colour, dash) in zip(histories.items(), plots.looks(histories), strict=True):
+        measured = [accuracy is not None for accuracy in history.column("accuracy")]
+        megabytes = np.cumsum(history.column("bytes_up"))[measured] / 1e6
         ax.plot(megabytes, history.accuracy, color=colour, linestyle=dash)
         ends.append((history.final_accuracy, name.replace("_", " "), colour))
         words.append(f"{name.replace('_', ' ')} sends {megabytes[-1]:.1f} MB for {history.final_accuracy:.2f}")

@@ -50,3 +50,31 @@ def breakdown(frame: pandas.DataFrame, regime: str, attack: str, *, title: str) 
         xlabel="share of malicious clients",
         ylabel="accuracy after 50 rounds",
     )
+
+
+def prices(frame: pandas.DataFrame) -> plots.Picture:
+    """What each rule costs with no attacker, by regime: points of accuracy lost to the mean, with the seeds' range.
+
+    frame    rows of `matrix.load()`
+    """
+    part = frame[frame["attack"] == "none"].assign(lost=lambda rows: 100 * (rows["clean"] - rows["accuracy"]))
+    groups = part.groupby(["regime", "rule"], sort=False)["lost"]
+    mean, low, high = (getattr(groups, name)().unstack(level=0) for name in ("mean", "min", "max"))
+    order = mean["fedsgd"].sort_values().index
+    fig = plots.figure(7.0, 4.0)
+    ax = plots.axes(fig)
+    looks = {"fedavg": (plots.GREY, 0.2, "alike clients (FedAvg, IID)")}
+    looks["fedsgd"] = (plots.DEFENDER, -0.2, "unlike clients (FedSGD, Dirichlet 0.3)")
+    for regime, (colour, shift, label) in looks.items():
+        value = mean.loc[order, regime]
+        places = [i + shift for i in range(len(order))]
+        ax.barh(places, value, height=0.36, color=colour, label=label)
+        ax.hlines(places, low.loc[order, regime], high.loc[order, regime], color=plots.INK, linewidth=1)
+    dearest, points = order[-1].replace("_", " "), mean["fedsgd"].max()
+    title = f"With nobody attacking, {dearest} costs {points:.0f} points on unlike clients"
+    with plots.style():
+        ax.set(yticks=range(len(order)), yticklabels=[name.replace("_", " ") for name in order])
+        ax.set(xlabel="points of accuracy lost to the plain mean", title=title)
+    ax.legend(frameon=False, loc="lower right")
+    words = [f"{rule.replace('_', ' ')} {mean.loc[rule, 'fedsgd']:.1f}" for rule in order]
+    return plots.Picture(fig, f"Bar chart. {title}. On unlike clients: {', '.join(words)} points.")

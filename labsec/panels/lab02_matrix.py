@@ -47,8 +47,8 @@ def reading(controls: Mapping[str, Any], state: State) -> str:
     rule, attack = list(matrix.RULES)[best], list(matrix.ATTACKS)[int(np.nanargmin(state.values[:, best]))]
     return (
         f"Judged by its worst attack here, {_words(rule)} is best: {worst[best]:.2f} under {_words(attack)}; "
-        f"{state.values[0, best]:.2f} when nobody attacks. The worst is {_words(list(matrix.RULES)[int(worst.argmin())])} "
-        f"with {worst.min():.2f}."
+        f"{state.values[0, best]:.2f} when nobody attacks. The lowest of all is "
+        f"{_words(list(matrix.RULES)[int(worst.argmin())])} with {worst.min():.2f}."
     )
 
 
@@ -57,22 +57,17 @@ def _words(name: str) -> str:
 
 
 class Drawing:
-    """A heat map with its values in the cells."""
+    """A heat map with its values in the cells; a row that is filtered out is blank."""
 
     def __init__(self) -> None:
         self.figure = plots.figure(7.2, 5.6)
-        self.axes = plots.axes(self.figure)
-        with plots.style():
-            blank = np.full((len(matrix.ATTACKS), len(matrix.RULES)), np.nan)
-            self.cells, self.texts = matrix.heat_cells(self.axes, blank)
-            self.axes.set_xticks(range(len(matrix.RULES)), [_words(n) for n in matrix.RULES], rotation=20, ha="right")
-            self.axes.set_yticks(range(len(matrix.ATTACKS)), [_words(n) for n in matrix.ATTACKS])
-            self.axes.set(xlabel="rule", ylabel="attack")
-            self.axes.set_title("Accuracy after 50 rounds")
+        self.map = matrix.HeatMap(
+            plots.axes(self.figure), "Accuracy after 50 rounds, by attack and rule", matrix.ATTACKS, matrix.RULES
+        )
 
     def update(self, values: Mapping[str, Any], state: State) -> None:
-        """Show a state; a filtered row is blank."""
-        matrix.fill_cells(self.cells, self.texts, state.values)
+        """Show a state."""
+        self.map.fill(state.values)
 
 
 def panel(table: pandas.DataFrame) -> live.Panel:

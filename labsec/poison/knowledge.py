@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from labsec.types import AttackerView
+from labsec.types import AttackerView, ImpossibleAttack
 
 
 def honest_rows(view: AttackerView, name: str, *, least: int = 1) -> Tensor:
@@ -15,12 +15,14 @@ def honest_rows(view: AttackerView, name: str, *, least: int = 1) -> Tensor:
     least      rows that the attack needs
     returns    [k, dim]
 
-    Raises ValueError if there are fewer than `least`.
+    Raises ImpossibleAttack if there are fewer than `least`.
     """
     rows = view.own if view.others is None else view.others
     if len(rows) < least:
         source = "no honest messages (view.others is None), own" if view.others is None else "honest"
-        raise ValueError(f"{name} needs at least {least} honest updates to learn from; got {source} rows={len(rows)}")
+        raise ImpossibleAttack(
+            f"{name} needs at least {least} honest updates to learn from; got {source} rows={len(rows)}"
+        )
     return rows
 
 

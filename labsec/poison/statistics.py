@@ -8,7 +8,7 @@ import torch
 
 from labsec.geometry import centred_gram
 from labsec.poison.knowledge import clients_in_round, honest_rows
-from labsec.types import AttackerView, Updates
+from labsec.types import AttackerView, ImpossibleAttack, Updates
 
 
 def alie(view: AttackerView, *, z: float | None = None, total: int | None = None) -> Updates:
@@ -42,11 +42,11 @@ def largest_z(clients: int, malicious: int) -> float:
     >>> round(largest_z(50, 24), 2)
     1.43
 
-    Raises ValueError unless 0 < malicious < floor(clients / 2 + 1) and clients >= 3.
+    Raises ImpossibleAttack unless 0 < malicious < floor(clients / 2 + 1) and clients >= 3.
     """
     supporters = clients // 2 + 1 - malicious
     if not (malicious > 0 and supporters > 0 and clients >= 3):
-        raise ValueError(
+        raise ImpossibleAttack(
             "alie needs 0 < malicious < clients // 2 + 1 and clients >= 3; "
             f"got malicious={malicious}, clients={clients}"
         )
