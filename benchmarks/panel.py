@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOK = "00_start.ipynb"
 PRESSES = 20  # of each slider
 SECONDS = 3.0  # of dragging
+DRAGS = 5
 GOALS = {"first_ms": "p95 ≤ 120", "final_ms": "≤ 350", "pictures": "≥ 20"}
 
 ARM = (
@@ -117,13 +118,16 @@ def rows() -> list[tuple[str, str, str]]:
     with panel_of_lab_00() as (notebook, panel):
         first, final = np.array(answer_times(notebook, panel)).T
         notebook.settled(panel)
-        rate = drag_rate(notebook.page, panel)
-        notebook.settled(panel)
+        rates = []
+        for _ in range(DRAGS):
+            rates.append(drag_rate(notebook.page, panel))
+            notebook.settled(panel)
     half, most = (lambda times: f"{np.median(times):.0f}"), (lambda times: f"{np.percentile(times, 95):.0f}")
+    drags = f"{min(rates):.0f} / {half(rates)}"
     return [
         ("key to first pixels, ms: p50 / p95", f"{half(first)} / {most(first)}", GOALS["first_ms"]),
         ("key to final picture, ms: p50 / p95", f"{half(final)} / {most(final)}", GOALS["final_ms"]),
-        ("pictures a second while dragging", f"{rate:.0f}", GOALS["pictures"]),
+        (f"pictures a second while dragging, {DRAGS} drags: least / median", drags, GOALS["pictures"]),
     ]
 
 

@@ -14,7 +14,7 @@ DOCS = ROOT / "docs"
 def panel_picture(target: Path) -> None:
     """Lab 00's panel after a few moves, as a learner sees it."""
     with panel_of_lab_00() as (notebook, panel):
-        moves = {"Malicious fraction": ["ArrowRight"] * 2, "Epsilon ε": ["Home"] + ["ArrowRight"] * 3}
+        moves = {"Malicious fraction": ["ArrowRight"] * 10, "Epsilon ε": ["Home"] + ["ArrowRight"] * 3}
         for name, keys in moves.items():
             for key in keys:
                 panel.get_by_role("slider", name=name).press(key)

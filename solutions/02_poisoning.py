@@ -617,9 +617,7 @@ cards.claim(
 
 # %%
 sweep = matrix.load("breakdown")
-lab02_maps.breakdown(
-    sweep, "fedavg", "sign_flip_x10", title="A loud attack, alike clients: most rules hold to 40 %, the mean to none"
-)
+lab02_maps.breakdown(sweep, "fedavg", "sign_flip_x10", title="A loud attack, alike clients: most rules hold to 40 %")
 
 # %% [markdown]
 # Krum alone survives at one half: fifteen flipped updates lie further from one another than fifteen honest ones do. An

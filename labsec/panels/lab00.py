@@ -194,7 +194,13 @@ def panel() -> live.Panel:
         name="lab00",
         attacker={
             "malicious": live.slider(
-                "Malicious fraction", 0.0, 0.0, 0.5, 0.05, help=f"Share of clients that send {BOOST:g} x the opposite"
+                "Malicious fraction",
+                0.0,
+                0.0,
+                0.5,
+                1 / CLIENTS,
+                fmt="{:.0%}",
+                help=f"Share of clients that send {BOOST:g} x the opposite",
             ),
             "batch": live.log_slider("Batch size", 4, BATCHES, fmt="{:.0f}"),
         },

@@ -71,7 +71,7 @@ def prices(frame: pandas.DataFrame) -> plots.Picture:
         ax.barh(places, value, height=0.36, color=colour, label=label)
         ax.hlines(places, low.loc[order, regime], high.loc[order, regime], color=plots.INK, linewidth=1)
     dearest, points = order[-1].replace("_", " "), mean["fedsgd"].max()
-    title = f"With nobody attacking, {dearest} costs {points:.0f} points on unlike clients"
+    title = f"With nobody attacking, {dearest} still costs {points:.0f} points"
     with plots.style():
         ax.set(yticks=range(len(order)), yticklabels=[name.replace("_", " ") for name in order])
         ax.set(xlabel="points of accuracy lost to the plain mean", title=title)
