@@ -1,4 +1,4 @@
-"""How quickly lab 00's panel answers: JupyterLab and Chromium on this machine, from the key to the pixels."""
+"""How quickly the panels answer: JupyterLab and Chromium on this machine, from the key to the pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.browser.lab_page import NUMBERS, Notebook
 from tests.browser.lab_server import NO_CHROMIUM, chromium, chromium_path, jupyterlab
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOK = "00_start.ipynb"
+PANELS = {"lab 00": ("00_start.ipynb", 0), "lab 02": ("02_poisoning.ipynb", 1)}  # notebook, which of its panels
 PRESSES = 20  # of each slider
 SECONDS = 3.0  # of dragging
 DRAGS = 5
@@ -60,8 +60,8 @@ COUNT = """(panel) => {
 
 
 @contextmanager
-def panel_of_lab_00() -> Iterator[tuple[Notebook, Locator]]:
-    """Lab 00 in the browser, all cells run, its panel settled."""
+def opened_panel(name: str, number: int) -> Iterator[tuple[Notebook, Locator]]:
+    """A notebook in the browser, all cells run, one of its panels settled."""
     path = chromium_path()
     if path is None:
         raise SystemExit(NO_CHROMIUM)
@@ -73,9 +73,9 @@ def panel_of_lab_00() -> Iterator[tuple[Notebook, Locator]]:
         with jupyterlab(course, temporary) as (base, token):
             page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
             notebook = Notebook(page, base, token)
-            notebook.open(NOTEBOOK)
+            notebook.open(name)
             notebook.run_all()
-            panel = page.locator(".live-panel").first
+            panel = page.locator(".live-panel").nth(number)
             panel.scroll_into_view_if_needed()
             notebook.settled(panel)
             yield notebook, panel
@@ -113,9 +113,9 @@ def drag_rate(page: Page, panel: Locator) -> float:
     return rate
 
 
-def rows() -> list[tuple[str, str, str]]:
+def rows(name: str, number: int) -> list[tuple[str, str, str]]:
     """What was measured, the figure, the goal."""
-    with panel_of_lab_00() as (notebook, panel):
+    with opened_panel(name, number) as (notebook, panel):
         first, final = np.array(answer_times(notebook, panel)).T
         notebook.settled(panel)
         rates = []
@@ -132,14 +132,12 @@ def rows() -> list[tuple[str, str, str]]:
 
 
 def main() -> str:
-    """The table as Markdown."""
-    lines = [f"| {' | '.join(row)} |" for row in [("lab 00's panel in Chromium", "measured", "goal"), *rows()]]
-    return "\n".join(
-        [
-            f"{machine()}; {versions('jupyterlab', 'ipykernel', 'ipywidgets', 'matplotlib', 'torch')}",
-            "",
-            lines[0],
-            "|---|---:|---:|",
-            *lines[1:],
+    """A table for each panel as Markdown."""
+    parts = [f"{machine()}; {versions('jupyterlab', 'ipykernel', 'ipywidgets', 'matplotlib', 'torch')}"]
+    for lab, (name, number) in PANELS.items():
+        lines = [
+            f"| {' | '.join(row)} |"
+            for row in [(f"{lab}'s panel in Chromium", "measured", "goal"), *rows(name, number)]
         ]
-    )
+        parts.append("\n".join([lines[0], "|---|---:|---:|", *lines[1:]]))
+    return "\n\n".join(parts)

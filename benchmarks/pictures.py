@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmarks.panel import ROOT, panel_of_lab_00
+from benchmarks.panel import PANELS, ROOT, opened_panel
 from labsec import plots
 
 DOCS = ROOT / "docs"
@@ -13,7 +13,7 @@ DOCS = ROOT / "docs"
 
 def panel_picture(target: Path) -> None:
     """Lab 00's panel after a few moves, as a learner sees it."""
-    with panel_of_lab_00() as (notebook, panel):
+    with opened_panel(*PANELS["lab 00"]) as (notebook, panel):
         moves = {"Malicious fraction": ["ArrowRight"] * 10, "Epsilon ε": ["Home"] + ["ArrowRight"] * 3}
         for name, keys in moves.items():
             for key in keys:

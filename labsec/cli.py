@@ -121,7 +121,6 @@ def jupyter_arguments(course: Path, name: str, *, browser: bool, port: int | Non
         f"--LabApp.default_url=/lab/tree/{name}",
         "--ServerApp.allow_root=True",
         "--ServerApp.use_redirect_file=False",
-        "--ServerApp.no_browser_open_file=True",
         "--ServerApp.jpserver_extensions=jupyterlab_jupytext=False",  # adds buttons, and opens scripts as notebooks
         "--ServerApp.jpserver_extensions=jupyter_lsp=False",  # runs npm, which writes into the home folder
         "--LabApp.news_url=None",
