@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labsec import live, matrix, plots
+from labsec.panels.lab02 import REGIMES
 
 if TYPE_CHECKING:
     import pandas
 
-REGIMES = {"FedAvg, IID": "fedavg", "FedSGD, Dirichlet 0.3": "fedsgd"}
 OWN = ("none", "label_flip", "label_flip_x10", "sign_flip", "sign_flip_x10", "gaussian")
 RULE = ("adaptive",)
 KNOWLEDGE = {
