@@ -19,7 +19,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from torch import Tensor
 
 from labsec.scenario import History
 
@@ -172,34 +171,3 @@ def label_ends(ax: Axes, ends: Iterable[tuple[float, str, Any]]) -> None:
         ax.annotate(
             name, (1.01, last), xycoords=("axes fraction", "data"), color=colour, va="center", annotation_clip=False
         )
-
-
-def images(
-    rows: Mapping[str, Tensor], *, captions: Mapping[str, Sequence[str]] | None = None, title: str = ""
-) -> Picture:
-    """Rows of small pictures under one another: name -> [n, channels, h, w] in [0, 1], each with a caption below."""
-    captions = captions or {}
-    columns = max(len(row) for row in rows.values())
-    fig = figure(min(9.5, 1.2 + 0.95 * columns), 0.5 + 1.15 * len(rows))
-    grid = axes(fig, len(rows), columns, squeeze=False)
-    for (name, row), places in zip(rows.items(), grid, strict=True):
-        for ax in places:
-            ax.set(xticks=[], yticks=[])
-            ax.spines[:].set_visible(False)
-        places[0].set_ylabel(name, rotation=0, ha="right", va="center")
-        for image, ax in zip(row, places, strict=False):
-            show_image(ax, image)
-        for caption, ax in zip(captions.get(name, ()), places, strict=False):
-            ax.set_xlabel(caption, fontsize=8)
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
-    spoken = "; ".join(
-        f"{name}: {', '.join(captions.get(name, ())) or f'{len(row)} pictures'}" for name, row in rows.items()
-    )
-    return Picture(fig, f"Pictures. {title}. {spoken}.")
-
-
-def show_image(ax: Axes, image: Tensor) -> Any:
-    """Draw one image [channels, h, w]; ink on paper for grey ones."""
-    pixels = image.detach().cpu().movedim(0, -1).numpy()
-    return ax.imshow(pixels.squeeze(), cmap="gray_r" if pixels.shape[-1] == 1 else None, vmin=0, vmax=1)

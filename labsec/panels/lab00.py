@@ -81,14 +81,6 @@ def scenario(
     if noise_at not in ("server", "client"):
         raise ValueError(f"noise_at is 'server' or 'client'; got {noise_at!r}")
     digits, model = _digits()
-    noise = privacy.noise_for(epsilon, rounds=ROUNDS, delta=DELTA)
-    if epsilon == inf:
-        stages: tuple[Callable[..., Tensor], ...] = ()
-    else:  # at the client: one row replaced, 2 C; at the server: C, spread so that the mean carries noise * C / n
-        std = 2 * noise * CLIP if noise_at == "client" else noise * CLIP / sqrt(CLIENTS)
-        stages = bind(privacy.clip, bound=CLIP), bind(privacy.gaussian_noise, std=std)
-    if epsilon < inf and noise_at == "server" and rule is robust.mean:  # every client counts alike: sensitivity C / n
-        stages, rule = (), bind(privacy.noisy_mean, clip=CLIP, noise=noise)
     return Scenario(
         data=digits,
         model=model,
@@ -99,12 +91,23 @@ def scenario(
         lr=0.5,
         malicious=malicious,
         attack=bind(poison.sign_flip, scale=BOOST) if malicious else None,
-        client_stages=stages if noise_at == "client" else (),
         wire=bind(compress.top_k, keep=keep),
-        server_stages=stages if noise_at == "server" else (),
-        aggregate=rule,
         seed=seed,
+        **_rule_and_noise(epsilon, noise_at, rule),
     )
+
+
+def _rule_and_noise(epsilon: float, noise_at: str, rule: Callable[..., Tensor]) -> dict[str, Any]:
+    """The fields of the scenario that hold the rule and the noise."""
+    if epsilon == inf:
+        return {"aggregate": rule}
+    noise, clip = privacy.noise_for(epsilon, rounds=ROUNDS, delta=DELTA), bind(privacy.clip, bound=CLIP)
+    if noise_at == "client":  # one row is replaced: sensitivity 2 C
+        return {"aggregate": rule, "client_stages": (clip, bind(privacy.gaussian_noise, std=2 * noise * CLIP))}
+    if rule is robust.mean:  # every client counts alike: sensitivity C / n
+        return {"aggregate": bind(privacy.noisy_mean, clip=CLIP, noise=noise)}
+    spread = bind(privacy.gaussian_noise, std=noise * CLIP / sqrt(CLIENTS))  # their mean would carry noise * C / n
+    return {"aggregate": rule, "server_stages": (clip, spread)}
 
 
 @cache
