@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import torch
@@ -115,11 +114,11 @@ def memory() -> str:
 
 
 def _growth(call: str) -> float | None:
-    """Megabytes by which a fresh process grows in a call with the ByzFL pair of nnm; None without ByzFL or Linux."""
+    """Megabytes by which a fresh process grows in a call with the ByzFL pair of nnm; None without ByzFL."""
     clients, dim = NNM_MEMORY
     code = f"""
 import torch
-from benchmarks.aggregation import peak_megabytes
+from benchmarks.common import peak_megabytes
 from benchmarks.robust_peers import pairs
 torch.set_num_threads(1)
 p = next(p for p in pairs({suspected(clients)}, {clients}) if p.rule == "nnm")
@@ -129,14 +128,7 @@ before = peak_megabytes()
 {call}
 print(peak_megabytes() - before)
 """
-    if "ByzFL" in missing() or peak_megabytes() is None:
+    if "ByzFL" in missing():
         return None
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(result.stdout.split()[-1])
-
-
-def peak_megabytes() -> float | None:
-    """The most memory that this process has held so far; None where the system does not tell (it takes Linux)."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), None)

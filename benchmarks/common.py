@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import platform
+import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -59,3 +60,18 @@ def interleaved(functions: Mapping[str, Callable[[], object]], repeats: int) -> 
             if turn:
                 seconds[name].append(perf_counter() - start)
     return seconds
+
+
+def peak_megabytes() -> float:
+    """The most memory this process has held, in megabytes (10^6 bytes).
+
+    Linux's own high-water mark comes first: getrusage there also remembers the parent from before the start.
+    """
+    status = Path("/proc/self/status")
+    marks = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")] if status.exists() else []
+    if marks:
+        return int(marks[0].split()[1]) * 1024 / 1e6
+    import resource  # absent on Windows
+
+    kept = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kept / 1e6 if sys.platform == "darwin" else kept * 1024 / 1e6

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from benchmarks.peers import byzfl_federation, tutorial
-from labsec import data, engine
+from labsec import data
+from labsec.federation import engine
+from labsec.federation.scenario import Scenario
 from labsec.models import mlp
-from labsec.scenario import Scenario
 from labsec.train import local_updates_loop
 from labsec.types import generator
 

@@ -14,8 +14,9 @@ from benchmarks.common import interleaved, machine, versions
 from benchmarks.fresh import measure
 from benchmarks.peers import byzfl_federation, flower
 from benchmarks.report import table
-from labsec import data, engine
-from labsec.scenario import Scenario
+from labsec import data
+from labsec.federation import engine
+from labsec.federation.scenario import Scenario
 from labsec.types import generator
 
 CLIENTS = (20, 100)

@@ -29,25 +29,12 @@ def measure(*arguments: object) -> dict[str, Any]:
     return {"seconds": seconds, **json.loads(line)}
 
 
-def peak_megabytes() -> float:
-    """The most memory this process has held, in megabytes (10^6 bytes).
-
-    Linux's own high-water mark comes first: getrusage there also remembers the parent from before the start.
-    """
-    status = Path("/proc/self/status")
-    marks = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")] if status.exists() else []
-    if marks:
-        return int(marks[0].split()[1]) * 1024 / 1e6
-    import resource  # absent on Windows
-
-    kept = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kept / 1e6 if sys.platform == "darwin" else kept * 1024 / 1e6
-
-
 def main() -> None:
     """Run what the command line names and print what it took."""
     name, *numbers = sys.argv[1:]
     import torch
+
+    from benchmarks.common import peak_megabytes
 
     torch.set_num_threads(1)
     if name == "mnist":

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.fresh import peak_megabytes
-from labsec import data, engine
+from benchmarks.common import peak_megabytes
+from labsec import data
+from labsec.federation import engine
+from labsec.federation.scenario import Scenario
 from labsec.models import convnet
-from labsec.scenario import Scenario
 from labsec.types import generator
 
 FOLDER = "LABSEC_MNIST"  # the environment variable that names the folder with MNIST/raw

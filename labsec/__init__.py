@@ -1,33 +1,30 @@
-"""labsec: a course in which you attack and defend federated learning, and measure every claim.
-
-Names are loaded when they are first used, so that `labsec doctor` works where torch does not.
-"""
+"""labsec: a course in which you attack and defend federated learning, and measure every claim."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from labsec.lazy import lazily
 
 if TYPE_CHECKING:
-    from labsec.engine import Round as Round
-    from labsec.engine import rounds as rounds
-    from labsec.engine import run as run
-    from labsec.scenario import History as History
-    from labsec.scenario import Scenario as Scenario
-    from labsec.scenario import bind as bind
+    from labsec.federation.bind import bind as bind
+    from labsec.federation.engine import rounds as rounds
+    from labsec.federation.engine import run as run
+    from labsec.federation.history import History as History
+    from labsec.federation.history import Round as Round
+    from labsec.federation.scenario import Scenario as Scenario
+    from labsec.study import matrix as matrix
 
-_HOME = {
-    "Scenario": "scenario",
-    "History": "scenario",
-    "bind": "scenario",
-    "Round": "engine",
-    "run": "engine",
-    "rounds": "engine",
-}
-__all__ = ["History", "Round", "Scenario", "bind", "rounds", "run"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'labsec' has no attribute {name!r}")
-    return getattr(import_module(f"labsec.{_HOME[name]}"), name)
+__all__ = ["History", "Round", "Scenario", "bind", "matrix", "rounds", "run"]
+__getattr__ = lazily(
+    "labsec",
+    {
+        "Scenario": "labsec.federation.scenario:Scenario",
+        "History": "labsec.federation.history:History",
+        "Round": "labsec.federation.history:Round",
+        "bind": "labsec.federation.bind:bind",
+        "run": "labsec.federation.engine:run",
+        "rounds": "labsec.federation.engine:rounds",
+        "matrix": "labsec.study.matrix",
+    },
+)

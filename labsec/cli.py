@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from labsec import progress
+from labsec.course import progress_file as progress
 
 PACKAGE = Path(__file__).resolve().parent
 COURSE = PACKAGE.parent
@@ -191,7 +191,7 @@ def run_command(arguments: argparse.Namespace, course: Path) -> int:
         case "open":
             open_lab(arguments.number, course, browser=not arguments.no_browser, port=arguments.port)
         case "build":
-            from labsec.build import build
+            from labsec.course.build import build
 
             build(arguments.numbers)
         case "doctor":
@@ -202,7 +202,7 @@ def run_command(arguments: argparse.Namespace, course: Path) -> int:
             backup = reset(arguments.number, course)
             print(f"Lab {arguments.number} is fresh." + (f" Your own copy is {backup}." if backup else ""))
         case "ledger":
-            from labsec.ledger import show
+            from labsec.course.ledger import show
 
             print(show())
         case "matrix":

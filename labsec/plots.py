@@ -20,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from labsec.scenario import History
+from labsec.federation.history import History
 
 INK, PAPER, GREY, BAND = "#1f2328", "#ffffff", "#8a8f98", "#e6e8eb"
 ATTACKER, DEFENDER, CLEAN = "#d55e00", "#0072b2", INK

@@ -12,8 +12,9 @@
 # Reading and playing: about 25 minutes.
 
 # %% tags=["setup"]
-from labsec import Scenario, bind, cards, plots, poison, run
-from labsec.panels import lab00
+from labsec import Scenario, bind, plots, poison, run
+from labsec.course import cards
+from labsec.course.panels import lab00
 
 # %% [markdown]
 # ## Preflight

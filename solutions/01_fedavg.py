@@ -30,9 +30,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from labsec import Scenario, cards, data, invert, metrics, models, plots, run, train
-from labsec.check import check, exercise, progress
-from labsec.panels import lab01 as pictures
+from labsec import Scenario, data, invert, metrics, models, plots, run, train
+from labsec.course import cards, check, exercise, progress
+from labsec.course.panels import lab01 as pictures
 from labsec.types import ServerView
 from labsec.types import generator as stream
 

@@ -26,9 +26,9 @@ from dataclasses import replace
 
 import torch
 
-from labsec import Scenario, bind, cards, data, matrix, plots, poison, robust, rounds, run
-from labsec.check import check, exercise, progress
-from labsec.panels import lab02, lab02_arrows, lab02_maps, lab02_matrix
+from labsec import Scenario, bind, data, matrix, plots, poison, robust, rounds, run
+from labsec.course import cards, check, exercise, progress
+from labsec.course.panels import lab02, lab02_arrows, lab02_maps, lab02_matrix
 
 # %%
 cards.threat_model("02")

@@ -8,9 +8,9 @@ import os
 import nbformat
 import pytest
 
-from labsec import build, ledger
-from labsec.build import BuildError
-from labsec.claims import MIME
+from labsec.course import build, ledger
+from labsec.course.build import BuildError
+from labsec.course.claims import MIME
 
 SOURCES = build.sources([])
 every_lab = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)

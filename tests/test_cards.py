@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from labsec import cards, exercises
-from labsec.cards import Card
-from labsec.claims import MIME
+from labsec.course import cards, exercises
+from labsec.course.card import Card
+from labsec.course.claims import MIME
 
 
 def accuracy(seed):

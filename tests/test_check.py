@@ -11,12 +11,13 @@ import sys
 import pytest
 import torch
 
-from labsec import Scenario, progress, run
-from labsec.check import check, exercise, hint, judge
-from labsec.check import progress as progress_card
-from labsec.compare import complaint, identical, kind, show
-from labsec.exercises import find
-from labsec.exercises.lab01_answers import weighted_mean as right
+from labsec import Scenario, run
+from labsec.course import progress_file as progress
+from labsec.course.checking import check, exercise, hint, judge
+from labsec.course.checking import progress as progress_card
+from labsec.course.compare import complaint, identical, kind, show
+from labsec.course.exercises import find
+from labsec.course.exercises.lab01_answers import weighted_mean as right
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +91,7 @@ def test_the_three_states_begin_the_text(capsys):
 
 
 def test_hints_are_folded_until_the_answer_passes():
-    from labsec.check import Verdict, _verdict_card
+    from labsec.course.checking import Verdict, _verdict_card
 
     task = find("01.5")
     assert _verdict_card(task, Verdict("TODO"))._repr_html_().count("<details") == 3
@@ -186,5 +187,5 @@ def test_the_courses_own_folders_keep_no_progress(monkeypatch, capsys):
 
 
 def test_progress_needs_the_standard_library_only(tmp_path):
-    code = "import sys, labsec.progress; assert 'torch' not in sys.modules"
+    code = "import sys, labsec.course.progress_file; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)

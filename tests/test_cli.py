@@ -94,8 +94,8 @@ def test_a_course_without_notebooks_is_told(tmp_path: Path) -> None:
 
 def test_build_and_ledger_are_handed_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     built: list[list[str]] = []
-    monkeypatch.setitem(sys.modules, "labsec.build", SimpleNamespace(build=built.append))
-    monkeypatch.setitem(sys.modules, "labsec.ledger", SimpleNamespace(show=lambda: "claim 1 holds"))
+    monkeypatch.setitem(sys.modules, "labsec.course.build", SimpleNamespace(build=built.append))
+    monkeypatch.setitem(sys.modules, "labsec.course.ledger", SimpleNamespace(show=lambda: "claim 1 holds"))
     assert cli.main(["build", "00", "01"]) == 0
     assert cli.main(["ledger"]) == 0
     assert built == [["00", "01"]]
@@ -111,14 +111,14 @@ def test_doctors_verdict_is_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> 
     assert asked == [True]
 
 
-@pytest.mark.parametrize("name", ["cli.py", "doctor.py", "progress.py"])
+@pytest.mark.parametrize("name", ["cli.py", "doctor.py", "course/progress_file.py", "lazy.py"])
 def test_only_the_standard_library_is_imported_at_the_top(name: str) -> None:
     imported = set()
     for node in ast.parse((cli.PACKAGE / name).read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            own = node.module == "labsec" and [alias.name for alias in node.names] == ["progress"]
+            own = node.module == "labsec.course" and [alias.name for alias in node.names] == ["progress_file"]
             imported.add("json" if own else (node.module or "").split(".")[0])
     assert imported - set(sys.stdlib_module_names) == set()
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from labsec import Scenario, bind, compress, data, poison, privacy, robust, rounds, run
-from labsec.federation import Federation
+from labsec.federation.population import Federation
 from labsec.models import mlp
 from labsec.train import local_updates
 from labsec.types import ImpossibleRule

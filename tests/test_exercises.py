@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from labsec import exercises
-from labsec.check import judge
-from labsec.exercises.base import Exercise, case
+from labsec.course import exercises
+from labsec.course.checking import judge
+from labsec.course.exercises.base import Exercise, case
 from labsec.types import AttackerView
 
 EVERY = [task for lab in exercises.labs() for task in exercises.load(lab).EXERCISES]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from labsec import Scenario, bind, data, invert, metrics, models, privacy, rounds
-from labsec.federation import Federation
+from labsec.federation.population import Federation
 from labsec.train import local_updates
 from labsec.types import ServerView, generator
 

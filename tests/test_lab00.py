@@ -5,7 +5,7 @@ from math import inf
 import pytest
 
 from labsec import privacy, robust
-from labsec.panels import lab00
+from labsec.course.panels import lab00
 
 
 def last(**controls):

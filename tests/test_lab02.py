@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from labsec import matrix
-from labsec.panels import lab02, lab02_arrows, lab02_maps, lab02_matrix
+from labsec.course.panels import lab02, lab02_arrows, lab02_maps, lab02_matrix
 
 START = {"regime": "FedAvg, IID", "malicious": 0.2, "boost": 10.0, "attack": "sign flip", "rule": "mean"}
 

@@ -14,11 +14,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from labsec import live
-from labsec.live import worker as worker_module
-from labsec.live.controls import Field
-from labsec.live.picture import Picture, encode_png
-from labsec.live.worker import Worker
+from labsec.course import live
+from labsec.course.live import worker as worker_module
+from labsec.course.live.controls import Field
+from labsec.course.live.picture import Picture, encode_png
+from labsec.course.live.worker import Worker
 
 WAIT = 20.0  # seconds before a test gives up; none takes that long
 

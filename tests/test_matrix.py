@@ -11,8 +11,9 @@ import torch
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
-from labsec import Scenario, bind, cli, matrix, models, robust, run, sweep
-from labsec.matrix import cells, pages, tables
+from labsec import Scenario, bind, cli, matrix, models, robust, run
+from labsec.study import sweep
+from labsec.study.matrix import cells, pages, tables
 
 
 def tiny(seed, clients=4, aggregate="mean"):

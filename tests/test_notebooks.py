@@ -10,7 +10,7 @@ import nbclient
 import nbformat
 import pytest
 
-from labsec.build import COURSE
+from labsec.course.build import COURSE
 
 SOLUTIONS = sorted((COURSE / "solutions").glob("[0-9][0-9]_*.ipynb"))
 LEARNERS = sorted((COURSE / "notebooks").glob("[0-9][0-9]_*.ipynb"))

@@ -20,7 +20,7 @@ WORK = """
 import importlib, pkgutil
 import labsec
 from labsec import Scenario, data, privacy, run
-from labsec.panels import lab00
+from labsec.course.panels import lab00
 
 for module in pkgutil.walk_packages(labsec.__path__, "labsec."):
     importlib.import_module(module.name)

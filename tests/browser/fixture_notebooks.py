@@ -9,7 +9,8 @@ SETUP = """\
 import math
 from types import SimpleNamespace
 import torch
-from labsec import Scenario, bind, live, plots, poison, robust, rounds
+from labsec import Scenario, bind, plots, poison, robust, rounds
+from labsec.course import live
 torch.set_num_threads(1)
 """
 PANEL = """\
@@ -49,7 +50,7 @@ WORKER = PANEL.replace("    seen = []\n", RAISE + "    seen = []\n")
 OBSERVER = PANEL + "panel._fields['malicious'].source.observe(lambda change: 1 / 0, 'index')\npanel\n"
 FIXTURES = {
     "good": [SETUP, PANEL, "panel.set(malicious=0.4)\nassert len(panel.wait()) == 10\npanel.set(malicious=0.2)"],
-    "arrows": ["from labsec.panels import lab02_arrows\nlab02_arrows.panel()"],
+    "arrows": ["from labsec.course.panels import lab02_arrows\nlab02_arrows.panel()"],
     "bad_cell": [SETUP, "1 / 0", "print('not reached')"],
     "bad_worker": [SETUP, WORKER],
     "bad_observer": [SETUP, OBSERVER],

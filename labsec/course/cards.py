@@ -1,0 +1,42 @@
+"""The cards that a lab shows: its threat model, the safety notice, and the claims with their verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from labsec.course import exercises
+from labsec.course.card import ORANGE, Card
+from labsec.course.claims import claim, reading, sources
+from labsec.course.exercises.threat import ThreatModel
+
+__all__ = ["Card", "claim", "reading", "safety", "sources", "threat_model"]
+
+
+def threat_model(lab: str) -> Card:
+    """The threat model of a lab, as a card.
+
+    >>> print(threat_model("01"))
+    ⚑ Threat model of lab 01
+      Goal ...
+
+    Raises ValueError for a lab that there is not.
+    """
+    model: ThreatModel = exercises.load(lab).THREAT_MODEL
+    rows = {f.name.replace("_", " ").capitalize(): getattr(model, f.name) for f in fields(model)}
+    return Card(symbol="⚑", title=f"Threat model of lab {lab}", rows=rows, edge=ORANGE)
+
+
+def safety() -> Card:
+    """The notice that stands in every lab with an attack.
+
+    >>> print(safety())
+    ⚠ Before you attack anything
+      ...
+    """
+    return Card(
+        symbol="⚠",
+        title="Before you attack anything",
+        body="Use what you learn here on systems and data that you own, or whose owner has allowed the attack in "
+        "writing.\nReconstructing a stranger's record is harm to that person, also when it is easy.",
+        edge=ORANGE,
+    )

@@ -1,0 +1,249 @@
+"""Exercises in a notebook: `@exercise` keeps everybody going, `check` says where an answer stands.
+
+An exercise that is not done, or wrong, is replaced by the course's reference, and says so. With LABSEC_STRICT=1 a
+check that does not pass raises.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from labsec.course import exercises
+from labsec.course import progress_file as kept
+from labsec.course.card import BLUE, GREY, ORANGE, Card
+from labsec.course.compare import complaint, identical, show
+from labsec.course.exercises.base import Case, Exercise
+
+SYMBOLS = {"PASS": "✓", "NOT YET": "△", "TODO": "○"}
+EDGES = {"PASS": BLUE, "NOT YET": ORANGE, "TODO": GREY}
+HINT_NAMES = ("a nudge", "the approach", "nearly the code")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Where an answer stands.
+
+    state    "PASS", "NOT YET" or "TODO"
+    rows     for NOT YET: what was given, what came back, what was expected, the likely misconception
+    """
+
+    state: str
+    rows: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one call did.
+
+    result     its essence, where the call returned
+    error      what it raised
+    changed    the argument that it changed in place
+    """
+
+    result: Any = None
+    error: Exception | None = None
+    changed: str = ""
+
+
+def judge(task: Exercise, function: Callable[..., Any]) -> Verdict:
+    """Try an answer on every case of an exercise.
+
+    >>> from labsec.course.exercises import find
+    >>> judge(find("01.5"), lambda updates, *, weights: updates.mean(dim=0)).rows["Likely"]
+    'Every client counts alike here. ...'
+    """
+    wanted = _outcomes(task, task.reference)
+    got = _outcomes(task, function)
+    if any(isinstance(outcome.error, NotImplementedError) for outcome in got):
+        return Verdict("TODO")
+    for case, right, mine in zip(task.drawn_cases(), wanted, got, strict=True):
+        problem = _problem(right, mine, task.tolerance)
+        if problem:
+            rows = {**_given(task, case), **_contrast(right, mine), "Problem": problem}
+            likely = _misconception(task, got)
+            return Verdict("NOT YET", {**rows, "Likely": likely} if likely else rows)
+    return Verdict("PASS")
+
+
+def _outcomes(task: Exercise, function: Callable[..., Any]) -> list[Outcome]:
+    return [_try(task, function, *pair) for pair in zip(task.drawn_cases(), task.drawn_cases(), strict=True)]
+
+
+def _try(task: Exercise, function: Callable[..., Any], case: Case, pristine: Case) -> Outcome:
+    try:
+        result = function(*case.args, **case.kwargs)
+    except Exception as error:  # a learner's code may raise anything, and a check explains it
+        return Outcome(error=error)
+    changed = [
+        name for name, value in _arguments(task, pristine).items() if not identical(value, _arguments(task, case)[name])
+    ]
+    try:
+        return Outcome(result=task.essence(result), changed=", ".join(changed))
+    except Exception:  # no result of the expected kind has no essence: compare what there is
+        return Outcome(result=result, changed=", ".join(changed))
+
+
+def _problem(right: Outcome, mine: Outcome, tolerance: float) -> str:
+    """Why an outcome is not the right one; "" if it is."""
+    if mine.error is not None:
+        return f"Your function raised {type(mine.error).__name__}: {mine.error}"
+    if mine.changed:
+        return f"Your function changed {mine.changed} in place; work on a copy, others still need it."
+    return complaint(right.result, mine.result, tolerance)
+
+
+def _misconception(task: Exercise, got: Sequence[Outcome]) -> str:
+    """The sentence of the planted wrong answer that does the same as this one in every case; "" if none does."""
+    for function, sentence in task.wrong:
+        if all(map(functools.partial(_alike, task.tolerance), _outcomes(task, function), got)):
+            return sentence
+    return ""
+
+
+def _alike(tolerance: float, one: Outcome, other: Outcome) -> bool:
+    if one.error is not None or other.error is not None:
+        return type(one.error) is type(other.error)
+    return one.changed == other.changed and not complaint(one.result, other.result, tolerance)
+
+
+def _arguments(task: Exercise, case: Case) -> dict[str, Any]:
+    return dict(inspect.signature(task.reference).bind(*case.args, **case.kwargs).arguments)
+
+
+def _given(task: Exercise, case: Case) -> dict[str, str]:
+    return {"Given": "\n".join(f"{name} = {show(value)}" for name, value in _arguments(task, case).items())}
+
+
+def _contrast(right: Outcome, mine: Outcome) -> dict[str, str]:
+    return {"Got": "an error" if mine.error else show(mine.result), "Wanted": show(right.result)}
+
+
+def exercise(exercise_id: str, *, use: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Mark a function as the answer to an exercise. If it does not pass yet, its name calls the reference.
+
+    use    "mine" to call the learner's function all the same, for a look at what a wrong answer does
+
+    >>> @exercise("01.5")
+    ... def weighted_mean(updates, *, weights):
+    ...     raise NotImplementedError
+    ○ Exercise 01.5 is open: below, weighted_mean is the course's reference.
+    >>> weighted_mean.uses
+    'reference'
+
+    Raises ValueError for an unknown id, or another `use`.
+    """
+    task = exercises.find(exercise_id)
+    if use not in (None, "mine"):
+        raise ValueError(f'use is None or "mine"; got {use!r}')
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        state = judge(task, function).state
+        uses = "mine" if state == "PASS" or use == "mine" else "reference"
+        _banner(task, function.__name__, state, uses)
+        return _labelled(function, function if uses == "mine" else task.reference, uses)
+
+    return decorate
+
+
+def _labelled(function: Callable[..., Any], chosen: Callable[..., Any], uses: str) -> Callable[..., Any]:
+    """`chosen` under the learner's name; the attribute `uses` says which it is, `learner` holds the answer."""
+
+    @functools.wraps(function)
+    def named(*args: Any, **kwargs: Any) -> Any:
+        return chosen(*args, **kwargs)
+
+    vars(named).update(uses=uses, learner=function, __signature__=inspect.signature(chosen))
+    return named
+
+
+def _banner(task: Exercise, name: str, state: str, uses: str) -> None:
+    if state == "PASS":
+        return
+    what = "open" if state == "TODO" else "not right yet"
+    whose = "your own answer" if uses == "mine" else "the course's reference"
+    title = f"Exercise {task.id} is {what}: below, {name} is {whose}."
+    _display(Card(symbol=SYMBOLS[state], title=title, edge=EDGES[state]))
+
+
+def check(exercise_id: str, function: Callable[..., Any]) -> None:
+    """Show where the answer to an exercise stands: PASS, NOT YET (and why) or TODO, with hints to unfold.
+
+    >>> check("01.5", find_answer)
+    Traceback (most recent call last):
+    NameError: name 'find_answer' is not defined
+
+    Raises ValueError for an unknown id; AssertionError if the answer does not pass and LABSEC_STRICT=1.
+    """
+    task = exercises.find(exercise_id)
+    verdict = judge(task, getattr(function, "learner", function))
+    card = _verdict_card(task, verdict)
+    if os.environ.get("LABSEC_STRICT") == "1":
+        assert verdict.state == "PASS", f"\n{card}"
+    kept.note(task.id, verdict.state)
+    _display(card)
+
+
+def _verdict_card(task: Exercise, verdict: Verdict) -> Card:
+    folded, body = {}, ""
+    if verdict.state != "PASS":
+        folded = {f"Hint {i} of 3: {HINT_NAMES[i - 1]}": text for i, text in enumerate(task.hints, start=1)}
+        body = f'Three hints are at hand: unfold them, or call hint("{task.id}", 1).'
+    return Card(
+        symbol=SYMBOLS[verdict.state],
+        title=f"{verdict.state} · {task.id} {task.title}",
+        body=body,
+        rows=verdict.rows,
+        folded=folded,
+        edge=EDGES[verdict.state],
+    )
+
+
+def hint(exercise_id: str, number: int) -> Card:
+    """One of the three hints of an exercise: 1 nudges, 2 names the approach, 3 is nearly the code.
+
+    >>> hint("01.5", 1)
+    ? Hint 1 of 3 for 01.5: a nudge
+      ...
+
+    Raises ValueError for an unknown id or number.
+    """
+    if number not in (1, 2, 3):
+        raise ValueError(f"there are hints 1, 2 and 3; got {number}")
+    task = exercises.find(exercise_id)
+    return Card(
+        symbol="?",
+        title=f"Hint {number} of 3 for {task.id}: {HINT_NAMES[number - 1]}",
+        body=task.hints[number - 1],
+    )
+
+
+def progress() -> Card:
+    """Every exercise of the course and where it stands in this folder. The file never leaves this machine.
+
+    >>> print(progress())
+    ☰ Your progress
+      01.1 ...
+    """
+    states = kept.states()
+    tasks = [task for lab in exercises.labs() for task in exercises.load(lab).EXERCISES]
+    rows = {}
+    for task in tasks:
+        state = states.get(task.id, "TODO")
+        rows[f"{task.id} {task.title}"] = f"{SYMBOLS.get(state, '○')} {state}"
+    return Card(symbol="☰", title="Your progress", rows=rows)
+
+
+def _display(card: Card) -> None:
+    from IPython import get_ipython
+
+    if get_ipython() is None:
+        print(card)
+        return
+    from IPython.display import display
+
+    display(card)

@@ -1,0 +1,216 @@
+"""Lab 01, FedAvg from scratch: its threat model, and its exercises with the inputs to try and the hints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from labsec.course.exercises import lab01_answers as answers
+from labsec.course.exercises.base import Case, Exercise, case
+from labsec.course.exercises.threat import ThreatModel
+from labsec.models import Model, mlp
+
+THREAT_MODEL = ThreatModel(
+    goal="Learn something about one client's records from what that client sends.",
+    knowledge="The architecture, the model that went out, the learning rate, the batch size: all that a server knows.",
+    capability="Follows the protocol to the letter and computes on the side: honest, but curious.",
+    share="None of the clients; the attacker is the server.",
+    visibility="The clients see only the model that comes back. Nobody watches the server.",
+    out_of_scope="Clients that lie (lab 02 on), a server that sends a crafted model, eavesdroppers on the line.",
+)
+
+
+def _decks(draw: Generator) -> Sequence[Case]:
+    return [case(torch.randperm(n, generator=draw) + 100, clients) for n, clients in ((10, 3), (12, 4), (41, 7))]
+
+
+def _skewed_federations(draw: Generator) -> Sequence[Case]:
+    cases = []
+    for n, clients in ((24, 3), (40, 4), (60, 5)):
+        y = torch.randint(3, (n,), generator=draw)
+        shares = torch.rand(3, clients, generator=draw).square() + 0.01
+        cases.append(case(y, shares / shares.sum(dim=1, keepdim=True)))
+    return cases
+
+
+def _sorted_shards(shards: list[Tensor]) -> list[Tensor]:
+    """The order within a shard does not matter."""
+    return [shard.sort().values for shard in shards]
+
+
+def _samples(draw: Generator, n: int) -> tuple[Model, Tensor, Tensor, Tensor]:
+    """A small network, its parameters, and n samples of two numbers."""
+    model = mlp((2,), 3, hidden=(4,))
+    params = 2 * torch.randn(model.dim, generator=draw)
+    x, y = torch.rand(n, 2, generator=draw), torch.randint(3, (n,), generator=draw)
+    return model, params, x, y
+
+
+def _steps(draw: Generator) -> Sequence[Case]:
+    return [case(*_samples(draw, n), lr=lr) for n, lr in ((4, 0.5), (7, 0.1), (3, 1.0))]
+
+
+def _local_trainings(draw: Generator) -> Sequence[Case]:
+    return [
+        case(*_samples(draw, 12), torch.randint(12, (steps, 4), generator=draw), lr=lr)
+        for steps, lr in ((3, 0.5), (5, 0.8), (2, 1.0))
+    ]
+
+
+def _weighted_updates(draw: Generator) -> Sequence[Case]:
+    sizes = ((2, 2), (5, 3), (8, 20))
+    return [
+        case(torch.randn(n, dim, generator=draw), weights=torch.randint(1, 90, (n,), generator=draw))
+        for n, dim in sizes
+    ]
+
+
+def _rounds(draw: Generator) -> Sequence[Case]:
+    return [
+        case(
+            *_samples(draw, 20),
+            torch.randint(20, (clients, steps, 4), generator=draw),
+            weights=torch.randint(1, 60, (clients,), generator=draw),
+            lr=lr,
+        )
+        for clients, steps, lr in ((2, 2, 0.5), (4, 3, 0.8), (3, 1, 1.0))
+    ]
+
+
+EXERCISES = (
+    Exercise(
+        id="01.1",
+        title="Deal the samples",
+        reference=answers.deal,
+        cases=_decks,
+        essence=_sorted_shards,
+        wrong=(
+            (answers.deal_positions, "You dealt the places 0, 1, 2 … and not what lies there: the shuffle is lost."),
+            (
+                answers.deal_whole_hands,
+                "You cut blocks off the pack. The samples left over at its end belong to nobody.",
+            ),
+            (
+                answers.deal_even,
+                "You stopped when the pack no longer went round evenly. The last few samples count, too.",
+            ),
+        ),
+        hints=(
+            "How are cards dealt? The first player gets cards 0, n, 2n … What does the second get?",
+            "A slice has a step: order[start::step]. Build one slice for every client.",
+            "[order[i::clients] for i in range(…)]",
+        ),
+    ),
+    Exercise(
+        id="01.2",
+        title="Skew the labels",
+        reference=answers.skew,
+        cases=_skewed_federations,
+        essence=_sorted_shards,
+        wrong=(
+            (
+                answers.skew_positions,
+                "You shared out places within a label, not places in y. Start from (y == label).nonzero().",
+            ),
+            (
+                answers.skew_without_sum,
+                "You cut at each share by itself. A cut lies where all the shares before it end: sum as you go.",
+            ),
+            (answers.skew_in_one, "You cut the whole data set once. Each label has a row of its own in shares."),
+        ),
+        hints=(
+            "Take one label. Where do its samples lie in y, and where would you cut that list for the clients?",
+            "The cuts are the running sum of the label's shares, times the number of its samples, rounded. The last "
+            "one is the end of the list and no cut.",
+            "members = (y == label).nonzero()[:, 0]\n"
+            "cuts = (shares[label].cumsum(0) * len(members)).round().long()[:-1]\n"
+            "pieces = members.tensor_split(cuts.tolist())\n"
+            "then give piece i to client i, and join each client's pieces with torch.cat",
+        ),
+    ),
+    Exercise(
+        id="01.3",
+        title="One local step",
+        reference=answers.local_step,
+        cases=_steps,
+        wrong=(
+            (answers.step_uphill, "You climbed: the gradient points to where the loss grows. Subtract it."),
+            (
+                answers.step_by_sum,
+                "Your step grows with the batch: the loss is summed over the samples. Take their mean.",
+            ),
+            (answers.step_alone, "This is the step alone. Return where it leads: the parameters after it."),
+        ),
+        hints=(
+            "PyTorch differentiates a loss by any tensor that has requires_grad set. Which one is it here?",
+            "Make a detached copy of params that requires a gradient, compute the mean cross-entropy of "
+            "model(copy[None], x[None])[0] with y, then ask torch.autograd.grad.",
+            "copy = params.detach().requires_grad_()\n"
+            "loss = F.cross_entropy(model(copy[None], x[None])[0], y)\n"
+            "(gradient,) = torch.autograd.grad(loss, copy)\n"
+            "return params - …",
+        ),
+    ),
+    Exercise(
+        id="01.4",
+        title="The local update",
+        reference=answers.local_update,
+        cases=_local_trainings,
+        wrong=(
+            (answers.update_whole_model, "You sent the whole model. An update is the change: new minus old."),
+            (answers.update_backwards, "Old minus new: the server would walk away from what the client learned."),
+            (
+                answers.update_from_start,
+                "Only the last batch counts here: each step must start where the one before it ended.",
+            ),
+            (answers.update_summed, "Every step started from the server's model. Carry the local parameters along."),
+        ),
+        hints=(
+            "Two sets of parameters matter: what the server sent, which stays, and what you have now, which moves.",
+            "Loop over the batches; put local_step's answer into a local variable; subtract the server's at the end.",
+            "local = params\nfor batch in batches:\n    local = local_step(model, local, x[batch], y[batch], lr=lr)\n"
+            "return …",
+        ),
+    ),
+    Exercise(
+        id="01.5",
+        title="The weighted mean",
+        reference=answers.weighted_mean,
+        cases=_weighted_updates,
+        wrong=(
+            (
+                answers.mean_of_equals,
+                "Every client counts alike here. A client with ten times the samples should count ten times.",
+            ),
+            (answers.mean_by_count, "You divided by the number of clients. Divide by the sum of the weights."),
+            (answers.sum_of_weighted, "The weights do not add up to 1: the model would take a giant's step."),
+        ),
+        hints=(
+            "If every client had the same number of samples, this would be the plain mean. Who counts more when not?",
+            "Turn the counts into shares that add up to 1, then sum the rows, each times its share.",
+            "share = weights / …\nreturn share @ updates        # [clients] @ [clients, dim] -> [dim]",
+        ),
+    ),
+    Exercise(
+        id="01.6",
+        title="The round",
+        reference=answers.fedavg_round,
+        cases=_rounds,
+        wrong=(
+            (answers.round_of_change, "This is the mean change alone. The new model is the old one plus the change."),
+            (
+                answers.round_as_relay,
+                "Your clients ran a relay: each started from the last one's model. All start from the server's.",
+            ),
+            (answers.round_of_equals, "You averaged without the weights: pass them on to weighted_mean."),
+        ),
+        hints=(
+            "You have every part already. What goes out, what comes back, and what becomes of it?",
+            "Stack one local_update for every client's batches, take the weighted mean, add it to the model.",
+            "updates = torch.stack([local_update(model, params, x, y, own, lr=lr) for own in batches])\n"
+            "return params + weighted_mean(…)",
+        ),
+    ),
+)

@@ -1,0 +1,179 @@
+"""The pictures of lab 01, and its panel: who holds what, what a weighted mean does, what accuracy costs, what leaks.
+
+The panel runs federated averaging on the digits, live, beside training on pooled data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from math import inf
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from labsec import plots
+from labsec.course import live
+from labsec.course.panels.lab01_figure import Drawing, State
+from labsec.federation.engine import rounds, run
+from labsec.federation.history import History
+from labsec.federation.population import Federation
+from labsec.federation.scenario import Scenario
+
+MOST_CLIENTS = 40  # that a grid of labels can show
+ROUNDS = 40
+CLIENTS = (5, 10, 20, 40)
+STEPS = (1, 2, 5, 10, 20)
+ALPHAS = (0.1, 0.3, 1.0, 3.0, inf)
+MOST_SAMPLES = 460  # that a bar of the panel can show
+
+
+def shards(y: Tensor, parts: Sequence[Tensor], *, title: str) -> plots.Picture:
+    """How many samples of every label each client holds, as discs on a grid.
+
+    y        [n] labels
+    parts    the samples of each client
+
+    >>> shards(torch.tensor([0, 0, 1]), [torch.tensor([0, 1]), torch.tensor([2])], title="Two clients")
+    Grid of discs. Two clients. 2 clients hold 1 to 2 samples each, of 1.0 different labels on average.
+
+    Raises ValueError for more clients than a grid can show.
+    """
+    if len(parts) > MOST_CLIENTS:
+        raise ValueError(f"the grid shows at most {MOST_CLIENTS} clients; got {len(parts)}")
+    classes = int(y.max()) + 1
+    counts = torch.stack([torch.bincount(y[part], minlength=classes) for part in parts]).numpy()  # [clients, classes]
+    fig = plots.figure(7.0, 3.4)
+    ax = plots.axes(fig)
+    client, label = np.nonzero(counts)
+    area = 260 * counts[client, label] / counts.max()
+    ax.scatter(client, label, s=area, color=plots.DEFENDER, alpha=0.75, linewidth=0)
+    ax.set(xlabel="client", ylabel="label", yticks=range(classes), xticks=range(0, len(parts), 1 + len(parts) // 21))
+    ax.set(xlim=(-0.8, len(parts) - 0.2), ylim=(-0.8, classes - 0.2))
+    _title(ax, title)
+    sizes = counts.sum(axis=1)
+    labels = (counts > 0).sum(axis=1).mean()
+    return plots.Picture(
+        fig,
+        f"Grid of discs. {title}. {len(parts)} clients hold {sizes.min()} to {sizes.max()} samples each, "
+        f"of {labels:.1f} different labels on average.",
+    )
+
+
+def arrows(updates: Tensor, weights: Tensor, *, plain: Tensor, weighted: Tensor, title: str) -> plots.Picture:
+    """A few clients' updates in two dimensions, an arrow the thicker the larger its client, with both kinds of mean.
+
+    updates            [clients, 2]
+    weights            [clients] sample counts
+    plain, weighted    [2]
+    """
+    fig = plots.figure(6.4, 3.4)
+    ax = plots.axes(fig)
+    for end, count in zip(updates.tolist(), weights.tolist(), strict=True):
+        width = 0.002 + 0.006 * count / float(weights.max())
+        ax.quiver(0, 0, *end, angles="xy", scale_units="xy", scale=1, color=plots.GREY, width=width)
+        ax.annotate(
+            f"{count:g}", end, xytext=(5 if end[0] > 0 else -16, 4), textcoords="offset points", color=plots.INK
+        )
+    ax.plot(*plain.tolist(), "s", color=plots.OTHERS[1], markersize=10, label="plain mean")
+    ax.plot(*weighted.tolist(), "D", color=plots.DEFENDER, markersize=10, label="weighted mean")
+    ax.legend(loc="lower left", frameon=False)
+    low, high = updates.min(dim=0).values - 0.35, updates.max(dim=0).values + 0.35
+    ax.set(xlim=(float(low[0]), float(high[0])), ylim=(float(low[1]), float(high[1])))
+    ax.set(xlabel="first parameter", ylabel="second parameter")
+    _title(ax, title)
+    places = " and ".join(f"({x:.2f}, {y:.2f})" for x, y in (plain.tolist(), weighted.tolist()))
+    return plots.Picture(fig, f"Arrows. {title}. Plain and weighted mean lie at {places}.")
+
+
+def _title(ax: Axes, text: str) -> None:
+    with plots.style():  # where a title stands and how it looks is decided when it is set
+        ax.set_title(text)
+
+
+def cost(*, title: str, **histories: History) -> plots.Picture:
+    """Test accuracy against what the clients have sent so far, one line per name."""
+    fig = plots.figure()
+    ax = plots.axes(fig)
+    words, ends = [], []
+    for (name, history), (colour, dash) in zip(histories.items(), plots.looks(histories), strict=True):
+        measured = [accuracy is not None for accuracy in history.column("accuracy")]
+        megabytes = np.cumsum(history.column("bytes_up"))[measured] / 1e6
+        ax.plot(megabytes, history.accuracy, color=colour, linestyle=dash)
+        ends.append((history.final_accuracy, name.replace("_", " "), colour))
+        words.append(f"{name.replace('_', ' ')} sends {megabytes[-1]:.1f} MB for {history.final_accuracy:.2f}")
+    ax.set(xlabel="megabytes sent by all clients", ylabel="test accuracy", ylim=(0, 1))
+    _title(ax, title)
+    plots.label_ends(ax, ends)
+    return plots.Picture(fig, f"Line plot. {title}. {'; '.join(words)}.")
+
+
+def record(truth: Tensor, recovered: Tensor, guess: Tensor, *, title: str) -> plots.Picture:
+    """One record's values [features], what was read out of the message, and a guess that needs no message."""
+    fig = plots.figure(7.6, 3.2)
+    ax = plots.axes(fig)
+    places = np.arange(len(truth))
+    ax.bar(places, truth.numpy(), color=plots.BAND, edgecolor=plots.GREY, label="the patient's true values")
+    ax.plot(places, guess.numpy(), "o", color=plots.INK, fillstyle="none", label="average patient (no message)")
+    ax.plot(places, recovered.numpy(), "x", color=plots.ATTACKER, label="read from the message")
+    ax.set(xlabel="measurement number", ylabel="value, scaled to 0 … 1", ylim=(0, 1.3))
+    _title(ax, title)
+    ax.legend(loc="upper left", ncols=3, frameon=False, fontsize=9)
+    off, missed = float((truth - recovered).abs().max()), float((truth - guess).abs().max())
+    return plots.Picture(
+        fig,
+        f"Bars and marks. {title}. The values read from the message are off by {off:.2g} at most, "
+        f"the average patient by {missed:.2g}.",
+    )
+
+
+@cache
+def _pooled(samples: int, steps: int) -> list[float]:
+    """Accuracy of one computer that sees, in every step, as many samples as all clients together."""
+    return run(Scenario(clients=1, rounds=ROUNDS, local_steps=steps, batch_size=samples)).accuracy
+
+
+def compute(*, clients: int, steps: int, alpha: float, participation: float) -> Iterator[State]:
+    """Run the federation; a state after every round. An infinite alpha means IID shards.
+
+    >>> first = next(compute(clients=5, steps=1, alpha=inf, participation=1.0))
+    >>> len(first.accuracy), len(first.pooled), sum(first.sizes)
+    (1, 40, 1438)
+    """
+    skew = None if alpha == inf else alpha
+    s = Scenario(clients=clients, rounds=ROUNDS, local_steps=steps, alpha=skew, participation=participation)
+    sizes, accuracy, sent = Federation(s).sizes.tolist(), [], 0
+    for result in rounds(s):
+        accuracy.append(result.metrics["accuracy"])
+        sent += result.bytes_up
+        yield State(list(accuracy), _pooled(16 * clients, steps), sent / 1e6, sizes)
+
+
+def reading(controls: Mapping[str, Any], state: State) -> str:
+    """The state in words."""
+    return (
+        f"Round {len(state.accuracy)} of {ROUNDS}: accuracy {state.accuracy[-1]:.2f}; pooled training on as many "
+        f"samples ends at {state.pooled[-1]:.2f}. {len(state.sizes)} clients hold {min(state.sizes)} to "
+        f"{max(state.sizes)} digits each and have sent {state.megabytes:.1f} MB."
+    )
+
+
+def panel() -> live.Panel:
+    """The panel: number of clients, local steps, label skew, and how many clients take part in a round."""
+    return live.Panel(
+        name="lab01",
+        attacker={},
+        defender={},
+        setting={
+            "clients": live.log_slider("Clients", 20, CLIENTS, fmt="{:d}"),
+            "steps": live.log_slider("Local steps", 5, STEPS, fmt="{:d}"),
+            "alpha": live.log_slider("Label skew α", inf, ALPHAS, help="Dirichlet's parameter; off: IID"),
+            "participation": live.slider("Taking part", 1.0, 0.1, 1.0, 0.1, fmt="{:.0%}"),
+        },
+        compute=compute,
+        draw=Drawing(ROUNDS, CLIENTS[-1], MOST_SAMPLES),
+        reading=reading,
+    )

@@ -1,0 +1,80 @@
+"""The pictures of lab 02's tables: damage by share and boost, and accuracy by share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from labsec import plots
+from labsec.study.matrix import draw_map
+
+if TYPE_CHECKING:
+    import pandas
+
+SHOWN = ("mean", "median", "krum", "multi_krum", "norm_clip", "nnm_trimmed")
+RULE_NAMES = {"mean": "mean", "norm_clip": "norm clip + mean"}
+
+
+def boost_maps(frame: pandas.DataFrame) -> plots.Picture:
+    """Accuracy by share of attackers (rows) and boost (columns): digits and notes, under the mean and a norm clip.
+
+    frame    rows of `matrix.load("three_percent")` of one attack
+    """
+    fig = plots.figure(9.0, 4.6)
+    grid = plots.axes(fig, 2, 2)
+    words = []
+    for row, rule in zip(grid, RULE_NAMES, strict=True):
+        for ax, name in zip(row, ("digits", "notes"), strict=True):
+            part = frame[(frame["rule"] == rule) & (frame["data"] == name)]
+            groups = part.groupby(["fraction", "boost"])["accuracy"]
+            draw_map(ax, f"{name}, {RULE_NAMES[rule]}", groups.mean().unstack(), groups.std().unstack())
+            ax.set(xlabel="boost", ylabel="share of attackers")
+            least: Any = groups.mean().idxmin()
+            lowest = f"lowest {groups.mean().min():.2f} at a share of {least[0]:.2f} and boost {least[1]}"
+            words.append(f"{name} under the {RULE_NAMES[rule]}: {lowest}")
+    return plots.Picture(fig, f"Four heat maps of accuracy by share of attackers and boost. {'; '.join(words)}.")
+
+
+def breakdown(frame: pandas.DataFrame, regime: str, attack: str, *, title: str) -> plots.Picture:
+    """Accuracy over the share of attackers, a line for each of six rules, the spread of the seeds as a band.
+
+    frame    rows of `matrix.load("breakdown")`
+    """
+    part = frame[(frame["regime"] == regime) & (frame["attack"] == attack)]
+    wide = {
+        rule: part[part["rule"] == rule].pivot(index="seed", columns="malicious", values="accuracy") for rule in SHOWN
+    }
+    return plots.curves(
+        [float(share) for share in wide["mean"].columns],
+        {rule.replace("_", " "): table.to_numpy().tolist() for rule, table in wide.items()},
+        title=title,
+        xlabel="share of malicious clients",
+        ylabel="accuracy after 50 rounds",
+    )
+
+
+def prices(frame: pandas.DataFrame) -> plots.Picture:
+    """What each rule costs with no attacker, by regime: points of accuracy lost to the mean, with the seeds' range.
+
+    frame    rows of `matrix.load()`
+    """
+    part = frame[frame["attack"] == "none"].assign(lost=lambda rows: 100 * (rows["clean"] - rows["accuracy"]))
+    groups = part.groupby(["regime", "rule"], sort=False)["lost"]
+    mean, low, high = (getattr(groups, name)().unstack(level=0) for name in ("mean", "min", "max"))
+    order = mean["fedsgd"].sort_values().index
+    fig = plots.figure(7.0, 4.0)
+    ax = plots.axes(fig)
+    looks = {"fedavg": (plots.GREY, 0.2, "alike clients (FedAvg, IID)")}
+    looks["fedsgd"] = (plots.DEFENDER, -0.2, "unlike clients (FedSGD, Dirichlet 0.3)")
+    for regime, (colour, shift, label) in looks.items():
+        value = mean.loc[order, regime]
+        places = [i + shift for i in range(len(order))]
+        ax.barh(places, value, height=0.36, color=colour, label=label)
+        ax.hlines(places, low.loc[order, regime], high.loc[order, regime], color=plots.INK, linewidth=1)
+    dearest, points = order[-1].replace("_", " "), mean["fedsgd"].max()
+    title = f"With nobody attacking, {dearest} still costs {points:.0f} points"
+    with plots.style():
+        ax.set(yticks=range(len(order)), yticklabels=[name.replace("_", " ") for name in order])
+        ax.set(xlabel="points of accuracy lost to the plain mean", title=title)
+    ax.legend(frameon=False, loc="lower right")
+    words = [f"{rule.replace('_', ' ')} {mean.loc[rule, 'fedsgd']:.1f}" for rule in order]
+    return plots.Picture(fig, f"Bar chart. {title}. On unlike clients: {', '.join(words)} points.")

@@ -1,0 +1,72 @@
+"""The measurements: run, read, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labsec.data import FOLDER
+from labsec.federation.engine import run
+from labsec.federation.scenario import Scenario
+from labsec.study.matrix.cells import FIELDS, boosted, boosted_cells, breakdown_cells, cell, matrix_cells, named
+from labsec.study.sweep import RUNS, sweep
+
+if TYPE_CHECKING:
+    import pandas
+
+DOCS = FOLDER.parent / "docs"
+TABLES: Mapping[str, tuple[Callable[..., Scenario], Callable[[int], list[FIELDS]]]] = {
+    "matrix": (cell, matrix_cells),
+    "breakdown": (cell, breakdown_cells),
+    "three_percent": (boosted, boosted_cells),
+}
+
+
+def measure(table: str, *, seeds: int, jobs: int = 1, cache: Path = RUNS) -> pandas.DataFrame:
+    """Run what a table of TABLES still lacks, and return it: a row for each run.
+
+    returns    the keywords of the cell; accuracy after 50 rounds; skipped rounds; clean, the accuracy of the plain mean
+               without an attack for the same data, regime and seed
+
+    Raises ValueError for an unknown table, or unless seeds >= 1 and jobs >= 1.
+    """
+    import pandas
+
+    if seeds < 1:
+        raise ValueError(f"a table needs seeds >= 1; got seeds={seeds}")
+    build, cells = named(TABLES, "table", table)
+    frame = pandas.DataFrame(sweep(build, cells(seeds), cache=cache, jobs=jobs))
+    group = ["data" if "data" in frame else "regime", "seed"]
+    unattacked = (frame["malicious"] == 0) if "malicious" in frame else (frame["attack"] == "none")
+    clean = frame[unattacked & (frame["rule"] == "mean")].drop_duplicates(group)
+    return frame.merge(clean[[*group, "accuracy"]].rename(columns={"accuracy": "clean"}), on=group, how="left")
+
+
+def load(table: str = "matrix") -> pandas.DataFrame:
+    """The committed measurements, a row for each run: matrix, breakdown or three_percent.
+
+    >>> sorted(load()["regime"].unique())
+    ['fedavg', 'fedsgd']
+
+    Raises ValueError for an unknown table.
+    """
+    import pandas
+
+    named(TABLES, "table", table)
+    return pandas.read_csv(DOCS / f"{table}.csv")
+
+
+def check_cell(row: Mapping[str, Any], *, table: str = "matrix", tolerance: float = 0.05) -> bool:
+    """Run one row of a table again and tell whether its accuracy comes back.
+
+    row          a row of `load(table)`
+    tolerance    on the accuracy. On another machine sums are rounded otherwise, and an attacked run may enlarge that
+
+    >>> check_cell(load().iloc[0])
+    True
+    """
+    build, cells = named(TABLES, "table", table)
+    keywords = {name: type(value)(row[name]) for name, value in cells(1)[0].items()}  # numpy's numbers seed otherwise
+    history = run(build(**keywords))
+    return bool(abs(history.final_accuracy - row["accuracy"]) <= tolerance)
