@@ -20,14 +20,19 @@ if TYPE_CHECKING:
 Update: TypeAlias = Tensor  # [dim]            new parameters minus old ones
 Updates: TypeAlias = Tensor  # [clients, dim]   one row per client
 
-Aggregate: TypeAlias = Callable[..., Tensor]  # (updates [n, dim], *, ...) -> [dim]
-Stage: TypeAlias = Callable[..., Tensor]  # (updates [n, dim], *, ...) -> [n, dim]
-Wire: TypeAlias = Callable[..., Tensor]  # (updates [n, dim], *, ...) -> [n, dim], or [1, dim] for a secure sum
+Train: TypeAlias = Callable[..., Tensor]  # (model, params, x, y, batches, *, lr, chunk, ...) -> [clients, dim]
+Broadcast: TypeAlias = Callable[..., Tensor]  # (params [dim], *, ...) -> [dim], or [k, dim] with a row for each client
+Aggregate: TypeAlias = Callable[..., Tensor]  # (updates [k, dim], *, ...) -> [dim]
+Stage: TypeAlias = Callable[
+    ..., Tensor
+]  # (updates [k, dim], *, ...) -> [k, dim]; a server stage also bool [k], or fewer
+Wire: TypeAlias = Callable[..., Tensor]  # (updates [k, dim], *, ...) -> [k, dim], or [1, dim] for a secure sum
 Attack: TypeAlias = Callable[..., Tensor]  # (view, *, ...) -> [malicious, dim]
-DataAttack: TypeAlias = Callable[..., tuple[Tensor, Tensor]]  # (x, y, *, classes, generator) -> (x, y)
+DataAttack: TypeAlias = Callable[..., tuple[Tensor, Tensor]]  # (x, y, classes, *, generator, client, ...) -> (x, y)
+Probe: TypeAlias = "Callable[[Model, Tensor], float]"  # (model, params [dim]) -> a number to keep for every round
 
-ENGINE_FILLS = ("generator", "weights", "clients")
-"""Keywords that the engine supplies to a stage, an attack or a rule that asks for them."""
+ENGINE_FILLS = ("generator", "weights", "clients", "params", "round", "note")
+"""Keyword-only arguments that the engine fills for any part that asks for them; see `labsec.federation.bind`."""
 
 
 class ImpossibleAttack(ValueError):
@@ -38,18 +43,34 @@ class ImpossibleRule(ValueError):
     """A rule was asked for something that the number of clients does not allow, such as Krum with f = n / 2."""
 
 
+def _no_training(*_: Any, **__: Any) -> Tensor:
+    raise ValueError("this view was made by hand, outside a run: it holds no training")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttackerView:
     """What the malicious clients of one round know.
 
-    round    number of the round, from 0
-    params   [dim] the model that the server sent
-    own      [malicious, dim] what these clients learned, before any stage that honest clients run
-    others   [honest, dim] the honest clients' messages; None unless the scenario says omniscient
-    model    the architecture, known to every client
-    x, y     [n, *shape], [n] the attackers' own training data, pooled
-    rule     the server's stages and rule as a function, messages [k, dim] -> [dim]; None unless the defence is public.
-             It weighs all rows alike, draws noise of its own, and starts from what the server remembers by now
+    round         number of the round, from 0
+    clients       [malicious] their identities
+    params        [dim] the model that the server sent, or [malicious, dim] if it sent each client one of its own
+    own           [malicious, dim] what these clients learned, before any stage that honest clients run
+    others        [honest, dim] the honest clients' messages, as far as they are finite; None unless the scenario says
+                  omniscient
+    model         the architecture, known to every client
+    x, y          [n, *shape], [n] the attackers' own training data, pooled
+    lr            learning rate that the clients were told to use
+    local_steps   number of local steps that they were told to take
+    batch_size    samples per step that they were told to use; None for the whole shard
+    rule          the server's stages and rule as a function, messages [k, dim] -> [dim]; None unless the defence is
+                  public. Rows for all who send, the malicious ones first, count under the real identities and sample
+                  counts; of other rows it knows neither. It draws noise of its own, starts from what the server
+                  remembers by now, and leaves no notes
+    train         (x, y, *, lr=None, steps=None, start=None) -> [malicious, dim], the scenario's own training on data
+                  of the attackers' choice, with draws of its own for each client: new parameters minus `start`, which
+                  is `params` unless another [dim] is given
+
+    A run fills every field. In a view made by hand what was not given is None, and `train` raises.
     """
 
     round: int
@@ -60,6 +81,11 @@ class AttackerView:
     y: Tensor
     others: Tensor | None = None
     rule: Callable[[Tensor], Tensor] | None = None
+    clients: Tensor | None = None
+    lr: float | None = None
+    local_steps: int | None = None
+    batch_size: int | None = None
+    train: Callable[..., Tensor] = _no_training
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

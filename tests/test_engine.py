@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from labsec import Scenario, bind, compress, data, poison, privacy, robust, rounds, run
-from labsec.federation.population import Federation
+from labsec.federation.population import Population
 from labsec.models import mlp
 from labsec.train import local_updates
 from labsec.types import ImpossibleRule
@@ -29,7 +29,7 @@ def test_the_default_run_learns():
     assert history.malicious == 0
     frame = history.frame()
     assert list(frame["round"]) == list(range(20))
-    assert (frame["clients"] == 20).all()
+    assert (frame["participants"] == 20).all()
     assert frame["loss"].iloc[-1] < frame["loss"].iloc[0]
 
 
@@ -59,7 +59,7 @@ def test_an_attack_that_behaves_changes_nothing():
 
 def test_fedsgd_is_one_step_on_the_pooled_data():
     """Full batches and sample-count weights: averaging updates is a gradient step on everybody's data."""
-    s = Scenario(clients=7, rounds=1, local_steps=1, batch_size=None, alpha=0.5, lr=0.2)
+    s = Scenario(clients=7, rounds=1, local_steps=1, batch_size=None, alpha=0.5, lr=0.2, aggregate=robust.weighted_mean)
     result = next(rounds(s))
     everything = torch.arange(len(s.data.y))[None, None]
     pooled = local_updates(s.network(), result.before, s.data.x, s.data.y, everything, lr=s.lr)[0]
@@ -91,8 +91,8 @@ def test_the_attacker_sees_what_the_scenario_grants():
 
 
 def data_shards(count):
-    federation = Federation(Scenario(**SMALL))
-    return [shard[shard >= 0] for shard in federation.shards[:count]]
+    population = Population(Scenario(**SMALL))
+    return [shard[shard >= 0] for shard in population.shards[:count]]
 
 
 def test_trying_the_rule_does_not_change_what_it_remembers():
@@ -147,7 +147,7 @@ def test_the_engine_fills_generator_weights_and_clients():
     sizes = [len(shard) for shard in data_shards(6)]
     rehearsal, by_client, by_server = got[0], got[1], got[2]
     assert rehearsal[2] == by_server[2] == list(range(6))
-    assert by_client[1:] == (sizes, list(range(6))), "a stage draws for all, so that draws do not change with an attack"
+    assert by_client[1:] == (sizes, list(range(6))), "who draws, draws for everybody"
     assert by_server[1] == sizes
     assert by_client[0] != by_server[0], "two places never share a stream"
 
@@ -219,6 +219,14 @@ def whole_matrix(updates):
     return updates
 
 
+def a_mask(updates):
+    return updates.norm(dim=1) < 1
+
+
+def with_graph(updates):
+    return updates.mean(dim=0) * torch.ones((), requires_grad=True)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -226,6 +234,15 @@ def whole_matrix(updates):
         ({"aggregate": whole_matrix}, r"rule whole_matrix must return one update \[dim\]; got shape \[6, 4810\]"),
         ({"aggregate": lambda u: u.double().mean(dim=0)}, "must return torch.float32 on cpu; got torch.float64 on cpu"),
         ({"aggregate": a_list}, "rule a_list must return a floating-point tensor; got list"),
+        ({"aggregate": a_mask}, r"rule a_mask must return a floating-point tensor; got torch.bool of shape \[6\]"),
+        (
+            {"aggregate": with_graph},
+            r"rule with_graph must return numbers without a gradient graph: detach\(\) the result",
+        ),
+        ({"server_stages": (lambda u: u[0] > 0,)}, r"must return a mask \[6\]; got shape \[4810\]"),
+        ({"train": lambda model, params, x, y, b, *, lr, chunk: params}, r"must return \[clients, dim\] = \[6, 4810\]"),
+        ({"broadcast": lambda params: params.expand(2, -1)}, r"must return \[dim\] or \[6, dim\]; got \[2, 4810\]"),
+        ({"client_stages": (lambda u, *, generator: u[:1],)}, "must keep one row for each of 6 clients; got 1"),
         (
             {"server_stages": (wrong_width,)},
             r"server stage 0, wrong_width must return 4810 numbers a row; got shape \[6, 4809\]",
@@ -266,15 +283,30 @@ def test_bytes_follow_the_compression():
     assert dense.bytes_down == sparse.bytes_down == 6 * 4810 * 4
 
 
-def test_poisson_participation_keeps_its_divisor():
-    s = Scenario(clients=40, rounds=12, local_steps=1, participation=0.25, aggregate=robust.median)
-    results = list(rounds(s))
-    counts = [len(r.clients) for r in results]
+def test_a_part_that_sums_is_told_its_fixed_divisor_and_nothing_is_scaled_for_it():
+    def total(updates, *, expected):
+        return updates.sum(dim=0) / expected
+
+    s = Scenario(clients=40, rounds=12, local_steps=1, participation=0.25)
+    summed = list(rounds(replace(s, aggregate=total)))
+    counts = [result.participants for result in summed]
     assert len(set(counts)) > 2
     assert 5 < sum(counts) / 12 < 15
-    for r in results:
-        expected = robust.median(r.messages) * len(r.messages) / 10
-        assert torch.allclose(r.after - r.before, expected, atol=1e-6)
+    for result in summed:
+        assert torch.allclose(result.after - result.before, result.messages.sum(dim=0) / 10, atol=1e-6)
+    for result in rounds(replace(s, aggregate=robust.median)):
+        assert torch.allclose(result.after - result.before, robust.median(result.messages), atol=1e-6)
+
+
+def test_a_cohorts_sum_is_divided_by_its_size():
+    got = []
+
+    def total(updates, *, expected):
+        got.append(expected)
+        return updates.sum(dim=0) / expected
+
+    next(rounds(Scenario(clients=40, rounds=1, local_steps=1, cohort=7, aggregate=total)))
+    assert set(got) == {7.0}
 
 
 def test_a_cohort_has_its_exact_size_and_no_fixed_order():
@@ -282,38 +314,269 @@ def test_a_cohort_has_its_exact_size_and_no_fixed_order():
     assert [len(r.clients) for r in results] == [7] * 4
     assert len({tuple(r.clients.tolist()) for r in results}) == 4
     first = results[0]
-    own = Federation(Scenario(clients=40)).sizes[first.clients].float()
-    assert torch.allclose(first.after - first.before, own / own.sum() @ first.messages, atol=1e-6)
+    assert torch.allclose(first.after - first.before, first.messages.mean(dim=0), atol=1e-6)
 
 
 def test_a_round_without_anybody_changes_nothing_but_still_carries_the_noise():
     s = Scenario(clients=2, rounds=30, local_steps=1, participation=0.05)
-    empty = [r for r in rounds(s) if not r.came]
+    empty = [r for r in rounds(s) if not r.participants]
     assert empty
     assert all(torch.equal(r.before, r.after) and r.bytes_up == 0 for r in empty)
+    assert {r.skipped for r in empty} == {"no finite message arrived"}
     private = replace(s, aggregate=bind(privacy.noisy_mean, clip=1e-9, noise=1e9))
     for r in rounds(private):
         assert float((r.after - r.before).std()) == pytest.approx(1 / 0.1, rel=0.05), "nobody can tell that nobody came"
 
 
-def test_a_secure_sum_of_those_who_were_drawn_counts_all_of_them():
-    def secure_mean(updates):
-        return updates.mean(dim=0, keepdim=True)
+def test_a_secure_sum_may_divide_by_the_fixed_divisor():
+    def secure_sum(updates, *, expected):
+        return updates.sum(dim=0, keepdim=True) / expected
 
-    s = Scenario(clients=40, rounds=1, local_steps=1, participation=0.25, aggregate=robust.geometric_median)
-    summed = next(rounds(replace(s, wire=secure_mean)))
-    expected = next(rounds(s)).messages.mean(dim=0) * summed.came / 10
+    s = Scenario(clients=40, rounds=1, local_steps=1, participation=0.25)
+    summed = next(rounds(replace(s, wire=secure_sum)))
+    expected = next(rounds(s)).messages.sum(dim=0) / 10
     assert torch.allclose(summed.after - summed.before, expected, atol=1e-6)
-    assert summed.row()["clients"] == summed.came > 1
+    assert summed.row()["participants"] == summed.participants > 1
 
 
-def test_weights_have_a_fixed_divisor_too():
-    s = Scenario(clients=30, rounds=5, local_steps=1, participation=0.3, alpha=0.3)
-    sizes = Federation(s).sizes
-    for r in rounds(s):
-        own = sizes[r.clients]
-        expected = (own[:, None] * r.messages).sum(dim=0) / (0.3 * sizes.sum())
-        assert torch.allclose(r.after - r.before, expected, atol=1e-6)
+def test_weights_are_the_sample_counts_of_those_who_came():
+    s = Scenario(clients=30, rounds=5, local_steps=1, participation=0.3, alpha=0.3, aggregate=robust.weighted_mean)
+    sizes = Population(s).sizes
+    for result in rounds(s):
+        own = sizes[result.clients].float()
+        assert torch.allclose(result.after - result.before, own / own.sum() @ result.messages, atol=1e-6)
+
+
+def test_a_mask_keeps_names_and_sample_counts_with_the_rows():
+    seen = {}
+
+    def drop_even(updates, *, clients):
+        return clients % 2 == 1
+
+    def weigh(updates, *, weights, clients):
+        seen.update(clients=clients.tolist(), weights=weights.tolist())
+        return weights / weights.sum() @ updates
+
+    s = Scenario(**SMALL, alpha=0.3, server_stages=[drop_even], aggregate=weigh)
+    result = next(rounds(s))
+    sizes = Population(s).sizes
+    assert seen == {"clients": [1, 3, 5], "weights": sizes[[1, 3, 5]].tolist()}
+    own = sizes[[1, 3, 5]].float()
+    assert torch.allclose(result.after - result.before, own / own.sum() @ result.messages[[1, 3, 5]], atol=1e-6)
+
+
+def test_a_stage_that_leaves_nobody_skips_the_round_and_says_so():
+    def nobody(updates, *, round):
+        return torch.full((len(updates),), round != 1)
+
+    frame = run(Scenario(server_stages=[nobody], **SMALL)).frame()
+    assert frame["skipped"].tolist() == ["", "server stage 0, nobody leaves nobody", ""]
+
+
+@pytest.mark.parametrize("place", ["client_stages", "server_stages"])
+def test_a_stage_whose_rows_are_not_finite_is_named_and_ends_nothing(place):
+    def broken(updates, *, round):
+        return updates / 0 if round == 1 else updates
+
+    results = list(rounds(Scenario(**SMALL, **{place: [broken]})))
+    name = place.removesuffix("s").replace("_", " ")
+    assert [r.skipped for r in results] == ["", f"{name} 0, broken returned a NaN or an infinity", ""]
+    assert torch.equal(results[1].before, results[1].after)
+
+
+def test_every_attack_rests_once_no_honest_update_is_finite():
+    def explode(params):
+        return params * torch.nan
+
+    for attack in (poison.min_max, poison.alie, bind(poison.sign_flip, scale=3)):
+        s = Scenario(**SMALL, malicious=0.3, attack=attack, omniscient=True, broadcast=explode)
+        result = next(rounds(s))
+        assert result.resting == "the model has blown up: no honest update is finite any more"
+
+
+def test_an_attack_learns_from_finite_messages_only():
+    seen = []
+
+    def spy(view):
+        seen.append(view.others.clone())
+        return view.own
+
+    def one_breaks(updates, *, clients):
+        return torch.where((clients == 4)[:, None], torch.inf, 1.0) * updates
+
+    next(rounds(Scenario(**SMALL, malicious=0.3, attack=spy, omniscient=True, client_stages=[one_breaks])))
+    assert seen[0].shape == (3, 4810)
+    assert seen[0].isfinite().all()
+
+
+def test_a_client_stage_gives_a_client_the_same_row_whoever_else_was_drawn():
+    noisy = bind(privacy.gaussian_noise, std=1.0)
+    s = Scenario(clients=12, rounds=1, local_steps=1, client_stages=[noisy])
+    everybody = next(rounds(s)).messages
+    some = next(rounds(replace(s, participation=0.5)))
+    assert 1 < some.participants < 12
+    assert torch.equal(some.messages, everybody[some.clients])
+
+
+def test_parts_are_offered_the_model_and_the_round():
+    got = []
+
+    def rule(updates, *, params, round):
+        got.append((round, params.clone()))
+        return updates.mean(dim=0)
+
+    results = list(rounds(Scenario(**SMALL, aggregate=rule)))
+    assert [number for number, _ in got] == [-1, 0, 1, 2], "the rehearsal comes first"
+    assert all(torch.equal(params, r.before) for (_, params), r in zip(got[1:], results, strict=True))
+
+
+def test_notes_are_kept_with_round_and_place_but_not_of_rehearsals_trials_and_copies():
+    class Watching:
+        kept = None
+
+        def __call__(self, updates, *, clients, note):
+            self.kept = note
+            note(client=int(clients[0]), score=updates.norm(dim=1).max(), verdict="fine")
+            return updates
+
+    class Leaking(Watching):
+        def __call__(self, updates, *, note):
+            if self.kept is not None:
+                copy.deepcopy(self.kept)(client=99)
+            return super().__call__(updates, clients=torch.zeros(1), note=note)
+
+    def curious(view):
+        view.rule(torch.cat([view.own, view.others]))
+        return view.own
+
+    s = Scenario(**SMALL, malicious=0.5, attack=curious, public_rule=True, omniscient=True)
+    s = replace(s, server_stages=[Watching(), Leaking()])
+    history = run(s)
+    assert [(n["round"], n["place"]) for n in history.notes] == [
+        (number, f"server stage {i}, {name}") for number in range(3) for i, name in enumerate(("Watching", "Leaking"))
+    ]
+    assert {note["client"] for note in history.notes} == {0}
+    assert isinstance(history.notes[0]["score"], float)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [({"round": 3}, "note fills round itself"), ({"who": [1, 2]}, "a note holds numbers and texts; got who=list")],
+)
+def test_a_note_that_nobody_could_read_is_refused(record, message):
+    def stage(updates, *, note):
+        note(**record)
+        return updates
+
+    with pytest.raises(ValueError, match=message):
+        next(rounds(Scenario(server_stages=[stage], **SMALL)))
+
+
+def test_a_trial_of_the_rule_runs_under_the_real_identities_and_sample_counts():
+    seen = []
+
+    def rule(updates, *, clients, weights):
+        seen.append((clients.tolist(), weights.tolist()))
+        return updates.mean(dim=0)
+
+    def curious(view):
+        view.rule(torch.cat([view.own, view.others]))
+        return view.own
+
+    s = Scenario(clients=20, rounds=1, participation=0.4, malicious=0.5, alpha=1.0, attack=curious, aggregate=rule)
+    next(rounds(replace(s, public_rule=True, omniscient=True)))
+    _, tried, real = seen
+    assert tried == real
+    assert tried[0] != list(range(len(tried[0])))
+
+
+def test_the_attackers_train_with_the_scenarios_own_training():
+    seen = {}
+
+    def busy(view):
+        x, y = view.x[:40], view.y[:40]
+        seen["plain"] = view.train(x, y)
+        seen["again"] = view.train(x, y)
+        seen["longer"] = view.train(x, y, steps=9, lr=0.5)
+        seen["elsewhere"] = view.train(x, y, start=torch.zeros(4810))
+        seen["view"] = view
+        return view.own
+
+    def half(*arguments, lr, chunk):
+        return local_updates(*arguments, lr=lr, chunk=chunk) / 2
+
+    s = Scenario(**SMALL, malicious=0.5, attack=busy)
+    next(rounds(s))
+    view, plain = seen["view"], seen["plain"]
+    assert (view.clients.tolist(), view.lr, view.local_steps, view.batch_size) == ([0, 1, 2], 0.3, 1, 8)
+    assert plain.shape == (3, 4810)
+    assert torch.equal(plain, seen["again"])
+    assert not torch.equal(plain[0], plain[1]), "each attacker draws for itself"
+    assert seen["longer"].norm() > plain.norm()
+    assert not torch.allclose(seen["elsewhere"], plain)
+    next(rounds(replace(s, train=half)))
+    assert torch.allclose(seen["plain"], plain / 2)
+
+
+def test_a_clients_update_is_measured_from_what_it_received():
+    def shifted(params, *, clients):
+        return params + clients[:, None]
+
+    got = {}
+
+    def spy(view):
+        got["params"] = view.params
+        return view.own
+
+    def rule(updates, *, params):
+        got["offered"] = params
+        return updates.mean(dim=0)
+
+    s = Scenario(**SMALL, broadcast=shifted, malicious=0.3, attack=spy, aggregate=rule)
+    first = next(rounds(s))
+    x, y, drawn = s.data.x, s.data.y, Population(s).batches(0, torch.arange(6))
+    for client in range(6):
+        start = first.before + client
+        own = local_updates(s.network(), start, x, y, drawn[client, None], lr=s.lr)[0]
+        assert torch.allclose(first.messages[client], own, atol=1e-6)
+    assert torch.equal(got["params"], first.before + torch.arange(2)[:, None])
+    assert torch.equal(got["offered"], first.before), "the server's parts see the server's model"
+
+
+def test_probes_are_measured_with_accuracy_and_kept():
+    s = Scenario(**SMALL, evaluate_every=2, probes={"length": lambda model, params: params.norm()})
+    history = run(s)
+    assert history.column("length")[0] is None
+    last = list(rounds(s))[-1].after
+    assert history.measured("length")[-1] == pytest.approx(float(last.norm()))
+    assert history.frame()["length"].notna().tolist() == [False, True, True]
+    with pytest.raises(ValueError, match="has not measured 'width'"):
+        history.measured("width")
+
+
+def test_the_attackers_share_of_clients_and_of_samples():
+    held = [[0], [1, 2, 3], list(range(4, 10)), [10, 11]]
+    s = Scenario(clients=4, rounds=2, malicious=0.5, attack=honest, shards=held)
+    history = run(s)
+    assert history.attackers_of_clients == pytest.approx(2 / 4)
+    assert history.attackers_of_samples == pytest.approx(4 / 12)
+
+
+@pytest.mark.parametrize("trick", [lambda u: u.numpy().sort(axis=0), lambda u: u.data.mul_(2), lambda u: u.sub_(1)])
+def test_a_change_in_place_is_told_also_through_numpy_and_data(trick):
+    def sly(updates):
+        trick(updates)
+        return updates.mean(dim=0)
+
+    with pytest.raises(ValueError, match="rule sly changed its input in place"):
+        next(rounds(Scenario(aggregate=sly, **SMALL)))
+
+    def attack(view):
+        trick(view.own)
+        return view.own
+
+    with pytest.raises(ValueError, match="attack attack changed its input in place"):
+        next(rounds(Scenario(malicious=0.5, attack=attack, **SMALL)))
 
 
 def test_honest_noise_does_not_change_with_an_attack():
@@ -340,18 +603,18 @@ def test_the_attacker_cannot_foresee_the_servers_noise():
 def test_an_attack_that_some_cohorts_do_not_allow_rests_and_says_so():
     s = Scenario(clients=6, rounds=20, local_steps=1, participation=0.3, malicious=0.3, attack=poison.min_max)
     frame = run(replace(s, omniscient=True)).frame()
-    resting = frame[frame["idle"] != ""]
+    resting = frame[frame["resting"] != ""]
     assert 0 < len(resting) < 20
-    assert resting["idle"].str.contains("needs at least 2 honest updates").all()
+    assert resting["resting"].str.contains("needs at least 2 honest updates").all()
     with pytest.raises(ValueError, match="needs at least 2 honest updates"):
         next(rounds(Scenario(malicious=1 / 6, attack=poison.min_max, **SMALL)))
 
 
 def test_batches_change_from_round_to_round_and_belong_to_their_client():
-    federation = Federation(Scenario(**SMALL))
-    everybody = federation.batches(0, torch.arange(6))
-    assert not torch.equal(everybody, federation.batches(1, torch.arange(6)))
-    assert torch.equal(federation.batches(0, torch.tensor([3]))[0], everybody[3])
+    population = Population(Scenario(**SMALL))
+    everybody = population.batches(0, torch.arange(6))
+    assert not torch.equal(everybody, population.batches(1, torch.arange(6)))
+    assert torch.equal(population.batches(0, torch.tensor([3]))[0], everybody[3])
 
 
 def test_what_an_attack_is_shown_cannot_be_changed_by_it():
@@ -372,18 +635,19 @@ def test_what_an_attack_is_shown_cannot_be_changed_by_it():
 def test_a_data_attack_touches_malicious_shards_only():
     seen = []
 
-    def to_zero(x, y, *, classes, generator):
-        seen.append((len(y), classes))
+    def to_zero(x, y, classes, *, client, generator):
+        seen.append((client, len(y), classes, torch.rand(1, generator=generator).item()))
         return x, torch.zeros_like(y)
 
     s = Scenario(malicious=0.5, data_attack=to_zero, alpha=1.0, **SMALL)
-    federation = Federation(s)
-    assert seen == [(n, 10) for n in federation.sizes[:3].tolist()]
-    for client, shard in enumerate(federation.shards):
-        labels = federation.y[shard[shard >= 0]]
+    population = Population(s)
+    assert [each[:3] for each in seen] == [(i, n, 10) for i, n in enumerate(population.sizes[:3].tolist())]
+    assert len({draw for *_, draw in seen}) == 3, "each data attacker draws for itself"
+    for client, shard in enumerate(population.shards):
+        labels = population.y[shard[shard >= 0]]
         assert (labels.sum() == 0) == (client < 3)
     assert len(s.data.y) == 1438
-    assert federation.attackers[1].sum() > 0, "the view shows what the attackers really hold"
+    assert population.attackers_y.sum() > 0, "the view shows what the attackers really hold"
 
 
 def test_chunks_do_not_change_the_result():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from labsec import Scenario, bind, data, invert, metrics, models, privacy, rounds
-from labsec.federation.population import Federation
+from labsec.federation.population import Population
 from labsec.train import local_updates
 from labsec.types import ServerView, generator
 
@@ -97,7 +97,7 @@ def test_noise_at_the_server_comes_too_late():
     """What the server adds to the sum does not change the message that it read before."""
     s = Scenario(clients=5, rounds=1, local_steps=1, batch_size=1)
     noisy = replace(s, aggregate=bind(privacy.noisy_mean, clip=0.5, noise=10.0))
-    truth = Federation(s).x[Federation(s).batches(0, torch.arange(5))[-1, 0]]
+    truth = Population(s).x[Population(s).batches(0, torch.arange(5))[-1, 0]]
     for scenario in (s, noisy):
         first = next(rounds(scenario))
         view = ServerView(

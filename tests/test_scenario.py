@@ -3,6 +3,7 @@
 from dataclasses import FrozenInstanceError
 
 import pytest
+import torch
 
 from labsec import Scenario, bind, poison, robust
 from labsec.models import mlp
@@ -31,8 +32,8 @@ def keep(view):
         ({"cohort": 5, "participation": 0.5}, "participation=0.5"),
         ({"seed": 0.9}, "seed must be a whole number; got 0.9"),
         ({"device": "mps"}, "mps has no float64"),
-        ({"model": mlp((30,), 10)}, r"takes \[30\] and tells 10 classes, digits has \[1, 8, 8\] and 10"),
-        ({"model": mlp((1, 8, 8), 5)}, "tells 5 classes"),
+        ({"model": mlp((30,), 10)}, r"takes \[30\] and knows 10 classes, digits has \[1, 8, 8\] and 10"),
+        ({"model": mlp((1, 8, 8), 5)}, "knows 5 classes"),
     ],
 )
 def test_bad_values_are_named(changes, message):
@@ -41,15 +42,92 @@ def test_bad_values_are_named(changes, message):
 
 
 def test_parts_must_be_functions_with_their_arguments():
-    with pytest.raises(TypeError, match="are functions; got 'median'"):
+    with pytest.raises(TypeError, match="a rule is a function; got 'median'"):
         Scenario(aggregate="median")
-    for missing in ({"aggregate": None}, {"wire": None}):
-        with pytest.raises(TypeError, match="are functions; got None"):
-            Scenario(**missing)
-    with pytest.raises(TypeError, match=r"trimmed_mean lacks f: bind it, as in bind\(trimmed_mean, f=…\)"):
+    with pytest.raises(TypeError, match="a wire is a function; got None"):
+        Scenario(wire=None)
+    with pytest.raises(TypeError, match=r"server_stages is a list of functions, as in server_stages=\[…\]"):
+        Scenario(server_stages=robust.median)
+    with pytest.raises(TypeError, match=r"rule trimmed_mean lacks f: bind it, as in bind\(trimmed_mean, f=…\)"):
         Scenario(aggregate=robust.trimmed_mean)
-    with pytest.raises(TypeError, match="sign_flip lacks scale"):
+    with pytest.raises(TypeError, match="attack sign_flip lacks scale"):
         Scenario(malicious=0.2, attack=poison.sign_flip)
+
+
+def rule_that_asks(updates, *, chunk):
+    return updates.mean(dim=0)
+
+
+def rule_with_lr(updates, *, lr):
+    return updates.mean(dim=0)
+
+
+def stage_that_sums(updates, *, expected):
+    return updates
+
+
+def old_style(updates, weights=None):
+    return updates.mean(dim=0)
+
+
+def train_too_little(model, params, *, lr, chunk):
+    return params
+
+
+def train(model, params, x, y, batches, *, lr, chunk):
+    return params
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"aggregate": rule_that_asks}, "rule rule_that_asks asks for chunk, which the engine does not offer there"),
+        ({"aggregate": rule_with_lr}, "rule rule_with_lr asks for lr, which the engine does not offer there"),
+        ({"client_stages": [stage_that_sums]}, "client stage stage_that_sums asks for expected"),
+        ({"aggregate": old_style}, r"the engine fills weights by keyword only; write `\*, weights`"),
+        (
+            {"train": train_too_little},
+            r"is called with \(model, params, x, y, batches\): too many positional arguments",
+        ),
+        ({"train": bind(train, lr=0.1)}, "train train: lr is supplied by the engine; do not bind it"),
+        ({"probes": {"door": lambda model: 0.0}}, r"is called with \(model, params\): too many positional arguments"),
+    ],
+)
+def test_a_part_is_held_to_what_its_place_offers(changes, message):
+    with pytest.raises(TypeError, match=message):
+        Scenario(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": "digits"}, r"data is a Dataset, as data.load\('digits'\) gives one; got 'digits'"),
+        ({"model": "mlp"}, r"model is a Model, as models.mlp\(data.shape, data.classes\) gives one; got 'mlp'"),
+    ],
+)
+def test_a_name_is_no_data_and_no_model(changes, message):
+    with pytest.raises(TypeError, match=message):
+        Scenario(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": torch.zeros(3)}, r"start must be float32 \[4810\] for MLP 64-64-10; got torch.float32 \[3\]"),
+        ({"start": [0.0]}, "got list"),
+        ({"start": torch.full((4810,), torch.nan)}, "start must be finite; 4810 numbers are NaN or infinite"),
+        ({"first_round": -1}, "first_round must be a whole number >= 0; got -1"),
+        ({"probes": {"accuracy": lambda model, params: 0.0}}, "a probe cannot be called 'accuracy'"),
+        ({"clients": 2, "shards": [[0]]}, "shards needs one list for each client; got 1 for clients=2"),
+        ({"clients": 2, "shards": [[0], []]}, "an honest client needs a sample; shard 1 of 2 is empty"),
+        ({"clients": 2, "shards": [[0], [1438]]}, r"shard 1 must hold indices in \[0, 1438\); got \[1438\]"),
+        ({"clients": 2, "shards": [[0], [-1]]}, r"shard 1 must hold indices in \[0, 1438\); got \[-1\]"),
+        ({"clients": 2, "shards": [[0], [1]], "alpha": 0.3}, "shards and alpha exclude each other"),
+    ],
+)
+def test_start_probes_and_shards_are_checked(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Scenario(**changes)
 
 
 def test_the_count_of_malicious_clients():
@@ -68,11 +146,12 @@ def test_bind_checks_at_once():
     with pytest.raises(TypeError, match="unexpected keyword argument 'F'"):
         bind(robust.trimmed_mean, F=4)
     with pytest.raises(TypeError, match="weights is supplied by the engine"):
-        bind(robust.mean, weights=None)
+        bind(robust.weighted_mean, weights=None)
     with pytest.raises(TypeError, match="trimmed_mean lacks f"):
         bind(robust.trimmed_mean)
-    with pytest.raises(TypeError, match="classes is supplied by the engine"):
-        bind(poison.label_flip, classes=2)
+    for filled in ("note", "params", "round", "expected", "client", "chunk"):
+        with pytest.raises(TypeError, match=f"{filled} is supplied by the engine; do not bind it"):
+            bind(robust.trimmed_mean, f=4, **{filled: 1})
     assert bind(robust.trimmed_mean, f=4).keywords == {"f": 4}
 
 
@@ -87,3 +166,10 @@ def test_the_model_follows_the_data():
     from labsec import data
 
     assert replace(Scenario(), data=data.load("breast_cancer")).network().shape == (30,)
+
+
+def test_a_scenario_is_shown_by_what_differs_from_the_default():
+    s = Scenario.fedavg(malicious=0.2, attack=bind(poison.sign_flip, scale=2), server_stages=[robust.MedianNormClip()])
+    assert repr(s) == (
+        "Scenario(clients=30, malicious=0.2, rounds=50, attack=sign_flip(scale=2), server_stages=[MedianNormClip])"
+    )

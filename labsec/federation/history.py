@@ -12,23 +12,25 @@ if TYPE_CHECKING:
     import pandas
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Round:
     """What happened in one round.
 
-    number      from 0
-    before      [dim] the model that was sent out; `messages` belong to it
-    after       [dim] the model that came of it
-    messages    [k, dim] what reached the server, rows with a NaN or an infinity left out
-    clients     [k] who sent each message; -1 for a sum of several
-    excluded    who sent a NaN or an infinity
-    bytes_up    what the clients sent
-    bytes_down  what was sent to them
-    seconds     that the round took, evaluation included
-    metrics     accuracy and loss of `after` on the test part; empty where not measured
-    skipped     why the model did not change; "" if it did
-    idle        why the attackers sent honest updates; "" if they attacked, or if there are none
-    came        how many clients took part
+    number           from 0
+    before           [dim] the model that the server held, and sent unless the scenario has a `broadcast`
+    after            [dim] the model that came of it
+    messages         [k, dim] what reached the server, rows with a NaN or an infinity left out
+    clients          [k] who sent each message; -1 for a sum of several
+    excluded         who sent a NaN or an infinity
+    participants     how many clients took part
+    attackers        the malicious clients' share of those who took part, and of the samples that these report
+    bytes_up         what the clients sent
+    bytes_down       what was sent to them
+    seconds          that the round took, evaluation included
+    metrics          accuracy and loss of `after` on the test part, and what the probes say; empty where not measured
+    notes            what parts put on record, each with its round and place
+    skipped          why the model did not change; "" if it did
+    resting          why the attackers sent honest updates; "" if they attacked, or if there are none
     """
 
     number: int
@@ -37,27 +39,31 @@ class Round:
     messages: Tensor
     clients: Tensor
     excluded: tuple[int, ...]
+    participants: int
+    attackers: tuple[float, float]
     bytes_up: int
     bytes_down: int
     seconds: float
     metrics: Mapping[str, float] = field(default_factory=dict)
+    notes: Sequence[Mapping[str, Any]] = ()
     skipped: str = ""
-    idle: str = ""
-    came: int = 0
+    resting: str = ""
 
-    def row(self) -> dict[str, float | int | str | None]:
-        """The numbers of the round, without its tensors."""
+    def row(self) -> dict[str, Any]:
+        """The numbers of the round, without its tensors; None for what was not measured."""
+        measured = {"accuracy": None, "loss": None, **self.metrics}
         return {
             "round": self.number,
-            "accuracy": self.metrics.get("accuracy"),
-            "loss": self.metrics.get("loss"),
+            **measured,
             "bytes_up": self.bytes_up,
             "bytes_down": self.bytes_down,
             "seconds": self.seconds,
-            "clients": self.came,
+            "participants": self.participants,
+            "attackers_of_clients": self.attackers[0],
+            "attackers_of_samples": self.attackers[1],
             "excluded": len(self.excluded),
             "skipped": self.skipped,
-            "idle": self.idle,
+            "resting": self.resting,
         }
 
 
@@ -65,34 +71,59 @@ class Round:
 class History:
     """The numbers of a run, round by round; tensors are not kept.
 
-    rows         for each round: round, accuracy, loss (None where not measured), bytes_up, bytes_down, seconds,
-                 clients (that took part), excluded (for a NaN or an infinity), skipped (why the model did not change,
-                 or ""), idle (why the attackers sent honest updates, or "")
+    rows         for each round what `Round.row` says: round, accuracy, loss and the probes (None where not measured),
+                 bytes_up, bytes_down, seconds, participants, attackers_of_clients and attackers_of_samples (shares),
+                 excluded (how many sent a NaN or an infinity), skipped and resting (reasons, or "")
     malicious    number of malicious clients in the federation
+    notes        what parts put on record in all rounds
     """
 
     rows: Sequence[Mapping[str, Any]]
     malicious: int
+    notes: Sequence[Mapping[str, Any]] = ()
 
     def column(self, name: str) -> list[Any]:
         """One number per round."""
-        return [row[name] for row in self.rows]
+        return [row.get(name) for row in self.rows]
+
+    def measured(self, name: str) -> list[float]:
+        """A metric or a probe, where it was measured.
+
+        Raises ValueError if the run has measured nothing of that name.
+        """
+        values = [value for value in self.column(name) if value is not None]
+        if not values:
+            raise ValueError(f"this run has not measured {name!r}; it has {', '.join(self.rows[-1])}")
+        return values
 
     @property
     def accuracy(self) -> list[float]:
         """Share of the test samples that are right, where it was measured."""
-        return [row["accuracy"] for row in self.rows if row["accuracy"] is not None]
+        return self.measured("accuracy")
 
     @property
     def final_accuracy(self) -> float:
         """Accuracy after the last round."""
         return self.accuracy[-1]
 
+    @property
+    def attackers_of_clients(self) -> float:
+        """The malicious clients' share of those who took part, on average over the rounds."""
+        return self._mean("attackers_of_clients")
+
+    @property
+    def attackers_of_samples(self) -> float:
+        """The malicious clients' share of the samples that participants report: their weight in a weighted mean."""
+        return self._mean("attackers_of_samples")
+
     def frame(self) -> pandas.DataFrame:
         """The rows as a tidy pandas table."""
         import pandas
 
         return pandas.DataFrame(list(self.rows))
+
+    def _mean(self, name: str) -> float:
+        return sum(self.column(name)) / len(self.rows)
 
     def __repr__(self) -> str:
         megabytes = sum(self.column("bytes_up")) / 1e6

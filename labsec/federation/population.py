@@ -9,50 +9,71 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from labsec import data
+from labsec.federation.contract import Part, Turn
 from labsec.federation.scenario import Scenario
 from labsec.types import generator
 
 
-class Federation:
+class Population:
     """The data of all clients in one pool, and the draws over it.
 
-    x, y         [n, *shape], [n] the pool: the training part, then what a data attack made of the malicious shards
-    shards       [clients, largest] indices into the pool, -1 behind the end of a shard
-    sizes        [clients] sample counts
-    attackers    (x, y) the malicious clients' own data, before any data attack
+    x, y           [n, *shape], [n] the pool: the training part, then what a data attack made of the malicious shards
+    shards         [clients, largest] indices into the pool, -1 behind the end of a shard
+    sizes          [clients] samples held; none for a sybil, a malicious client that only joined to vote
+    weights        [clients] sample counts as reported; a sybil reports the mean of those who hold data
+    attackers_x    [m, *shape] the malicious clients' own samples, before any data attack
+    attackers_y    [m]
     """
 
     def __init__(self, s: Scenario) -> None:
         self.s = s
         dataset = s.data.to(s.device)
-        shards = data.partition(dataset.y, s.clients, alpha=s.alpha, generator=generator(s.seed, "partition"))
-        held = torch.cat([dataset.y[:0], *shards[: s.malicious_count]])
-        self.attackers = dataset.x[held], dataset.y[held]
-        self.x, self.y = dataset.x, dataset.y
+        if s.shards is None:
+            shards = data.partition(dataset.y, s.clients, alpha=s.alpha, generator=generator(s.seed, "partition"))
+        else:
+            shards = [shard.to(s.device) for shard in s.shards]
+        held = torch.cat([dataset.y[:0], *shards[: s.malicious_count]])  # indices
+        self.attackers_x = dataset.x[held]
+        self.attackers_y = dataset.y[held]
+        self.x = dataset.x
+        self.y = dataset.y
         if s.data_attack is not None:
-            shards = self._poisoned(shards)
+            shards = self._poisoned(shards, Part("data attack", s.data_attack, s.seed))
         self.shards = pad_sequence(shards, batch_first=True, padding_value=-1)
         self.sizes = torch.tensor([len(shard) for shard in shards], device=s.device)
+        typical = self.sizes[self.sizes > 0].double().mean().round().long()
+        self.weights = self.sizes.where(self.sizes > 0, typical)
 
-    def _poisoned(self, shards: list[Tensor]) -> list[Tensor]:
+    def _poisoned(self, shards: list[Tensor], attack: Part) -> list[Tensor]:
         """Let the data attack rewrite each malicious shard; the results go to the end of the pool."""
         s = self.s
-        assert s.data_attack is not None
-        x, y, moved = [self.x], [self.y], list(shards)
+        before = Turn(-1, torch.empty(0, device=s.device))
+        poisoned = list(shards)
+        xs = [self.x]
+        ys = [self.y]
+        end = len(self.y)
         for client in range(s.malicious_count):
-            draw = generator(s.seed, client, "data attack", device=s.device)
             own = shards[client]
-            forged_x, forged_y = s.data_attack(self.x[own], self.y[own], classes=s.data.classes, generator=draw)
-            start = sum(map(len, y))
-            moved[client] = torch.arange(start, start + len(forged_y), device=s.device)
-            x, y = [*x, forged_x], [*y, forged_y]
-        pool = replace(s.data.to(s.device), x=torch.cat(x), y=torch.cat(y))  # checked like any other data set
-        self.x, self.y = pool.x, pool.y
-        return moved
+            if not len(own):
+                continue
+            draw = generator(s.seed, client, "data attack", device=s.device)
+            result = attack(before, self.x[own], self.y[own], s.data.classes, client=client, generator=draw)
+            if not (isinstance(result, tuple) and len(result) == 2):
+                raise ValueError(f"{attack.name} must return the pair (x, y); got {type(result).__name__}")
+            x, y = result
+            poisoned[client] = torch.arange(end, end + len(y), device=s.device)
+            end += len(y)
+            xs.append(x)
+            ys.append(y)
+        pool = replace(s.data.to(s.device), x=torch.cat(xs), y=torch.cat(ys))  # checked like any other data set
+        self.x = pool.x
+        self.y = pool.y
+        return poisoned
 
     def participants(self, number: int) -> Tensor:
-        """Who takes part in a round: [k] numbers of clients in order, so that the malicious ones come first."""
-        s, draw = self.s, generator(self.s.seed, number, "participants")
+        """Who takes part in a round: [k] identities in order, so that the malicious ones come first."""
+        s = self.s
+        draw = generator(s.seed, number, "participants")
         if s.cohort is not None:
             chosen = torch.randperm(s.clients, generator=draw)[: s.cohort].sort().values
         else:
@@ -60,10 +81,20 @@ class Federation:
         return chosen.to(s.device)
 
     def batches(self, number: int, clients: Tensor) -> Tensor:
-        """What each participant trains on: [k, steps, batch] indices into the pool, -1 for a place left empty."""
+        """What each of some clients that hold data trains on: [k, steps, batch] indices, -1 for a place left empty."""
         s = self.s
         if s.batch_size is None:
             return self.shards[clients][:, None].expand(-1, s.local_steps, -1)
+
+        # The draw is made for everybody, so that a client's batches do not depend on who else takes part.
         draw = torch.rand(s.clients, s.local_steps * s.batch_size, generator=generator(s.seed, number, "batches"))
         places = (draw.to(s.device, torch.float64)[clients] * self.sizes[clients, None]).long()
         return self.shards[clients].gather(1, places).view(-1, s.local_steps, s.batch_size)
+
+    def attackers_share(self, senders: Tensor) -> tuple[float, float]:
+        """The malicious clients' share of those who take part in a round, and of the samples that these report."""
+        malicious = senders < self.s.malicious_count  # [k]
+        samples = self.weights[senders].double()
+        return float(malicious.double().mean().nan_to_num()), float(
+            (samples @ malicious.double() / samples.sum()).nan_to_num()
+        )

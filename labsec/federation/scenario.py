@@ -1,25 +1,27 @@
-"""What a run is made of (`Scenario`), how its parts get their arguments (`bind`), what it leaves (`History`)."""
+"""What a run is made of: `Scenario`, the only configuration there is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from math import inf
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from labsec import robust
 from labsec.data import Dataset, load
-from labsec.federation.bind import check_complete, part_name
+from labsec.federation.bind import check_part, part_in_words
 from labsec.models import Model, embedding, mlp
-from labsec.types import Aggregate, Attack, DataAttack, Stage, Wire
+from labsec.train import local_updates
+from labsec.types import Aggregate, Attack, Broadcast, DataAttack, Probe, Stage, Train, Wire
 
-if TYPE_CHECKING:
-    pass
+OWN_METRICS = ("accuracy", "loss")
 
 
-def identity(updates: Any) -> Any:
+def identity(updates: Tensor) -> Tensor:
     """The wire that carries messages unchanged."""
     return updates
 
@@ -28,32 +30,54 @@ def identity(updates: Any) -> Any:
 class Scenario:
     """One federation, from its data to its defence: the only configuration there is.
 
+    What is learned, and by whom:
+
     data           what is learned; default: digits
     model          the network; default: one that fits the data, an MLP with 64 hidden neurons or, for texts, the mean
                    of the words' vectors and a linear layer
     clients        number of clients
-    malicious      share of the clients in [0, 1]; the count is round(malicious * clients)
-    rounds         number of rounds
+    alpha          None for IID shards, a number for Dirichlet(alpha) shards
+    shards         in place of alpha: for each client the indices of its samples. A malicious client may hold none: a
+                   sybil, which learns nothing and reports the mean sample count of the others
+    start          [dim] the model to start from; None for a fresh one
+    first_round    number of the first round. A run that goes on from another's model draws what that one would have
+                   drawn next; what parts remember does not go on
+    seed           of every draw
+
+    How the clients train:
+
+    train          (model, params, x, y, batches, *, lr, chunk) -> [clients, dim]; default: plain SGD
     local_steps    SGD steps of a client in a round
     batch_size     samples per step, drawn with replacement; None for the whole shard (with one step: FedSGD)
-    lr, server_lr  learning rate of the clients; factor on the aggregate
-    alpha          None for IID shards, a number for Dirichlet(alpha) shards
-    participation  chance of each client to take part in a round, drawn independently (Poisson sampling); below 1 the
-                   aggregate is scaled so that its divisor is fixed: participation * clients, or samples
+    lr             learning rate of the clients
+    chunk          clients that are trained together; None lets `train` choose
+
+    How a round goes:
+
+    rounds         number of rounds
+    participation  chance of each client to take part in a round, drawn independently (Poisson sampling)
     cohort         exact number of clients drawn for each round instead; claims no amplification by Poisson sampling
+    client_stages  run by honest clients on their own updates, each row by itself
+    wire           between clients and server; a secure sum returns the mean as [1, dim]
+    server_stages  run by the server on every row; one that returns a mask [k] says who stays
+    aggregate      the rule: [k, dim] -> [dim]
+    server_lr      factor on the rule's result
+
+    Who attacks:
+
+    malicious      share of the clients in [0, 1]; the count is round(malicious * clients)
     attack         (view) -> [malicious, dim], what the malicious clients send; where it cannot work with those who were
                    drawn for a round, they send honest updates, and the history says why
-    data_attack    (x, y, *, classes, generator) -> (x, y), what they train on
+    data_attack    (x, y, classes, *, generator, client) -> (x, y), what they train on
     omniscient     whether the attack sees the honest messages of its round
     public_rule    whether the attack may call the server's own rule
-    client_stages  run by honest clients on their own updates
-    wire           between clients and server; a secure sum returns the mean as [1, dim]
-    server_stages  run by the server on every row
-    aggregate      the rule: [k, dim] -> [dim]
-    seed           of every draw
+    broadcast      (params) -> [dim] or [k, dim], what a malicious server sends in place of its model
+
+    What is measured:
+
+    probes         name -> (model, params) -> number, measured whenever accuracy is
+    evaluate_every measure in every so many rounds, and in the last
     device         of every tensor
-    chunk          clients that are trained together; None for all
-    evaluate_every measure accuracy and loss in every so many rounds, and in the last
 
     >>> Scenario(clients=10, malicious=1.2)
     Traceback (most recent call last):
@@ -65,6 +89,9 @@ class Scenario:
     >>> base = Scenario(rounds=1)
     >>> [replace(base, seed=seed).seed for seed in range(3)]
     [0, 1, 2]
+
+    Raises ValueError for a value out of its range and for two that do not fit, TypeError for what is no function
+    or asks for what its place does not offer (`labsec.federation.bind.PLACES`).
     """
 
     data: Dataset = field(default_factory=lambda: load("digits"))
@@ -77,16 +104,22 @@ class Scenario:
     lr: float = 0.3
     server_lr: float = 1.0
     alpha: float | None = None
+    shards: Sequence[Any] | None = None
+    start: Tensor | None = None
+    first_round: int = 0
     participation: float = 1.0
     cohort: int | None = None
+    train: Train = local_updates
     attack: Attack | None = None
     data_attack: DataAttack | None = None
     omniscient: bool = False
     public_rule: bool = False
+    broadcast: Broadcast | None = None
     client_stages: Sequence[Stage] = ()
     wire: Wire = identity
     server_stages: Sequence[Stage] = ()
     aggregate: Aggregate = robust.mean
+    probes: Mapping[str, Probe] = field(default_factory=dict)
     seed: int = 0
     device: str = "cpu"
     chunk: int | None = None
@@ -94,34 +127,34 @@ class Scenario:
 
     def __post_init__(self) -> None:
         for name in ("client_stages", "server_stages"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))  # an iterator would be used up by the checks
+            stages = getattr(self, name)
+            if callable(stages):
+                raise TypeError(f"{name} is a list of functions, as in {name}=[…]; got {stages!r}")
+            object.__setattr__(self, name, tuple(stages))  # an iterator would be used up by the checks
+        object.__setattr__(self, "probes", dict(self.probes))
+        self._check_numbers()
+        self._check_data_and_model()
+        self._check_attackers()
+        self._check_parts()
+        if self.shards is not None:
+            object.__setattr__(self, "shards", self._own_shards(self.shards))
+
+    def _check_numbers(self) -> None:
         for name in ("clients", "rounds", "local_steps", "evaluate_every"):
             _check_count(name, getattr(self, name))
         for name in ("batch_size", "chunk", "cohort"):
             if getattr(self, name) is not None:
                 _check_count(name, getattr(self, name))
-        for name in ("lr", "server_lr", *(["alpha"] if self.alpha is not None else [])):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be positive and finite; got {getattr(self, name)}")
+        if not isinstance(self.first_round, int) or isinstance(self.first_round, bool) or self.first_round < 0:
+            raise ValueError(f"first_round must be a whole number >= 0; got {self.first_round!r}")
+        for name in ("lr", "server_lr", "alpha"):
+            value = getattr(self, name)
+            if value is None and name == "alpha":
+                continue
+            if not isinstance(value, int | float) or not 0 < value < inf:
+                raise ValueError(f"{name} must be positive and finite; got {value!r}")
         if not isinstance(self.seed, Integral) or isinstance(self.seed, bool):
             raise ValueError(f"seed must be a whole number; got {self.seed!r}")
-        self._check_fit()
-        self._check_shares()
-        self._check_parts()
-
-    def _check_fit(self) -> None:
-        if torch.device(self.device).type == "mps":
-            raise ValueError("device mps has no float64, which the draws and the scores need: take cpu or cuda")
-        model, data = self.model, self.data
-        if model is not None and (model.shape != data.shape or model.classes < data.classes):
-            raise ValueError(
-                f"model and data must fit; {model.name} takes {list(model.shape)} and tells {model.classes} classes, "
-                f"{data.name} has {list(data.shape)} and {data.classes}"
-            )
-
-    def _check_shares(self) -> None:
-        if not 0 <= self.malicious <= 1:
-            raise ValueError(f"malicious is a share of the clients in [0, 1]; got {self.malicious}")
         if not 0 < self.participation <= 1:
             raise ValueError(f"participation is a chance in (0, 1]; got {self.participation}")
         if self.cohort is not None and (self.participation < 1 or self.cohort > self.clients):
@@ -129,12 +162,32 @@ class Scenario:
                 "cohort needs cohort <= clients and participation = 1; "
                 f"got cohort={self.cohort}, clients={self.clients}, participation={self.participation}"
             )
-        attacked = self.attack is not None or self.data_attack is not None
+
+    def _check_data_and_model(self) -> None:
+        data, model = self.data, self.model
+        if not isinstance(data, Dataset):
+            raise TypeError(f"data is a Dataset, as data.load('digits') gives one; got {data!r}")
+        if model is not None and not isinstance(model, Model):
+            raise TypeError(f"model is a Model, as models.mlp(data.shape, data.classes) gives one; got {model!r}")
+        if torch.device(self.device).type == "mps":
+            raise ValueError("device mps has no float64, which the draws and the scores need: take cpu or cuda")
+        if model is not None and (model.shape != data.shape or model.classes < data.classes):
+            raise ValueError(
+                f"model and data must fit; {model.name} takes {list(model.shape)} and knows {model.classes} classes, "
+                f"{data.name} has {list(data.shape)} and {data.classes}"
+            )
+        if self.start is not None:
+            _check_start(self.start, self.network())
+
+    def _check_attackers(self) -> None:
+        if not 0 <= self.malicious <= 1:
+            raise ValueError(f"malicious is a share of the clients in [0, 1]; got {self.malicious}")
         if self.malicious > 0 and self.malicious_count == 0:
             raise ValueError(
                 f"malicious={self.malicious} of {self.clients} clients rounds to no client at all; "
                 f"the least that counts is {0.5 / self.clients:.3g}, exclusive"
             )
+        attacked = self.attack is not None or self.data_attack is not None
         if attacked != (self.malicious > 0):
             raise ValueError(
                 "an attack and malicious > 0 go together; "
@@ -142,11 +195,41 @@ class Scenario:
             )
 
     def _check_parts(self) -> None:
-        stages = [*self.client_stages, self.wire, *self.server_stages, self.aggregate]
-        for part in (*stages, *(each for each in (self.attack, self.data_attack) if each is not None)):
-            if not callable(part):
-                raise TypeError(f"a stage, an attack and a rule are functions; got {part!r}")
-            check_complete(part_name(part), part)
+        check_part(self.train, "train")
+        check_part(self.wire, "wire")
+        check_part(self.aggregate, "rule")
+        for stage in self.client_stages:
+            check_part(stage, "client stage")
+        for stage in self.server_stages:
+            check_part(stage, "server stage")
+        for place, part in (
+            ("attack", self.attack),
+            ("data attack", self.data_attack),
+            ("broadcast", self.broadcast),
+        ):
+            if part is not None:
+                check_part(part, place)
+        for name, probe in self.probes.items():
+            if name in OWN_METRICS:
+                raise ValueError(f"a probe cannot be called {name!r}, as what is always measured is")
+            check_part(probe, "probe")
+
+    def _own_shards(self, shards: Sequence[Any]) -> tuple[Tensor, ...]:
+        """The shards as tensors of indices, checked."""
+        if self.alpha is not None:
+            raise ValueError(f"shards and alpha exclude each other; got shards and alpha={self.alpha}")
+        if len(shards) != self.clients:
+            raise ValueError(f"shards needs one list for each client; got {len(shards)} for clients={self.clients}")
+        samples = len(self.data.y)
+        checked = [torch.as_tensor(shard, dtype=torch.int64).clone() for shard in shards]
+        for client, shard in enumerate(checked):
+            if shard.ndim != 1 or (len(shard) and not 0 <= shard.min() <= shard.max() < samples):
+                raise ValueError(f"shard {client} must hold indices in [0, {samples}); got {shard.tolist()[:5]} …")
+            if not len(shard) and client >= self.malicious_count:
+                raise ValueError(f"an honest client needs a sample; shard {client} of {self.clients} is empty")
+        if not any(map(len, checked)):
+            raise ValueError("shards needs a client that holds a sample; all are empty")
+        return tuple(checked)
 
     @classmethod
     def fedavg(cls, **changes: Any) -> Scenario:
@@ -177,6 +260,17 @@ class Scenario:
         fixed = {"clients": 30, "rounds": 50, "local_steps": 1, "batch_size": None, "lr": 0.5, "alpha": 0.3}
         return cls(**{**fixed, **changes})
 
+    def __repr__(self) -> str:
+        """What differs from the default, without tensors."""
+        changed = {item.name: getattr(self, item.name) for item in fields(self)}
+        changed = {name: value for name, value in changed.items() if not _is_default(name, value)}
+        return f"Scenario({', '.join(f'{name}={_in_words(value)}' for name, value in changed.items())})"
+
+    @property
+    def expected(self) -> float:
+        """How many clients take part in a round on average: what a sum is divided by, whoever came."""
+        return float(self.cohort or self.participation * self.clients)
+
     @property
     def malicious_count(self) -> int:
         """Number of malicious clients; they come first."""
@@ -195,3 +289,34 @@ class Scenario:
 def _check_count(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be a whole number >= 1; got {value!r}")
+
+
+def _check_start(start: Tensor, model: Model) -> None:
+    if not isinstance(start, Tensor) or start.shape != (model.dim,) or start.dtype != torch.float32:
+        found = f"{start.dtype} {list(start.shape)}" if isinstance(start, Tensor) else type(start).__name__
+        raise ValueError(f"start must be float32 [{model.dim}] for {model.name}; got {found}")
+    if not start.isfinite().all():
+        raise ValueError(f"start must be finite; {int((~start.isfinite()).sum())} numbers are NaN or infinite")
+
+
+def _is_default(name: str, value: Any) -> bool:
+    (item,) = (item for item in fields(Scenario) if item.name == name)
+    if name == "data":
+        return value.name == "digits"
+    if item.default is MISSING:
+        return not value
+    return value is item.default or (isinstance(value, bool | int | float | str | tuple) and value == item.default)
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Dataset | Model):
+        return value.name
+    if isinstance(value, Tensor):
+        return f"{list(value.shape)}"
+    if isinstance(value, tuple) and value and isinstance(value[0], Tensor):
+        return f"{len(value)} lists"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(part_in_words, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(value)}}}"
+    return part_in_words(value) if callable(value) else repr(value)

@@ -20,7 +20,7 @@ from labsec.course.panels.lab00_figure import Drawing, State
 from labsec.federation.bind import bind
 from labsec.federation.engine import rounds, run
 from labsec.federation.history import Round
-from labsec.federation.population import Federation
+from labsec.federation.population import Population
 from labsec.federation.scenario import Scenario
 from labsec.types import ServerView
 
@@ -111,8 +111,8 @@ def _leak(s: Scenario, first: Round) -> dict[str, Any]:
         local_steps=s.local_steps,
         batch_size=s.batch_size,
     )
-    federation = Federation(s)
-    truth = federation.x[federation.batches(first.number, first.clients)[-1, 0]]  # looked at by the score alone
+    population = Population(s)
+    truth = population.x[population.batches(first.number, first.clients)[-1, 0]]  # looked at by the score alone
     recovered, psnr = metrics.best_matches(invert.analytic(view), truth)
     _, baseline = metrics.best_matches(_mean_digit().expand_as(truth), truth)
     guess = {"mean": _mean_digit()[0], "baseline": float(baseline.median())}

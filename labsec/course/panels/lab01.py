@@ -20,7 +20,7 @@ from labsec.course import live
 from labsec.course.panels.lab01_figure import Drawing, State
 from labsec.federation.engine import rounds, run
 from labsec.federation.history import History
-from labsec.federation.population import Federation
+from labsec.federation.population import Population
 from labsec.federation.scenario import Scenario
 
 MOST_CLIENTS = 40  # that a grid of labels can show
@@ -145,7 +145,7 @@ def compute(*, clients: int, steps: int, alpha: float, participation: float) -> 
     """
     skew = None if alpha == inf else alpha
     s = Scenario(clients=clients, rounds=ROUNDS, local_steps=steps, alpha=skew, participation=participation)
-    sizes, accuracy, sent = Federation(s).sizes.tolist(), [], 0
+    sizes, accuracy, sent = Population(s).sizes.tolist(), [], 0
     for result in rounds(s):
         accuracy.append(result.metrics["accuracy"])
         sent += result.bytes_up
