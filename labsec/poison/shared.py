@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from labsec.geometry import is_finite_row
 from labsec.types import AttackerView, ImpossibleAttack, Update, Updates
 
