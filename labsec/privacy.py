@@ -50,26 +50,40 @@ def gaussian_noise(updates: Updates, *, std: float, generator: Generator) -> Upd
     return noise.mul_(std).add_(updates)
 
 
-def noisy_mean(updates: Updates, *, clip: float, noise: float, generator: Generator) -> Update:
+def noisy_mean(
+    updates: Updates, *, clip: float, noise: float, generator: Generator, expected: float | None = None
+) -> Update:
     """Clip each client's update, average, add Gaussian noise: client-level privacy by a trusted server.
 
     updates    [clients, dim]; rows that are not finite are dropped
     clip       bound on each row's L2 norm, in parameter units
     noise      multiplier, no unit: the standard deviation of the noise on the SUM is noise * clip
-    returns    [dim]; noise per coordinate has standard deviation noise * clip / clients
+    expected   what the sum is divided by: the number of clients that are expected in a round, participation * clients,
+               which the engine fills in; None for the number of rows
+    returns    [dim]; noise per coordinate has standard deviation noise * clip / divisor
 
-    >>> noisy_mean(torch.tensor([[3., 4.], [0., 0.]]), clip=1., noise=0., generator=Generator())
+    >>> rows = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    >>> noisy_mean(rows, clip=1.0, noise=0.0, generator=Generator())
     tensor([0.3000, 0.4000])
+    >>> noisy_mean(rows, clip=1.0, noise=0.0, generator=Generator(), expected=4.0)
+    tensor([0.1500, 0.2000])
 
-    Raises ValueError if clip <= 0 or noise < 0. Source: McMahan et al. 2018, arXiv:1710.06963, Algorithm 1. Its
-    divisor is the expected size of a sampled cohort; here it is the number of rows, and the engine makes up for the
-    difference when it samples (`Scenario.participation`). The accountant must know the rate.
+    The divisor must not depend on who was drawn: the number of rows would tell whether one more client took part.
+    The accountant must know the rate at which clients are drawn.
+
+    Raises ValueError if clip <= 0, noise < 0 or expected <= 0, or if one of them is not finite.
+    Source: McMahan et al. 2018, arXiv:1710.06963, Algorithm 1, with its fixed divisor.
     """
     rows = finite_rows(updates)
-    if not clip > 0 or not 0 <= noise < inf:
-        raise ValueError(f"noisy_mean needs clip > 0 and a finite noise >= 0; got clip={clip}, noise={noise}")
+    if not 0 < clip < inf or not 0 <= noise < inf:
+        raise ValueError(f"noisy_mean needs a finite clip > 0 and noise >= 0; got clip={clip}, noise={noise}")
+    divisor = len(rows) if expected is None else expected
+    if not 0 < divisor < inf:
+        raise ValueError(f"noisy_mean needs a finite expected > 0; got expected={expected}")
+
+    # One client changes the sum by `clip` at most: that is the sensitivity which `noise` multiplies.
     total = clip_rows(rows, clip).sum(dim=0, keepdim=True)  # [1, dim]
-    return gaussian_noise(total, std=noise * clip, generator=generator)[0] / len(rows)
+    return gaussian_noise(total, std=noise * clip, generator=generator)[0] / divisor
 
 
 def epsilon(noise: float, *, rate: float = 1.0, rounds: int, delta: float) -> float:

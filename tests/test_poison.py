@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from labsec import Scenario, bind, poison, robust, rounds
 from labsec.models import mlp
 from labsec.poison.statistics import largest_z
-from labsec.types import AttackerView, ImpossibleRule, Updates
+from labsec.types import AttackerView, ImpossibleAttack, ImpossibleRule, Updates
 
 DATA_ATTACKS = {"label_flip", "targeted_flip"}
 DIRECTIONS = {"against_mean", "against_sign", "against_std"}
@@ -61,7 +61,8 @@ every_attack = pytest.mark.parametrize("name", UPDATE_ATTACKS)
 @every_attack
 def test_shape_dtype_and_an_untouched_view(name: str) -> None:
     view = make_view()
-    own, others = view.own.clone(), view.others.clone()
+    own = view.own.clone()
+    others = view.others.clone()
     forged = make(name)(view)
     assert forged.shape == view.own.shape
     assert forged.dtype is view.own.dtype
@@ -104,6 +105,23 @@ def test_without_others_the_attackers_own_updates_are_the_sample(name: str) -> N
     blind = replace(blind, others=None)
     assert torch.equal(attack(blind, **known), attack(replace(view, others=view.own), **known))
     assert not torch.equal(attack(blind, **known), attack(view, **known))
+
+
+@pytest.mark.parametrize("name", ["adaptive", "alie", "ipm", "min_max", "min_sum"])
+def test_an_attacker_whose_own_training_blew_up_is_no_part_of_the_sample(name: str) -> None:
+    view = replace(make_view(malicious=4), others=None)
+    spoilt = view.own.clone()
+    spoilt[1, 3] = torch.nan
+    known = {"adaptive": {"norm": 2.0, "total": 12}, "ipm": {"scale": 2.0}, "alie": {"z": 1.0}}.get(name, {})
+    attack = bind(getattr(poison, name), **known)
+    forged = attack(replace(view, own=spoilt))
+    sighted = attack(replace(view, own=spoilt, others=spoilt[[0, 2, 3]]))
+    assert forged.shape == view.own.shape
+    assert torch.equal(forged, sighted) or name == "adaptive"  # which repeats the sample up to the number of clients
+    assert forged.isfinite().all()
+
+    with pytest.raises(ImpossibleAttack, match=rf"{name} needs at least . honest updates .*finite own rows=0"):
+        attack(replace(view, own=torch.full_like(view.own, torch.nan)))
 
 
 @pytest.mark.parametrize("name", ["alie", "min_max", "min_sum"])
@@ -165,20 +183,24 @@ def test_alie_takes_z_from_the_numbers_it_sees_or_is_told() -> None:
     assert torch.equal(poison.alie(blind, total=20), poison.alie(blind, z=largest_z(20, 3)))
 
 
-def test_ipm_turns_the_mean_round_beyond_honest_over_malicious() -> None:
+def test_ipm_reverses_the_mean_beyond_honest_over_malicious() -> None:
     view = make_view(malicious=3, honest=9)
     direction = view.others.mean(dim=0)
-    for scale, turned in ((2.9, False), (3.1, True)):
+    for scale, reversed_ in ((2.9, False), (3.1, True)):
         result = robust.mean(torch.cat([poison.ipm(view, scale=scale), view.others]))
-        assert (result @ direction < 0) == turned
+        assert (result @ direction < 0) == reversed_
 
 
 def bisected(accepted: Callable[[float], bool]) -> float:
     """The paper's way: the largest accepted step."""
-    low, high = 0.0, 1e6
+    low = 0.0
+    high = 1e6
     for _ in range(200):
         middle = (low + high) / 2
-        low, high = (middle, high) if accepted(middle) else (low, middle)
+        if accepted(middle):
+            low = middle
+        else:
+            high = middle
     return low
 
 
@@ -187,7 +209,8 @@ def bisected(accepted: Callable[[float], bool]) -> float:
 def test_min_max_and_min_sum_go_as_far_as_bisection(direction: Callable[[Tensor], Tensor], seed: int) -> None:
     view = replace(make_view(), others=(1 + draw(9, 40, seed)))
     rows = view.others.double()
-    centre, push = rows.mean(dim=0), torch.nn.functional.normalize(direction(rows), dim=0)
+    centre = rows.mean(dim=0)
+    push = torch.nn.functional.normalize(direction(rows), dim=0)
     between = torch.cdist(rows, rows).square()
 
     def squares(step: float) -> Tensor:
@@ -201,9 +224,25 @@ def test_min_max_and_min_sum_go_as_far_as_bisection(direction: Callable[[Tensor]
         torch.testing.assert_close(attack(view, direction=direction), wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_min_max_refuses_a_direction_that_vanishes() -> None:
-    with pytest.raises(ValueError, match=r"min_max needs a direction of finite, positive length; got length 0\.0"):
-        poison.min_max(make_view(), direction=lambda rows: torch.zeros(rows.shape[1]))
+@pytest.mark.parametrize("attack", [poison.min_max, poison.min_sum])
+@pytest.mark.parametrize("direction", [poison.against_mean, poison.against_std, poison.against_sign])
+def test_finite_rows_whose_norm_overflows_are_no_obstacle(
+    attack: Callable[..., Tensor], direction: Callable[[Tensor], Tensor]
+) -> None:
+    """Ten times the rows are ten times the message, up to the largest float32: norms here are near 1e39."""
+    small = make_view(dim=400)
+    large = replace(small, own=2e37 * small.own, others=2e37 * small.others)
+    assert large.others.norm(dim=1).isinf().all()
+    forged = attack(large, direction=direction)
+    assert forged.isfinite().all()
+    torch.testing.assert_close(forged / 2e37, attack(small, direction=direction), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["min_max", "min_sum"])
+@pytest.mark.parametrize("wrong", [0.0, torch.inf, torch.nan])
+def test_a_direction_that_vanishes_or_is_not_finite_is_refused(name: str, wrong: float) -> None:
+    with pytest.raises(ValueError, match=rf"{name} needs a direction of finite, positive length; got length {wrong}"):
+        getattr(poison, name)(make_view(), direction=lambda rows: torch.full(rows.shape[1:], wrong))
 
 
 def test_mimic_copies_whom_it_is_told_or_the_farthest_out() -> None:
@@ -270,7 +309,21 @@ def test_adaptive_sends_honest_updates_where_the_rule_fails_for_everybody() -> N
         poison.adaptive(view, norm=0)
 
 
-def test_adaptive_has_nothing_to_do_when_the_model_has_blown_up() -> None:
-    view = make_view()
-    blown = replace(view, others=torch.full_like(view.others, torch.nan))
-    assert torch.equal(poison.adaptive(blown, norm=1.0), view.own)
+def test_adaptive_tries_the_rule_on_as_many_rows_as_the_round_has_the_malicious_ones_first() -> None:
+    tried: list[Tensor] = []
+
+    def watched(rows: Tensor) -> Tensor:
+        tried.append(rows)
+        return robust.mean(rows)
+
+    view = make_view(malicious=3, honest=9, rule=watched)
+    poison.adaptive(view, norm=2.0)
+    assert len(tried) == 13 + 3 * 6
+    for rows in tried:
+        assert torch.equal(rows[3:], view.others)
+        assert torch.equal(rows[:3], rows[0].expand(3, -1))
+
+    tried.clear()
+    poison.adaptive(replace(view, others=None), norm=2.0, total=12)
+    assert {len(rows) for rows in tried} == {12}
+    assert torch.equal(tried[0][3:6], view.own)

@@ -13,7 +13,7 @@ from labsec import Scenario, bind, poison, run
 
 def flip(name: str, y: Tensor, **arguments: float) -> Tensor:
     x = torch.rand(len(y), 2)
-    new_x, new_y = getattr(poison, name)(x, y, classes=10, generator=Generator().manual_seed(0), **arguments)
+    new_x, new_y = getattr(poison, name)(x, y, 10, generator=Generator().manual_seed(0), **arguments)
     assert torch.equal(new_x, x)
     return new_y
 
@@ -49,5 +49,6 @@ def test_flips_refuse_a_wrong_share(share: float) -> None:
 
 def test_a_targeted_flip_confuses_the_two_classes_alone() -> None:
     base = Scenario(clients=6, rounds=15, malicious=0.5, data_attack=bind(poison.targeted_flip, source=1, target=7))
-    attacked, clean = run(base), run(replace(base, malicious=0.0, data_attack=None))
+    attacked = run(base)
+    clean = run(replace(base, malicious=0.0, data_attack=None))
     assert clean.final_accuracy > attacked.final_accuracy > clean.final_accuracy - 0.15

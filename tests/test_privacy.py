@@ -61,6 +61,11 @@ def test_ends_of_the_scale():
     assert privacy.noise_for(1e11, rounds=1, delta=1e-5) <= 1e-4
 
 
+def noisy(**changes):
+    arguments = {"clip": 1.0, "noise": 1.0, "generator": generator(0), **changes}
+    return privacy.noisy_mean(torch.ones(2, 2), **arguments)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -73,7 +78,12 @@ def test_ends_of_the_scale():
         (lambda: privacy.clip(torch.ones(2, 2), bound=0.0), "bound > 0; got 0.0"),
         (lambda: privacy.clip(torch.ones(2), bound=1.0), "must be a floating-point matrix"),
         (lambda: privacy.gaussian_noise(torch.ones(2, 2), std=-1.0, generator=generator(0)), "std >= 0; got -1.0"),
-        (lambda: privacy.noisy_mean(torch.ones(2, 2), clip=1.0, noise=-1.0, generator=generator(0)), "noise=-1.0"),
+        (lambda: noisy(noise=-1.0), "noise=-1.0"),
+        (lambda: noisy(clip=0.0), "clip=0.0"),
+        (lambda: noisy(clip=math.inf), "clip=inf"),
+        (lambda: noisy(expected=0), "expected > 0; got expected=0"),
+        (lambda: noisy(expected=-1.5), "expected=-1.5"),
+        (lambda: noisy(expected=math.nan), "expected=nan"),
     ],
 )
 def test_values_out_of_range_are_named(call, message):
@@ -99,12 +109,22 @@ def test_the_noise_has_the_promised_size():
     rows = torch.zeros(20, 4000)
     mean = privacy.noisy_mean(rows, clip=2.0, noise=3.0, generator=generator(0))
     assert float(mean.std()) == pytest.approx(3.0 * 2.0 / 20, rel=0.05)
+    fixed = privacy.noisy_mean(rows, clip=2.0, noise=3.0, generator=generator(0), expected=12.5)
+    assert float(fixed.std()) == pytest.approx(3.0 * 2.0 / 12.5, rel=0.05)
     assert float(privacy.gaussian_noise(rows, std=0.7, generator=generator(0)).std()) == pytest.approx(0.7, rel=0.02)
+
+
+def test_the_divisor_is_the_expected_number_of_clients_whoever_came():
+    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    for present in (rows, rows[:1]):
+        mean = privacy.noisy_mean(present, clip=10.0, noise=0.0, generator=generator(0), expected=8)
+        assert torch.equal(mean, present.sum(dim=0) / 8)
 
 
 def test_nan_and_giants_do_not_reach_the_mean():
     rows = torch.randn(9, 50, generator=generator(0))
-    rows[3, 4], rows[5] = float("nan"), 1e30
+    rows[3, 4] = float("nan")
+    rows[5] = 1e30
     assert privacy.noisy_mean(rows, clip=1.0, noise=0.0, generator=generator(0)).norm() <= 1.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import Callable
 
@@ -20,11 +21,12 @@ NEUTRAL = {"f": 0, "bound": torch.inf, "radius": torch.inf, "factor": torch.inf}
 WITHOUT_NEUTRAL_SETTING = {"krum", "median", "geometric_median"}  # never the mean, whatever their arguments
 NAMES = sorted(robust.__all__)
 WITH_F = [name for name in NAMES if "f" in inspect.signature(getattr(robust, name)).parameters]
+WITH_WEIGHTS = [name for name in NAMES if "weights" in inspect.signature(getattr(robust, name)).parameters]
 SLACK = {"rtol": 1e-4, "atol": 1e-5}
 
 
-def make(name: str, chosen: dict[str, float] = ORDINARY) -> Callable[[Tensor], Tensor]:
-    """A fresh rule or stage with what it needs filled in; a new keyword must be given its value above."""
+def configured(name: str, chosen: dict[str, float] = ORDINARY) -> Callable[..., Tensor]:
+    """A fresh rule or stage as a scenario takes it; a new keyword must be given its value above."""
     part = getattr(robust, name)
     known = {key: value for key, value in chosen.items() if key in inspect.signature(part).parameters}
     lacking = [
@@ -33,7 +35,15 @@ def make(name: str, chosen: dict[str, float] = ORDINARY) -> Callable[[Tensor], T
         if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in (*known, *ENGINE_FILLS)
     ]
     assert not lacking, f"tell this suite an ordinary and a neutral value for {name}'s {lacking}"
-    return part(**known) if inspect.isclass(part) else lambda updates: part(updates, **known)
+    return part(**known) if inspect.isclass(part) else functools.partial(part, **known)
+
+
+def make(name: str, chosen: dict[str, float] = ORDINARY) -> Callable[[Tensor], Tensor]:
+    """A fresh rule or stage with all that it needs filled in; every client has the same sample count."""
+    part = configured(name, chosen)
+    if name in WITH_WEIGHTS:
+        return lambda updates: part(updates, weights=torch.full((len(updates),), 7))
+    return part
 
 
 def draw(clients: int, dim: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -50,6 +60,7 @@ matrices = {"clients": st.integers(5, 12), "dim": st.integers(1, 40), "seed": st
 
 def test_there_is_something_to_hold_to_the_contract() -> None:
     assert {"mean", "median", "trimmed_mean", "krum", "multi_krum", "geometric_median", "nnm"} <= set(NAMES)
+    assert WITH_WEIGHTS == ["weighted_mean"], "every other rule counts all clients alike"
 
 
 @every_part
@@ -74,7 +85,8 @@ def test_identical_rows_come_back(name: str, clients: int, dim: int, seed: int) 
 @every_part
 def test_input_untouched(name: str) -> None:
     updates = draw(7, 9)
-    before, version = updates.clone(), updates._version
+    before = updates.clone()
+    version = updates._version
     result = make(name)(updates)
     result.add_(1)
     assert torch.equal(updates, before)
@@ -87,7 +99,8 @@ def test_input_untouched(name: str) -> None:
 def test_the_order_of_the_clients_does_not_matter(name: str, clients: int, dim: int, seed: int) -> None:
     updates = draw(clients, dim, seed)
     order = torch.randperm(clients, generator=torch.Generator().manual_seed(seed))
-    straight, shuffled = make(name)(updates), make(name)(updates[order])
+    straight = make(name)(updates)
+    shuffled = make(name)(updates[order])
     torch.testing.assert_close(shuffled, straight[order] if straight.ndim == 2 else straight, **SLACK)
 
 
@@ -165,9 +178,43 @@ def test_a_copy_remembers_by_itself(name: str) -> None:
 
 @every_part
 def test_it_runs_in_a_federation(name: str) -> None:
-    part = make(name)
     is_stage = make(name)(draw(7, 9)).ndim == 2
+    part = configured(name)
     places = {"server_stages": [part]} if is_stage else {"aggregate": part}
     result = next(rounds(Scenario(clients=6, rounds=1, local_steps=1, **places)))
     assert result.skipped == ""
     assert not torch.equal(result.after, result.before)
+
+
+def test_a_weight_counts_like_so_many_equal_rows() -> None:
+    updates = draw(4, 9)
+    weights = torch.tensor([1, 0, 3, 2])
+    one_by_one = updates.repeat_interleave(weights, dim=0)  # [6, 9]
+    torch.testing.assert_close(robust.weighted_mean(updates, weights=weights), robust.mean(one_by_one))
+
+
+def test_weights_stay_with_their_rows() -> None:
+    updates = draw(5, 9)
+    weights = torch.tensor([1, 5, 3, 2, 8])
+    straight = robust.weighted_mean(updates, weights=weights)
+    order = torch.tensor([3, 1, 4, 0, 2])
+    torch.testing.assert_close(robust.weighted_mean(updates[order], weights=weights[order]), straight)
+
+    spoilt = updates.clone()
+    spoilt[1] = torch.nan
+    finite = [0, 2, 3, 4]
+    wanted = robust.weighted_mean(updates[finite], weights=weights[finite])
+    assert torch.equal(robust.weighted_mean(spoilt, weights=weights), wanted)
+
+
+@pytest.mark.parametrize("weights", [[1, 2], [1, -1, 2], [1, float("nan"), 2], [1, float("inf"), 2]])
+def test_wrong_weights_are_refused(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="weighted_mean needs one weight >= 0 for each of 3 rows; got"):
+        robust.weighted_mean(draw(3, 4), weights=torch.tensor(weights))
+
+
+def test_finite_rows_without_weight_are_refused() -> None:
+    updates = draw(3, 4)
+    updates[2] = torch.nan
+    with pytest.raises(ValueError, match=r"needs a finite row of positive weight; got weights \[0, 0, 5\]"):
+        robust.weighted_mean(updates, weights=torch.tensor([0, 0, 5]))

@@ -1,9 +1,12 @@
 """Attacks on a federation by some of its own clients. Only for systems and data that you own or may attack.
 
-A data attack changes what malicious clients train on: (x, y, *, classes, generator, ...) -> (x, y). An update attack
-changes what they send: (view, ...) -> [malicious, dim]. The view is all that an attack knows. Those that need the
-honest clients' statistics take `view.others` where the scenario is omniscient, and else make do with the attackers'
-own honest updates; where that cannot work they say what is missing.
+A data attack changes what a malicious client trains on: (x, y, classes, *, generator, ...) -> (x, y); it may also ask
+for `client`, the identity of that client. An update attack changes what the malicious clients send: (view, ...) ->
+[malicious, dim]. The view is all that an attack knows. Attacks that need the honest clients' statistics take
+`view.others` where the scenario is omniscient, and make do with the attackers' own honest updates elsewhere; where
+that cannot work they say what is missing.
+
+When no honest update is finite any more, the model has blown up and the engine lets every attack rest.
 """
 
 from __future__ import annotations

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from labsec.geometry import clip_rows, row_norms
 from labsec.poison.distances import against_mean, against_sign, against_std
-from labsec.poison.knowledge import clients_in_round, honest_rows
+from labsec.poison.shared import all_send, clients_in_round, honest_rows
 from labsec.types import AttackerView, ImpossibleRule, Update, Updates
 
 
 def adaptive(view: AttackerView, *, norm: float, total: int | None = None, lengths: int = 6) -> Updates:
-    """Search the message that turns the rule's result farthest against the honest mean, within a bound on its norm.
+    """Search the message that moves the rule's result farthest against the honest mean, within a bound on its norm.
 
     view        the attackers' view, with the server's rule; `others` if it holds them, else `own`
     norm        bound on the message's norm, in multiples of the honest rows' median norm
@@ -35,58 +35,75 @@ def adaptive(view: AttackerView, *, norm: float, total: int | None = None, lengt
     tensor([[-2., 0.]])
 
     Raises ValueError if the view holds no rule, if norm <= 0, or if the number of clients is unknown. A rule that is
-    impossible with these rows fails for everybody, and a model that has blown up needs no attack; the honest updates
-    are sent then.
+    impossible with these rows fails for everybody and needs no attack: the honest updates are sent then.
     Source: the goal is the directed deviation of Fang et al. 2020, arXiv:1911.11815; the search is our own.
     """
     if view.rule is None:
         raise ValueError("adaptive needs the server's rule; got view.rule = None (scenario: public_rule)")
     if not norm > 0:
         raise ValueError(f"adaptive needs norm > 0; got norm={norm}")
-    rows = honest_rows(view, "adaptive")
-    if not rows.isfinite().all():
-        return view.own.clone()  # the model has blown up already
-    stand_ins = _repeated(rows, clients_in_round(view, total, "adaptive") - len(view.own))
+    rule = view.rule
+    rows = honest_rows(view, "adaptive")  # [k, dim]
+    mean = rows.mean(dim=0)  # [dim]
+
+    # For a trial the rule needs as many rows as in the round: those known are repeated for clients out of sight.
+    honest = _repeated(rows, clients_in_round(view, total, "adaptive") - len(view.own))  # [honest, dim]
+
+    # A message is a point of the span: the mean plus a step, clipped to the bound.
     bound = norm * float(row_norms(rows).quantile(0.5))
     span = _directions(rows) * bound  # [3, dim]
-    mean, rule = rows.mean(dim=0), view.rule
 
-    def message(place: Tensor) -> Updates:
-        row = clip_rows((mean + place @ span)[None], bound)
-        return row.expand_as(view.own).clone()
+    def message(point: Tensor) -> Updates:
+        """What all send for a point [3] of the span: [malicious, dim]."""
+        return all_send(view, clip_rows((mean + point @ span)[None], bound)[0])
 
-    def harm(place: Tensor) -> float:
-        result = rule(torch.cat([message(place), stand_ins]))
+    def harm(point: Tensor) -> float:
+        """How far the rule's result then moves against the honest mean. The server throws away one that is not
+        finite, which harms less than anything."""
+        result = rule(torch.cat([message(point), honest]))  # malicious rows first, as in the round
         return -float(result @ mean) if result.isfinite().all() else -float("inf")
 
     try:
-        return message(_search(harm, len(span), span, lengths))
+        return message(_search(harm, span, lengths))
     except ImpossibleRule:
         return view.own.clone()
 
 
 def _directions(rows: Updates) -> Tensor:
-    """Unit directions in which to harm: [3, dim]; a direction that vanishes stays zero."""
+    """Unit directions in which to harm: [3, dim], [2, dim] for a single row; a direction that vanishes stays zero."""
     found: list[Update] = [against_mean(rows), against_sign(rows)]
     if len(rows) > 1:
         found.insert(1, against_std(rows))
     return torch.nn.functional.normalize(torch.stack(found), dim=1)
 
 
-def _search(harm: Callable[[Tensor], float], size: int, like: Tensor, lengths: int) -> Tensor:
-    """The place [size] of the greatest harm that was found: the best step from the origin along an axis, refined."""
-    axes = torch.eye(size, dtype=like.dtype, device=like.device)
+def _search(harm: Callable[[Tensor], float], span: Tensor, lengths: int) -> Tensor:
+    """The point of the greatest harm that was found, in coordinates of the span [directions, dim]: [directions]."""
+    axes = torch.eye(len(span), dtype=span.dtype, device=span.device)
     steps = [2.0 ** (1 - i) for i in range(lengths)]
-    worst, here, reach = harm(torch.zeros_like(axes[0])), torch.zeros_like(axes[0]), steps[-1]
+
+    # From the origin, which is the honest mean, one step of every length along every axis.
+    best = torch.zeros_like(axes[0])
+    best_harm = harm(best)
+    reach = steps[-1]
     for step in steps:
         for axis in axes:
-            if (value := harm(step * axis)) > worst:
-                worst, here, reach = value, step * axis, step
+            trial = step * axis
+            trial_harm = harm(trial)
+            if trial_harm > best_harm:
+                best = trial
+                best_harm = trial_harm
+                reach = step
+
+    # From the best of them, smaller steps back and forth along every axis, each taken at once if it harms more.
     for step in (reach / 2, reach / 4):
         for axis in (*axes, *-axes):
-            if (value := harm(here + step * axis)) > worst:
-                worst, here = value, here + step * axis
-    return here
+            trial = best + step * axis
+            trial_harm = harm(trial)
+            if trial_harm > best_harm:
+                best = trial
+                best_harm = trial_harm
+    return best
 
 
 def _repeated(rows: Updates, count: int) -> Updates:

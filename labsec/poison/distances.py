@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor
+import torch
 
 from labsec.geometry import squared_distances
-from labsec.poison.knowledge import honest_rows
+from labsec.poison.shared import all_send, honest_rows
 from labsec.types import AttackerView, Update, Updates
 
 
@@ -31,7 +31,7 @@ def min_max(view: AttackerView, *, direction: Callable[[Updates], Update] = agai
     between two honest rows.
 
     view         the attackers' view; `others` if it holds them, else `own`, at least 2 rows
-    direction    [k, dim] -> [dim]: `against_mean`, `against_std`, `against_sign`, or your own
+    direction    [k, dim] -> [dim], both float64: `against_mean`, `against_std`, `against_sign`, or your own
     returns      [malicious, dim], all rows equal
 
     >>> import torch
@@ -42,12 +42,20 @@ def min_max(view: AttackerView, *, direction: Callable[[Updates], Update] = agai
 
     Raises ValueError if there are too few rows, or if the direction vanishes or is not finite.
     Source: Shejwalkar and Houmansadr, NDSS 2021, where bisection finds the step. The squared distances are quadratic
-    in the step, so it is found at once here: it is the smallest of the rows' positive roots.
+    in the step, so it is found at once here.
     """
-    centre, push, products, squares, between = _geometry(view, direction, "min_max")
-    room = (between.max() - squares).clamp_min(0)  # [k]
-    steps = products + (products.square() + room).sqrt()  # |push| = 1
-    return _pushed(view, centre, push, steps.min())
+    # In float64, because squares and sums of finite float32 numbers may overflow in float32.
+    rows = honest_rows(view, "min_max", least=2).double()  # [k, dim]
+    mean = rows.mean(dim=0)  # [dim]
+    push = _unit(direction(rows), "min_max")  # [dim]
+    away = rows - mean  # [k, dim]
+
+    # Row i lies at the squared distance t² - 2 t <away_i, push> + |away_i|² from the message mean + t * push. It may
+    # grow up to the largest squared distance between two rows: solve for t, and take the smallest of the rows' answers.
+    along = away @ push  # [k]
+    room = (squared_distances(rows).max() - away.square().sum(dim=1)).clamp_min(0)  # [k]
+    steps = along + (along.square() + room).sqrt()  # [k]
+    return all_send(view, mean + steps.min() * push)
 
 
 def min_sum(view: AttackerView, *, direction: Callable[[Updates], Update] = against_mean) -> Updates:
@@ -55,7 +63,7 @@ def min_sum(view: AttackerView, *, direction: Callable[[Updates], Update] = agai
     such sum of an honest row.
 
     view         the attackers' view; `others` if it holds them, else `own`, at least 2 rows
-    direction    [k, dim] -> [dim]: `against_mean`, `against_std`, `against_sign`, or your own
+    direction    [k, dim] -> [dim], both float64: `against_mean`, `against_std`, `against_sign`, or your own
     returns      [malicious, dim], all rows equal
 
     >>> import torch
@@ -67,25 +75,22 @@ def min_sum(view: AttackerView, *, direction: Callable[[Updates], Update] = agai
     Raises ValueError if there are too few rows, or if the direction vanishes or is not finite.
     Source: Shejwalkar and Houmansadr, NDSS 2021; the step in closed form, as in `min_max`.
     """
-    centre, push, _, squares, between = _geometry(view, direction, "min_sum")
-    room = (between.sum(dim=1).max() - squares.sum()).clamp_min(0)
-    return _pushed(view, centre, push, (room / len(squares)).sqrt())
+    # In float64, because squares and sums of finite float32 numbers may overflow in float32.
+    rows = honest_rows(view, "min_sum", least=2).double()  # [k, dim]
+    mean = rows.mean(dim=0)  # [dim]
+    push = _unit(direction(rows), "min_sum")  # [dim]
+
+    # Around the mean the linear terms cancel: the squared distances from mean + t * push sum to their sum from the
+    # mean plus k t².
+    room = squared_distances(rows).sum(dim=1).max() - (rows - mean).square().sum()
+    step = (room.clamp_min(0) / len(rows)).sqrt()
+    return all_send(view, mean + step * push)
 
 
-def _geometry(
-    view: AttackerView, direction: Callable[[Updates], Update], name: str
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Mean [dim], unit direction [dim]; of each row around the mean the product with it [k] and the square [k];
-    squared distances between the rows [k, k]."""
-    rows = honest_rows(view, name, least=2)
-    push = direction(rows)
-    length = push.norm()
-    if not (length > 0 and length.isfinite()):
+def _unit(direction: Update, name: str) -> Update:
+    """The direction with length one, in float64. Raises ValueError for one that vanishes or is not finite."""
+    direction = direction.double()
+    length = direction.norm()
+    if not 0 < length < torch.inf:
         raise ValueError(f"{name} needs a direction of finite, positive length; got length {length.item()}")
-    centre, push = rows.mean(dim=0), push / length
-    around = rows - centre  # [k, dim]
-    return centre, push, (around @ push).double(), around.square().sum(dim=1).double(), squared_distances(rows)
-
-
-def _pushed(view: AttackerView, centre: Tensor, push: Tensor, step: Tensor) -> Updates:
-    return (centre + step.to(centre.dtype) * push).expand_as(view.own).clone()
+    return direction / length

@@ -7,38 +7,42 @@ from torch import Generator, Tensor
 
 
 def label_flip(
-    x: Tensor, y: Tensor, *, classes: int, generator: Generator, share: float = 1.0
+    x: Tensor, y: Tensor, classes: int, *, generator: Generator, share: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Turn label c into classes - 1 - c.
 
     x, y         [n, *shape], [n] a malicious client's samples
+    classes      number of classes of the data set
+    generator    of the choice of samples
     share        chance of each sample to be flipped, in [0, 1]; the neutral setting is 0
     returns      the same x, the new y
 
     With an odd number of classes the middle one stays what it is.
 
     >>> x, y = torch.zeros(4, 2), torch.tensor([0, 1, 2, 9])
-    >>> label_flip(x, y, classes=10, generator=Generator())[1]
+    >>> label_flip(x, y, 10, generator=Generator())[1]
     tensor([9, 8, 7, 0])
 
     Raises ValueError unless share is in [0, 1]. Source: Fang et al. 2020, arXiv:1911.11815, section 4.
     """
-    chosen = _chosen("label_flip", y, share, generator)
+    chosen = _chosen("label_flip", y, share, generator)  # [n]
     return x, torch.where(chosen, classes - 1 - y, y)
 
 
 def targeted_flip(
-    x: Tensor, y: Tensor, *, classes: int, generator: Generator, source: int, target: int, share: float = 1.0
+    x: Tensor, y: Tensor, classes: int, *, generator: Generator, source: int, target: int, share: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Turn label `source` into `target` and leave the others: the model shall take one class for another.
+    """Turn label `source` into `target` and leave the others: the model learns to take one class for another.
 
     x, y              [n, *shape], [n] a malicious client's samples
+    classes           number of classes of the data set
+    generator         of the choice of samples
     source, target    classes, in [0, classes)
     share             chance of each sample of the source class to be flipped, in [0, 1]; the neutral setting is 0
     returns           the same x, the new y
 
     >>> x, y = torch.zeros(4, 2), torch.tensor([0, 1, 2, 1])
-    >>> targeted_flip(x, y, classes=3, generator=Generator(), source=1, target=2)[1]
+    >>> targeted_flip(x, y, 3, generator=Generator(), source=1, target=2)[1]
     tensor([0, 2, 2, 2])
 
     Raises ValueError unless source and target are two different classes and share is in [0, 1].
@@ -49,11 +53,12 @@ def targeted_flip(
             "targeted_flip needs two different classes, 0 <= source, target < classes; "
             f"got source={source}, target={target}, classes={classes}"
         )
-    chosen = _chosen("targeted_flip", y, share, generator) & (y == source)
+    chosen = _chosen("targeted_flip", y, share, generator) & (y == source)  # [n]
     return x, torch.where(chosen, target, y)
 
 
 def _chosen(name: str, y: Tensor, share: float, generator: Generator) -> Tensor:
+    """Which samples to flip, each with the chance `share`: bool [n]."""
     if not 0 <= share <= 1:
         raise ValueError(f"{name} needs 0 <= share <= 1; got share={share}")
     return torch.rand(y.shape, generator=generator, device=y.device) < share

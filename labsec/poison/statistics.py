@@ -7,7 +7,7 @@ from statistics import NormalDist
 import torch
 
 from labsec.geometry import centred_gram
-from labsec.poison.knowledge import clients_in_round, honest_rows
+from labsec.poison.shared import all_send, clients_in_round, honest_rows
 from labsec.types import AttackerView, ImpossibleAttack, Updates
 
 
@@ -31,13 +31,14 @@ def alie(view: AttackerView, *, z: float | None = None, total: int | None = None
     rows = honest_rows(view, "alie", least=2)
     if z is None:
         z = largest_z(clients_in_round(view, total, "alie"), len(view.own))
-    return _for_all(view, rows.mean(dim=0) - z * rows.std(dim=0))
+    return all_send(view, rows.mean(dim=0) - z * rows.std(dim=0))
 
 
 def largest_z(clients: int, malicious: int) -> float:
-    """ALIE's number of standard deviations: floor(n / 2 + 1) - m honest clients shall be farther out.
+    """ALIE's number of standard deviations: the largest at which enough honest clients are expected farther out.
 
-    It grows with the attackers' share, and is negative as long as they are so few that nothing hides them.
+    Enough are floor(n / 2 + 1) - m, which with the m attackers are a majority; honest values are taken as normal. It
+    grows with the attackers' share, and is negative as long as they are so few that nothing hides them.
 
     >>> round(largest_z(50, 24), 2)
     1.43
@@ -50,15 +51,17 @@ def largest_z(clients: int, malicious: int) -> float:
             "alie needs 0 < malicious < clients // 2 + 1 and clients >= 3; "
             f"got malicious={malicious}, clients={clients}"
         )
+
+    # The point of the normal distribution that all honest clients but the supporters stay below.
     honest = clients - malicious
     return NormalDist().inv_cdf((honest - supporters) / honest)
 
 
 def ipm(view: AttackerView, *, scale: float) -> Updates:
-    """Inner product manipulation: send the honest mean, turned round and `scale` times as long.
+    """Inner product manipulation: send the opposite of the honest mean, `scale` times as long.
 
     view       the attackers' view; `others` if it holds them, else `own`
-    scale      factor, no unit: a small one hides in the crowd, one above honest / malicious turns the mean round
+    scale      factor, no unit: a small one hides in the crowd, one above honest / malicious reverses the mean
     returns    [malicious, dim], all rows equal
 
     >>> from types import SimpleNamespace
@@ -68,7 +71,7 @@ def ipm(view: AttackerView, *, scale: float) -> Updates:
 
     Raises ValueError if there is no row. Source: Xie et al. 2019, arXiv:1903.03936.
     """
-    return _for_all(view, -scale * honest_rows(view, "ipm").mean(dim=0))
+    return all_send(view, -scale * honest_rows(view, "ipm").mean(dim=0))
 
 
 def mimic(view: AttackerView, *, target: int | None = None) -> Updates:
@@ -94,16 +97,16 @@ def mimic(view: AttackerView, *, target: int | None = None) -> Updates:
         target = _farthest_out(others)
     if not 0 <= target < len(others):
         raise ValueError(f"mimic needs 0 <= target < honest rows; got target={target}, honest rows={len(others)}")
-    return _for_all(view, others[target])
+    return all_send(view, others[target])
 
 
 def _farthest_out(rows: Updates) -> int:
     """The row with the largest part along the first principal component of the rows."""
+    # `centred_gram` does not promise which centre it takes: move it to the mean.
     gram = centred_gram(rows)  # [n, n]
     around_mean = gram - gram.mean(dim=0) - gram.mean(dim=1, keepdim=True) + gram.mean()
-    first = torch.linalg.eigh(around_mean).eigenvectors[:, -1]  # [n] in proportion to the parts
+
+    # The rows' parts along the first principal component are in proportion to the eigenvector of the largest
+    # eigenvalue, which `eigh` puts last.
+    first = torch.linalg.eigh(around_mean).eigenvectors[:, -1]  # [n]
     return int(first.abs().argmax())
-
-
-def _for_all(view: AttackerView, row: torch.Tensor) -> Updates:
-    return row.expand_as(view.own).clone()

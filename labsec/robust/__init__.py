@@ -4,13 +4,14 @@ A rule is [clients, dim] -> [dim], a stage [clients, dim] -> [clients, dim]. Bot
 only where something is remembered between rounds. Every one of them leaves its input as it is, keeps its dtype, drops
 rows with a NaN or an infinity, gives the same bits for the same input, and raises `ImpossibleRule` when the clients
 are too few for its `f`. `f` is the number of bad clients that the defender believes in; nobody tells it the true one.
+Every rule counts all clients alike, except `weighted_mean`, which counts samples.
 
 Whatever is public here is held to these promises by one suite of tests, from the moment it is listed in `__all__`.
 """
 
 from __future__ import annotations
 
-from labsec.robust.average import mean
+from labsec.robust.average import mean, weighted_mean
 from labsec.robust.clipping import CenteredClip, MedianNormClip, norm_clip
 from labsec.robust.coordinates import median, trimmed_mean
 from labsec.robust.geometric import geometric_median
@@ -27,4 +28,5 @@ __all__ = [
     "nnm",
     "norm_clip",
     "trimmed_mean",
+    "weighted_mean",
 ]

@@ -1,0 +1,56 @@
+"""What several attacks need: the honest updates that the attackers know, and one message that all of them send."""
+
+from __future__ import annotations
+
+from labsec.geometry import is_finite_row
+from labsec.types import AttackerView, ImpossibleAttack, Update, Updates
+
+
+def honest_rows(view: AttackerView, name: str, *, least: int = 1) -> Updates:
+    """The honest messages where the view holds them, else the attackers' own honest updates as a sample of such.
+
+    view       the attackers' view
+    name       the attack, for the error message
+    least      rows that the attack needs
+    returns    [k, dim], all finite: the engine shows finite messages only, and own updates that are not finite, of an
+               attacker whose training blew up, are left out here
+
+    Raises ImpossibleAttack if there are fewer than `least`.
+    """
+    if view.others is not None:
+        rows = view.others
+        source = "honest"
+    else:
+        rows = view.own[is_finite_row(view.own)]
+        source = "no honest messages (view.others is None), finite own"
+    if len(rows) < least:
+        raise ImpossibleAttack(
+            f"{name} needs at least {least} honest updates to learn from; got {source} rows={len(rows)}"
+        )
+    return rows
+
+
+def clients_in_round(view: AttackerView, total: int | None, name: str) -> int:
+    """How many clients send in this round: `total`, or what the view shows.
+
+    Raises ValueError if neither gives the number, or if `total` is less than the number of clients in the view.
+    """
+    if total is None and view.others is None:
+        raise ValueError(f"{name} needs to know the number of clients: give total=…, or let it see view.others")
+    known = len(view.own) + (0 if view.others is None else len(view.others))
+    count = known if total is None else total
+    if count < known:
+        raise ValueError(f"{name} needs total >= clients in view; got total={total}, clients in view={known}")
+    return count
+
+
+def all_send(view: AttackerView, row: Update) -> Updates:
+    """One and the same message from every attacker: [dim] -> [malicious, dim], in the dtype of their own updates.
+
+    >>> import torch
+    >>> from types import SimpleNamespace
+    >>> all_send(SimpleNamespace(own=torch.zeros(2, 3)), torch.tensor([1.0, 2.0, 3.0]))
+    tensor([[1., 2., 3.],
+            [1., 2., 3.]])
+    """
+    return row.to(view.own.dtype).expand_as(view.own).clone()
