@@ -267,7 +267,7 @@ def test_a_secure_sum_sends_one_dense_row():
         return (weights / weights.sum() @ updates)[None]
 
     plain, summed = (
-        next(rounds(Scenario(**SMALL))),
+        next(rounds(Scenario(aggregate=robust.weighted_mean, **SMALL))),
         next(rounds(Scenario(wire=secure_mean, aggregate=robust.median, **SMALL))),
     )
     assert summed.messages.shape == (1, 4810)

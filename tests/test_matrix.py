@@ -102,6 +102,25 @@ def other(updates):
     return updates.mean(dim=0)
 
 
+def half(updates):
+    return 0.5 * updates.mean(dim=0)
+
+
+CHOICE = {"rule": other}
+
+
+def through_a_helper(updates):
+    return half(updates)
+
+
+def through_a_dictionary(updates):
+    return CHOICE["rule"](updates)
+
+
+def length(model, params):
+    return float(params.norm())
+
+
 DIFFERENT = [
     Scenario(),
     Scenario(seed=1),
@@ -117,6 +136,11 @@ DIFFERENT = [
     Scenario(model=models.mlp((1, 8, 8), 10, activation=torch.sigmoid)),
     Scenario(server_stages=[robust.MedianNormClip()]),
     Scenario(data=matrix.boosted("notes", "none", "mean", 0, 0, 0).data),
+    Scenario(probes={"length": length}),
+    Scenario(probes={"length": lambda model, params: 0.0}),
+    Scenario(start=torch.zeros(4810)),
+    Scenario(clients=2, shards=[[0], [1]]),
+    Scenario(clients=2, shards=[[0], [2]]),
 ]
 
 
@@ -125,6 +149,38 @@ def test_a_description_tells_scenarios_apart_and_nothing_else():
     assert len(set(described)) == len(DIFFERENT)
     again = Scenario(aggregate=robust.CenteredClip(radius=1.0))
     assert json.dumps(sweep.describe(again)) == described[5]
+
+
+@pytest.mark.parametrize(
+    ("rule", "edit"),
+    [(through_a_helper, {"half": other}), (through_a_dictionary, {"CHOICE": {"rule": half}})],
+)
+def test_a_description_follows_what_a_function_refers_to(rule, edit, monkeypatch):
+    before = json.dumps(sweep.describe(rule))
+    for name, value in edit.items():
+        monkeypatch.setitem(rule.__globals__, name, value)
+    assert json.dumps(sweep.describe(rule)) != before
+
+
+def test_a_function_that_calls_itself_can_be_described():
+    def again(updates):
+        return again(updates)
+
+    assert "recursive" in json.dumps(sweep.describe(again))
+
+
+def probed(seed):
+    return Scenario(rounds=3, evaluate_every=2, clients=4, seed=seed, probes={"length": length})
+
+
+def test_probes_and_their_curves_come_through_the_cache(tmp_path):
+    fresh, cached = (sweep.sweep(probed, SEEDS[:1], cache=tmp_path / "runs.jsonl") for _ in range(2))
+    history = run(probed(0))
+    assert fresh == cached
+    assert fresh[0]["length"] == history.measured("length")[-1]
+    curve = sweep.sweep(probed, SEEDS[:1], cache=tmp_path / "runs.jsonl", by_round=True)
+    assert [(row["seed"], row["round"]) for row in curve] == [(0, 1), (0, 2)]
+    assert [row["length"] for row in curve] == history.measured("length")
 
 
 # --- cells
@@ -164,7 +220,7 @@ def test_unknown_names_are_answered_with_the_known_ones(build, message):
 def test_beliefs_of_the_breakdown_sweep_are_possible_and_as_true_as_they_can_be():
     for each in cells.breakdown_cells(1):
         attackers = round(each["malicious"] * 30)
-        assert each["f"] == attackers or each["f"] == cells.LARGEST_BELIEF[each["rule"]] < attackers
+        assert each["f"] == attackers or each["f"] == matrix.RULES[each["rule"]].largest_f(30) < attackers
         scenario = matrix.cell(**each)
         assert scenario.malicious_count == attackers
         update = scenario.aggregate(torch.rand(30, 3))
@@ -188,7 +244,7 @@ def test_clean_is_the_plain_mean_without_an_attack(tmp_path, monkeypatch):
         return Scenario(**{f.name: getattr(s, f.name) for f in fields(s)} | {"rounds": 1})
 
     monkeypatch.setattr(tables, "TABLES", {"matrix": (short, few)})
-    frame = matrix.measure("matrix", seeds=2, cache=tmp_path / "runs.jsonl")
+    frame = matrix.run_table("matrix", seeds=2, cache=tmp_path / "runs.jsonl")
     assert len(frame) == 8
     for seed, part in frame.groupby("seed"):
         assert (part["clean"] == run(short("fedavg", "none", "mean", seed)).final_accuracy).all()
@@ -196,7 +252,7 @@ def test_clean_is_the_plain_mean_without_an_attack(tmp_path, monkeypatch):
 
 def test_a_table_needs_a_seed():
     with pytest.raises(ValueError, match="seeds >= 1; got seeds=0"):
-        matrix.measure("matrix", seeds=0)
+        matrix.run_table("matrix", seeds=0)
 
 
 @pytest.mark.parametrize("table", matrix.TABLES)
@@ -236,8 +292,8 @@ def test_values_stand_in_the_cells_and_in_the_words(frame):
     (ax,) = picture.figure.axes
     written = {text.get_text() for text in ax.texts}
     assert {"0.91 ± 0.01", "0.51 ± 0.01", "0.11 ± 0.01"} <= written
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["none", "ipm 2"]
-    assert "mean 0.11 under ipm 2" in picture.alt
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["no attack", "IPM x 2"]
+    assert "mean 0.11 under IPM x 2" in picture.alt
     assert len(matrix.heat_map(frame).figure.axes) == 2
 
 
@@ -267,9 +323,9 @@ def test_the_ink_can_be_read_on_every_colour():
 
 
 def test_the_page_holds_the_numbers_and_the_words_of_the_picture(frame):
-    text = matrix.page(frame)
-    assert "| none | 0.91 ± 0.01 | 0.51 ± 0.01 |" in text
-    assert "mean 0.11 under ipm 2" in text
+    text = matrix.markdown_page(frame)
+    assert "| no attack | 0.91 ± 0.01 | 0.51 ± 0.01 |" in text
+    assert "mean 0.11 under IPM x 2" in text
     assert "Seeds: 2." in text
 
 
@@ -277,7 +333,7 @@ def test_the_page_holds_the_numbers_and_the_words_of_the_picture(frame):
 
 
 def test_the_command_writes_the_files(tmp_path, monkeypatch, frame, capsys):
-    monkeypatch.setattr(pages, "measure", lambda table, **given: frame.assign(seeds=given["seeds"]))
+    monkeypatch.setattr(pages, "run_table", lambda table, **given: frame.assign(seeds=given["seeds"]))
     assert cli.main(["matrix", "--seeds", "2", "--folder", str(tmp_path / "new")]) == 0
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["matrix.csv", "matrix.md", "matrix.png"]
     assert "Wrote" in capsys.readouterr().out
@@ -294,7 +350,7 @@ def test_the_command_answers_a_wrong_name_in_one_sentence(tmp_path, capsys):
 
 
 def test_a_learners_run_leaves_the_committed_tables_alone(tmp_path, monkeypatch, frame):
-    monkeypatch.setattr(pages, "measure", lambda table, **given: frame)
+    monkeypatch.setattr(pages, "run_table", lambda table, **given: frame)
     monkeypatch.setattr(cli, "COURSE", tmp_path)
     assert cli.main(["matrix"]) == 0
     assert (tmp_path / "my" / "matrix.csv").exists()

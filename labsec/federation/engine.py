@@ -101,7 +101,7 @@ def rounds(scenario: Scenario) -> Iterator[Round]:
             attackers=population.attackers_share(senders),
             bytes_up=bytes_up(sent, arrived),
             bytes_down=4 * model.dim * len(senders),
-            metrics=measure(s, model, after) if is_due else {},
+            metrics=evaluate(s, model, after) if is_due else {},
             seconds=perf_counter() - began,
             notes=turn.notes,
             skipped=turn.skipped,
@@ -374,7 +374,7 @@ def rehearse(s: Scenario, model: Model, population: Population) -> None:
     Server(s, model).aggregate(turn, arrived)
 
 
-def measure(s: Scenario, model: Model, params: Tensor) -> dict[str, float]:
+def evaluate(s: Scenario, model: Model, params: Tensor) -> dict[str, float]:
     """Accuracy and loss on the test part, and what the scenario's probes say."""
     numbers = metrics.evaluate(model, params, s.data.x_test.to(s.device), s.data.y_test.to(s.device))
     return numbers | {name: float(probe(model, params)) for name, probe in s.probes.items()}

@@ -30,25 +30,13 @@ from labsec.federation.scenario import Scenario
 from labsec.models import Model
 
 RUNS = CACHE / "runs.jsonl"
-ROOMS = [
-    "types",
-    "geometry",
-    "data",
-    "models",
-    "train",
-    "poison",
-    "robust",
-    "privacy",
-    "compress",
-    "metrics",
-    "federation",
-]
+NOT_RUN = {"course", "study", "plots", "cli", "doctor", "lazy", "__init__"}  # rooms that no run goes through
 
 Cell = Mapping[str, Any]  # the keywords of one run: numbers and names
 
 
 def sweep(
-    build: Callable[..., Scenario], cells: Sequence[Cell], *, cache: Path = RUNS, jobs: int = 1
+    build: Callable[..., Scenario], cells: Sequence[Cell], *, cache: Path = RUNS, jobs: int = 1, by_round: bool = False
 ) -> list[dict[str, Any]]:
     """Run a scenario for every cell and return a row for each, in the order of the cells.
 
@@ -56,13 +44,20 @@ def sweep(
     cells      its keywords
     cache      file with a line for every run that is done
     jobs       processes that run scenarios at the same time, each on one thread
-    returns    {**cell, "accuracy": after the last round, "skipped": rounds in which the model did not change}
+    by_round   a row for every round that was measured, in place of one for each run
+    returns    {**cell, "accuracy": after the last round, the same for each probe, "skipped": rounds in which the model
+               did not change, "notes": how many were written, "attackers_of_samples": their share}; by round
+               {**cell, "round", "accuracy" and the probes}
 
     >>> import tempfile
+    >>> cells = [{"rounds": 2, "seed": seed} for seed in (1, 2)]
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     rows = sweep(Scenario, [{"rounds": 1, "seed": seed} for seed in (1, 2)], cache=Path(folder, "runs.jsonl"))
+    ...     rows = sweep(Scenario, cells, cache=Path(folder, "runs.jsonl"))
+    ...     rounds = sweep(Scenario, cells, cache=Path(folder, "runs.jsonl"), by_round=True)
     >>> [row["seed"] for row in rows], sorted(rows[0])
-    ([1, 2], ['accuracy', 'rounds', 'seed', 'skipped'])
+    ([1, 2], ['accuracy', 'attackers_of_samples', 'notes', 'rounds', 'seed', 'skipped'])
+    >>> [(row["seed"], row["round"]) for row in rounds], rounds[1]["accuracy"] == rows[0]["accuracy"]
+    ([(1, 0), (1, 1), (2, 0), (2, 1)], True)
 
     Raises ValueError unless jobs >= 1, and what a scenario or its run raises.
     """
@@ -80,13 +75,24 @@ def sweep(
             target.write(json.dumps({"key": key, **result}) + "\n")
             target.flush()
             bar.update()
-    return [{**cell, **done[key]} for key, cell in zip(keys, cells, strict=True)]
+    if by_round:
+        return [{**cell, **row} for key, cell in zip(keys, cells, strict=True) for row in done[key]["by_round"]]
+    return [{**cell, **done[key]["final"]} for key, cell in zip(keys, cells, strict=True)]
 
 
-def measure(build: Callable[..., Scenario], cell: Cell) -> dict[str, Any]:
-    """Run one cell: its accuracy after the last round, and how many rounds were skipped."""
-    history = run(build(**cell))
-    return {"accuracy": history.final_accuracy, "skipped": sum(map(bool, history.column("skipped")))}
+def run_cell(build: Callable[..., Scenario], cell: Cell) -> dict[str, Any]:
+    """Run one cell: its row at the end, and its rows by round."""
+    scenario = build(**cell)
+    history = run(scenario)
+    names = ["accuracy", *scenario.probes]
+    measured = [row for row in history.rows if row["accuracy"] is not None]
+    final = {
+        **{name: measured[-1][name] for name in names},
+        "skipped": sum(map(bool, history.column("skipped"))),
+        "notes": len(history.notes),
+        "attackers_of_samples": history.attackers_of_samples,
+    }
+    return {"final": final, "by_round": [{name: row[name] for name in ("round", *names)} for row in measured]}
 
 
 def _results(
@@ -94,11 +100,11 @@ def _results(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The results of the missing runs, each as soon as it is there."""
     if jobs == 1 or len(missing) <= 1:
-        yield from ((key, measure(build, cell)) for key, cell in missing.items())
+        yield from ((key, run_cell(build, cell)) for key, cell in missing.items())
         return
     pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
     try:
-        keys: dict[Future[dict[str, Any]], str] = {pool.submit(measure, build, c): key for key, c in missing.items()}
+        keys: dict[Future[dict[str, Any]], str] = {pool.submit(run_cell, build, c): key for key, c in missing.items()}
         yield from ((keys[future], future.result()) for future in as_completed(keys))
     finally:
         pool.shutdown(cancel_futures=True)
@@ -116,9 +122,13 @@ def _read(cache: Path) -> dict[str, dict[str, Any]]:
 
 
 def fingerprint_of_sources() -> str:
-    """A hash of everything that a run executes: the rooms up to the engine, and torch. Comments do not count."""
-    here = Path(__file__).parents[1]
-    files = [file for room in ROOMS for file in sorted([*here.glob(f"{room}.py"), *here.glob(f"{room}/*.py")])]
+    """A hash of everything that a run may execute: the laboratory, and torch. Comments do not count."""
+    package = Path(__file__).parents[1]
+    files = [
+        file
+        for file in sorted(package.rglob("*.py"))
+        if file.relative_to(package).with_suffix("").parts[0] not in NOT_RUN
+    ]
     return _hash(torch.__version__, [_code(file.read_text(encoding="utf-8")) for file in files])
 
 
@@ -131,39 +141,62 @@ def _code(source: str) -> str:
     return ast.dump(tree)
 
 
-def describe(value: Any) -> Any:
+def describe(value: Any, *, inside: tuple[Any, ...] = ()) -> Any:
     """Say in lists, names and numbers what a scenario or a part of it is made of; equal parts read alike.
+
+    inside    the functions that are being described, so that one that calls itself comes to an end
 
     >>> from labsec import bind, robust
     >>> describe(bind(robust.trimmed_mean, f=3))
     [['labsec.robust.coordinates.trimmed_mean', '...'], [], ['f', 3]]
     """
+    say = functools.partial(describe, inside=inside)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Tensor):
-        return hashlib.blake2b(value.contiguous().numpy().tobytes(), digest_size=8).hexdigest()
+        return hashlib.blake2b(value.detach().cpu().contiguous().numpy().tobytes(), digest_size=8).hexdigest()
     if isinstance(value, list | tuple | deque):
-        return [describe(item) for item in value]
+        return [say(item) for item in value]
+    if isinstance(value, Mapping):
+        return [[say(key), say(item)] for key, item in value.items()]
     if isinstance(value, functools.partial):
-        return [
-            describe(value.func),
-            describe(value.args),
-            *([name, describe(part)] for name, part in sorted(value.keywords.items())),
-        ]
-    if isinstance(value, Dataset):
-        return [describe(getattr(value, field.name)) for field in fields(value)]
+        bound = [[name, say(part)] for name, part in sorted(value.keywords.items())]
+        return [say(value.func), say(value.args), *bound]
+    if isinstance(value, Dataset | Scenario):
+        return [[field.name, say(getattr(value, field.name))] for field in fields(value)]
     if isinstance(value, Model):
-        return [value.name, list(value.shapes), list(value.bounds), describe(value.forward)]
-    if isinstance(value, Scenario):
-        return [[field.name, describe(getattr(value, field.name))] for field in fields(value)]
+        return [value.name, list(value.shapes), list(value.bounds), say(value.forward)]
     if inspect.isfunction(value):
-        around = [describe(cell.cell_contents) for cell in value.__closure__ or ()]
-        return [_name(value), _hash(_compiled(value.__code__)), *around]
+        return [_name(value), "recursive"] if value in inside else _describe_function(value, (*inside, value))
     if callable(value) and hasattr(value, "__qualname__"):
         return _name(value)
     kind = type(value)
-    methods = [_compiled(part.__code__) for part in vars(kind).values() if inspect.isfunction(part)]
-    return [_name(kind), _hash(methods), *([name, describe(part)] for name, part in sorted(vars(value).items()))]
+    methods = [_describe_function(part, inside) for part in vars(kind).values() if inspect.isfunction(part)]
+    return [_name(kind), methods, *([name, say(part)] for name, part in sorted(vars(value).items()))]
+
+
+def _describe_function(function: Any, inside: tuple[Any, ...]) -> list[Any]:
+    """What a function does: its code, what it closes over, its defaults, and the globals that it refers to.
+
+    Of the course's own modules the fingerprint of the sources speaks; of other libraries, their version.
+    """
+    say = functools.partial(describe, inside=inside)
+    described: list[Any] = [_name(function), _hash(_compiled(function.__code__))]
+    described += [say(cell.cell_contents) for cell in function.__closure__ or ()]
+    if function.__module__.split(".")[0] == "labsec":
+        return described
+    described += [say(function.__defaults__), say(function.__kwdefaults__)]
+    for name in sorted(_names(function.__code__) & function.__globals__.keys()):
+        found = function.__globals__[name]
+        if not inspect.ismodule(found) and not getattr(found, "__module__", "").startswith(("torch", "numpy")):
+            described.append([name, say(found)])
+    return described
+
+
+def _names(code: CodeType) -> set[str]:
+    """The globals and attributes that a function's code names, nested functions included."""
+    nested = [_names(each) for each in code.co_consts if isinstance(each, CodeType)]
+    return set(code.co_names).union(*nested)
 
 
 def _name(value: Any) -> str:

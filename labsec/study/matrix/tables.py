@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any
 from labsec.data import FOLDER
 from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
-from labsec.study.matrix.cells import FIELDS, boosted, boosted_cells, breakdown_cells, cell, matrix_cells, named
+from labsec.study.catalogue import find
+from labsec.study.matrix.cells import boosted, boosted_cells, breakdown_cells, cell, matrix_cells
 from labsec.study.sweep import RUNS, sweep
 
 if TYPE_CHECKING:
     import pandas
 
 DOCS = FOLDER.parent / "docs"
-TABLES: Mapping[str, tuple[Callable[..., Scenario], Callable[[int], list[FIELDS]]]] = {
+TABLES: Mapping[str, tuple[Callable[..., Scenario], Callable[[int], list[dict[str, Any]]]]] = {
     "matrix": (cell, matrix_cells),
     "breakdown": (cell, breakdown_cells),
     "three_percent": (boosted, boosted_cells),
 }
 
 
-def measure(table: str, *, seeds: int, jobs: int = 1, cache: Path = RUNS) -> pandas.DataFrame:
+def run_table(table: str, *, seeds: int, jobs: int = 1, cache: Path = RUNS) -> pandas.DataFrame:
     """Run what a table of TABLES still lacks, and return it: a row for each run.
 
     returns    the keywords of the cell; accuracy after 50 rounds; skipped rounds; clean, the accuracy of the plain mean
@@ -35,7 +36,7 @@ def measure(table: str, *, seeds: int, jobs: int = 1, cache: Path = RUNS) -> pan
 
     if seeds < 1:
         raise ValueError(f"a table needs seeds >= 1; got seeds={seeds}")
-    build, cells = named(TABLES, "table", table)
+    build, cells = find(TABLES, "table", table)
     frame = pandas.DataFrame(sweep(build, cells(seeds), cache=cache, jobs=jobs))
     group = ["data" if "data" in frame else "regime", "seed"]
     unattacked = (frame["malicious"] == 0) if "malicious" in frame else (frame["attack"] == "none")
@@ -53,7 +54,7 @@ def load(table: str = "matrix") -> pandas.DataFrame:
     """
     import pandas
 
-    named(TABLES, "table", table)
+    find(TABLES, "table", table)
     return pandas.read_csv(DOCS / f"{table}.csv")
 
 
@@ -66,7 +67,7 @@ def check_cell(row: Mapping[str, Any], *, table: str = "matrix", tolerance: floa
     >>> check_cell(load().iloc[0])
     True
     """
-    build, cells = named(TABLES, "table", table)
+    build, cells = find(TABLES, "table", table)
     keywords = {name: type(value)(row[name]) for name, value in cells(1)[0].items()}  # numpy's numbers seed otherwise
     history = run(build(**keywords))
     return bool(abs(history.final_accuracy - row["accuracy"]) <= tolerance)
