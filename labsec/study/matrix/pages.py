@@ -132,9 +132,8 @@ def markdown_page(frame: pandas.DataFrame) -> str:
         lines = [["attack", *map(_readable, mean.columns)], ["---"] + ["---:"] * len(mean.columns)]
         for i, attack in enumerate(mean.index):
             lines.append([_readable(attack), *map(_number, mean.iloc[i], spread.iloc[i])])
-        parts.append(
-            f"## {find(REGIMES, 'regime', regime).title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        )
+        rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        parts.append(f"## {REGIMES[regime].title}\n\n{rows}")
     return "\n\n".join(parts) + "\n"
 
 
