@@ -1,4 +1,4 @@
-"""Data sets, bundled or downloaded on request, and the ways in which clients share them out."""
+"""Data sets, bundled or downloaded on request, and the ways in which they are divided among clients."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from labsec.types import generator as stream
 
 FOLDER = Path(__file__).resolve().parent.parent / "data"
 CACHE = FOLDER / "cache"
+TENSORS = ("x", "y", "x_test", "y_test")  # the fields of a data set that hold tensors
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
     """Samples with labels, split into a training and a test part; checked when it is made.
 
+    name         what errors and plots call it
     x, x_test    [n, *shape] float32 in [0, 1] (images are [n, channels, height, width]), or [n, length] int64 token
-                 numbers, where 0 fills up a text that is shorter than the longest
+                 numbers, with 0 behind the end of a text that is shorter than the longest
     y, y_test    [n] int64 in 0 … classes - 1
     classes      number of classes
 
@@ -64,14 +66,14 @@ class Dataset:
 
     @property
     def vocabulary(self) -> int | None:
-        """How many token numbers there are, the padding 0 included; None where the samples are no tokens."""
+        """How many token numbers there are, the padding 0 included; None where the samples are not tokens."""
         if self.x.dtype != torch.int64:
             return None
         return 1 + int(max(self.x.max(), self.x_test.max()))
 
     def to(self, device: str | torch.device) -> Dataset:
         """The same data set with its tensors on `device`."""
-        return replace(self, **{k: getattr(self, k).to(device) for k in ("x", "y", "x_test", "y_test")})
+        return replace(self, **{part: getattr(self, part).to(device) for part in TENSORS})
 
 
 def _check_samples(name: str, field: str, x: Tensor) -> None:
@@ -123,8 +125,10 @@ def load(name: str, *, root: str | Path | None = None) -> Dataset:
         raise ValueError(f"no data set is called {name!r}; known: {', '.join(sorted(known))}")
     if name not in _BUNDLED:
         return _downloaded(name, Path(root) if root is not None else CACHE)
-    kept = _BUNDLED[name]()
-    return replace(kept, **{part: getattr(kept, part).clone() for part in ("x", "y", "x_test", "y_test")})
+
+    # The files are read once; each caller gets a copy, so that nobody's changes reach the next one.
+    original = _BUNDLED[name]()
+    return replace(original, **{part: getattr(original, part).clone() for part in TENSORS})
 
 
 def _package_file(package: str, *parts: str) -> Path:
@@ -144,9 +148,11 @@ def _split(name: str, x: Tensor, y: Tensor, *, test_share: float = 0.2) -> Datas
 
 @cache
 def _digits() -> Dataset:
-    table = np.loadtxt(_package_file("sklearn", "datasets", "data", "digits.csv.gz"), delimiter=",", dtype=np.float32)
-    pixels, labels = torch.from_numpy(table[:, :-1]), torch.from_numpy(table[:, -1])
-    return _split("digits", pixels.reshape(-1, 1, 8, 8) / 16, labels.long())
+    file = _package_file("sklearn", "datasets", "data", "digits.csv.gz")
+    table = torch.from_numpy(np.loadtxt(file, delimiter=",", dtype=np.float32))  # [1797, 65], the label last
+    pixels = table[:, :-1].reshape(-1, 1, 8, 8) / 16  # the file counts from 0 to 16
+    labels = table[:, -1].long()
+    return _split("digits", pixels, labels)
 
 
 @cache
@@ -159,10 +165,13 @@ def _faces() -> Dataset:
 @cache
 def _breast_cancer() -> Dataset:
     file = _package_file("sklearn", "datasets", "data", "breast_cancer.csv")
-    table = torch.from_numpy(np.loadtxt(file, delimiter=",", skiprows=1, dtype=np.float32))
+    table = torch.from_numpy(np.loadtxt(file, delimiter=",", skiprows=1, dtype=np.float32))  # [569, 31], the label last
     order = torch.randperm(len(table), generator=stream(0, "split", "breast_cancer"))
     test, train = table[order].tensor_split([round(0.2 * len(table))])
-    low, high = train[:, :-1].min(dim=0).values, train[:, :-1].max(dim=0).values  # fitted on the training part alone
+
+    # The range of each measurement is taken from the training part alone: the test part must not tell how to scale.
+    low = train[:, :-1].amin(dim=0)
+    high = train[:, :-1].amax(dim=0)
     scaled = [((part[:, :-1] - low) / (high - low)).clamp(0, 1) for part in (train, test)]
     labels = [part[:, -1].long() for part in (train, test)]
     return Dataset(name="breast_cancer", x=scaled[0], y=labels[0], x_test=scaled[1], y_test=labels[1], classes=2)
@@ -189,11 +198,10 @@ def notes_words() -> tuple[str, ...]:
 def _notes() -> Dataset:
     table = _notes_table()
     number = {word: token for token, word in enumerate(notes_words())}
-    desks = sorted({row["desk"] for row in table})
     texts = [torch.tensor([number[word] for word in row["text"].split()]) for row in table]
-    return _split(
-        "notes", pad_sequence(texts, batch_first=True), torch.tensor([desks.index(row["desk"]) for row in table])
-    )
+    desks = sorted({row["desk"] for row in table})
+    labels = torch.tensor([desks.index(row["desk"]) for row in table])
+    return _split("notes", pad_sequence(texts, batch_first=True), labels)
 
 
 _BUNDLED: dict[str, Callable[[], Dataset]] = {
@@ -212,17 +220,25 @@ _DOWNLOADED = {  # name -> class of torchvision.datasets, folder below root
 def _downloaded(name: str, root: Path) -> Dataset:
     import torchvision.datasets  # takes a second, and only these data sets need it
 
-    kind, folder = _DOWNLOADED[name]
+    class_name, folder = _DOWNLOADED[name]
+    read = getattr(torchvision.datasets, class_name)
     try:
-        parts = [getattr(torchvision.datasets, kind)(str(root), train=part, download=True) for part in (True, False)]
+        train = read(str(root), train=True, download=True)
+        test = read(str(root), train=False, download=True)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise FileNotFoundError(
             f"{name} is not in {root / folder} and could not be downloaded ({reason}). "
             f"Without a network, put its original files, unpacked, into {root / folder}"
         ) from error
-    (x, y), (x_test, y_test) = ((_images(part.data), torch.as_tensor(part.targets)) for part in parts)
-    return Dataset(name=name, x=x, y=y, x_test=x_test, y_test=y_test, classes=len(parts[0].classes))
+    return Dataset(
+        name=name,
+        x=_images(train.data),
+        y=torch.as_tensor(train.targets),
+        x_test=_images(test.data),
+        y_test=torch.as_tensor(test.targets),
+        classes=len(train.classes),
+    )
 
 
 def _images(raw: Tensor | np.ndarray) -> Tensor:
@@ -232,9 +248,10 @@ def _images(raw: Tensor | np.ndarray) -> Tensor:
 
 
 def partition(y: Tensor, clients: int, *, alpha: float | None = None, generator: Generator) -> list[Tensor]:
-    """Share out the samples: every index of `y` exactly once, no client left empty.
+    """Divide the samples among clients: every index of `y` exactly once, no client left empty.
 
     y          [n] labels
+    clients    how many
     alpha      None: independent and identically distributed (IID) shards of equal size.
                A number: each class is divided by a Dirichlet(alpha) draw; the smaller, the more uneven
     returns    `clients` tensors of indices into y
@@ -253,6 +270,8 @@ def partition(y: Tensor, clients: int, *, alpha: float | None = None, generator:
         return list(order.tensor_split(clients))
     if not 0 < alpha < float("inf"):
         raise ValueError(f"partition needs a finite alpha > 0; got alpha={alpha}")
+
+    # A small alpha may leave a client without samples: draw again, and say so if it is hopeless.
     draws = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
     for _ in range(100):
         shards = _dirichlet_split(y.cpu().numpy(), clients, alpha, draws)
@@ -266,10 +285,14 @@ def partition(y: Tensor, clients: int, *, alpha: float | None = None, generator:
 
 
 def _dirichlet_split(y: np.ndarray, clients: int, alpha: float, draws: np.random.Generator) -> list[np.ndarray]:
+    """Indices into `y` for each client, some perhaps empty."""
     parts: list[list[np.ndarray]] = [[] for _ in range(clients)]
     for label in np.unique(y):
         members = draws.permutation(np.flatnonzero(y == label))
-        cuts = (np.cumsum(draws.dirichlet(np.full(clients, alpha)))[:-1] * len(members)).round().astype(int)
-        for own, share in zip(parts, np.split(members, cuts), strict=True):
-            own.append(share)
+
+        # The shares of the class add to one; where their running sum lies, its list of members is cut.
+        shares = draws.dirichlet(np.full(clients, alpha))  # [clients]
+        cuts = (np.cumsum(shares)[:-1] * len(members)).round().astype(int)
+        for own, piece in zip(parts, np.split(members, cuts), strict=True):
+            own.append(piece)
     return [np.concatenate(own) for own in parts]

@@ -1,4 +1,4 @@
-"""The course's one visual language, and the pictures that many labs share. Nothing here runs a simulation.
+"""The one visual language of the course, and the plots that many labs share. Nothing here runs a simulation.
 
 Figures are made without pyplot, so that any thread may draw them. The attacker is always vermilion, the defender
 always blue, the clean run always the same thin dark line.
@@ -22,16 +22,17 @@ from matplotlib.ticker import MaxNLocator
 
 from labsec.federation.history import History
 
-INK, PAPER, GREY, BAND = "#1f2328", "#ffffff", "#8a8f98", "#e6e8eb"
-ATTACKER, DEFENDER, CLEAN = "#d55e00", "#0072b2", INK
-OTHERS = (
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-    "#7f7f7f",
-    "#8c5a2b",
-)  # Okabe and Ito's palette, without the accents
+INK = "#1f2328"
+PAPER = "#ffffff"
+GREY = "#8a8f98"
+BAND = "#e6e8eb"
+
+# Vermilion and blue of Okabe and Ito's palette are kept for the two roles; other lines take four more of its colours,
+# then a grey and a brown.
+ATTACKER = "#d55e00"
+DEFENDER = "#0072b2"
+CLEAN = INK
+OTHERS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c5a2b")
 DASHES = ("--", "-.", ":", "-")
 FEW = 3  # lines that can have a grey band each
 STYLE: Any = {
@@ -88,7 +89,8 @@ class Picture:
     """A finished figure with a sentence that says what it shows, for eyes, for screen readers and for print."""
 
     def __init__(self, fig: Figure, alt: str) -> None:
-        self.figure, self.alt = fig, alt
+        self.figure = fig
+        self.alt = alt
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return mimebundle(png(self.figure), self.alt)
@@ -109,8 +111,10 @@ def accuracy(*, title: str = "Accuracy over the rounds", **histories: History | 
 
     The name `clean` is drawn as the thin dark line, `attacked` and `defended` in their colours.
     """
-    runs = {name: [h] if isinstance(h, History) else list(h) for name, h in histories.items()}
-    tables = {name: [h.accuracy for h in each] for name, each in runs.items()}
+    runs = {name: [given] if isinstance(given, History) else list(given) for name, given in histories.items()}
+    tables = {name: [history.accuracy for history in seeds] for name, seeds in runs.items()}
+
+    # All runs are measured in the same rounds: the first one says in which.
     first = next(iter(runs.values()))[0]
     x = [row["round"] + 1 for row in first.rows if row["accuracy"] is not None]
     return curves(x, tables, title=title, xlabel="round", ylabel="test accuracy")
@@ -135,28 +139,34 @@ def curves(
     """
     fig = figure()
     ax = axes(fig)
-    ends, words = [], []
+    ends = []  # where each line ends, for its label
+    words = []  # the same lines for those who cannot see them
     for (name, rows), (colour, dash) in zip(runs.items(), looks(runs), strict=True):
-        table, label = np.asarray(rows, dtype=float), name.replace("_", " ")
-        low, high = table.min(axis=0), table.max(axis=0)
+        label = name.replace("_", " ")
+        table = np.asarray(rows, dtype=float)  # [seeds, len(x)]
+        mean = table.mean(axis=0)
+        low = table.min(axis=0)
+        high = table.max(axis=0)
         if len(table) > 1 and len(runs) <= FEW:
             ax.fill_between(x, low, high, color=BAND, zorder=0, linewidth=0)
         elif len(table) > 1:
             ax.vlines(x, low, high, color=colour, linewidth=0.8, alpha=0.7)
-        ax.plot(x, table.mean(axis=0), color=colour, linestyle=dash, linewidth=1.2 if name == "clean" else 2.0)
-        ends.append((float(table.mean(axis=0)[-1]), label, colour))
-        words.append(f"{label} goes from {table[:, 0].mean():.2f} to {table[:, -1].mean():.2f}")
+        ax.plot(x, mean, color=colour, linestyle=dash, linewidth=1.2 if name == "clean" else 2.0)
+        ends.append((float(mean[-1]), label, colour))
+        words.append(f"{label} goes from {mean[0]:.2f} to {mean[-1]:.2f}")
     with style():
         ax.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log" if log else "linear")
     if not log and all(float(value).is_integer() for value in x):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+
+    # At least from just below 0 to just above 1, so that accuracies can be compared from figure to figure.
     ax.set_ylim(min(-0.02, ax.get_ylim()[0]), max(1.02, ax.get_ylim()[1]))
     label_ends(ax, ends)
     return Picture(fig, f"Line plot. {title.rstrip('.')}. " + "; ".join(words) + ".")
 
 
 def looks(names: Iterable[str]) -> list[tuple[Any, Any]]:
-    """A colour and a dash for each line."""
+    """A colour and a dash for each line: fixed ones for the names of the roles, the next free ones for any other."""
     fixed = {"clean": (CLEAN, "-"), "attacked": (ATTACKER, "-"), "defended": (DEFENDER, "-")}
     others = zip(cycle(OTHERS), cycle(DASHES), strict=False)
     return [fixed[name] if name in fixed else next(others) for name in names]
@@ -165,9 +175,12 @@ def looks(names: Iterable[str]) -> list[tuple[Any, Any]]:
 def label_ends(ax: Axes, ends: Iterable[tuple[float, str, Any]]) -> None:
     """Write each line's name at its right end, (y, name, colour), pushed apart where they would overlap."""
     low, high = ax.get_ylim()
-    gap, last = 0.065 * (high - low), -np.inf
+    gap = 0.065 * (high - low)  # the height of a line of text
+
+    # From the bottom up, each label at its line's end or just above the label before it.
+    height = -np.inf
     for y, name, colour in sorted(ends, key=lambda end: end[0]):
-        last = max(y, last + gap)
+        height = max(y, height + gap)
         ax.annotate(
-            name, (1.01, last), xycoords=("axes fraction", "data"), color=colour, va="center", annotation_clip=False
+            name, (1.01, height), xycoords=("axes fraction", "data"), color=colour, va="center", annotation_clip=False
         )

@@ -229,7 +229,7 @@ def test_min_max_and_min_sum_go_as_far_as_bisection(direction: Callable[[Tensor]
 def test_finite_rows_whose_norm_overflows_are_no_obstacle(
     attack: Callable[..., Tensor], direction: Callable[[Tensor], Tensor]
 ) -> None:
-    """Ten times the rows are ten times the message, up to the largest float32: norms here are near 1e39."""
+    """A message grows in proportion to the rows, also where the norms, near 1e39, are too large for float32."""
     small = make_view(dim=400)
     large = replace(small, own=2e37 * small.own, others=2e37 * small.others)
     assert large.others.norm(dim=1).isinf().all()

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-Rows = Mapping[str, str]
-
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
+BLUE = "#0072B2"
+ORANGE = "#D55E00"
+GREY = "#767676"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,19 +32,24 @@ class Card:
     symbol: str
     title: str
     body: str = ""
-    rows: Rows = field(default_factory=dict)
-    folded: Rows = field(default_factory=dict)
+    rows: Mapping[str, str] = field(default_factory=dict)
+    folded: Mapping[str, str] = field(default_factory=dict)
     edge: str = GREY
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
+        lines = [f"{self.symbol} {self.title}"]
+        lines += [f"  {line}" for line in self.body.splitlines()]
+
+        # Two columns: the further lines of a text begin below its first one.
         width = max(map(len, self.rows), default=0)
-        lines = [f"{self.symbol} {self.title}", *(f"  {line}" for line in self.body.splitlines())]
-        gap = "\n" + " " * (width + 4)
-        lines += [f"  {name:<{width}}  {gap.join(text.splitlines())}" for name, text in self.rows.items()]
+        indented_break = "\n" + " " * (width + 4)
+        for name, text in self.rows.items():
+            lines.append(f"  {name:<{width}}  {indented_break.join(text.splitlines())}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
+        # Styles stand in every element, because a notebook that is read elsewhere has no style sheet of ours.
         cell = "padding:2px 12px 2px 0;text-align:left;vertical-align:top;"
         rows = "".join(
             f'<tr><th scope="row" style="{cell}white-space:nowrap;font-weight:600">{escape(name)}</th>'

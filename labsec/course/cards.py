@@ -19,7 +19,7 @@ def threat_model(lab: str) -> Card:
     ⚑ Threat model of lab 01
       Goal ...
 
-    Raises ValueError for a lab that there is not.
+    Raises ValueError for a number that no lab has.
     """
     model: ThreatModel = exercises.load(lab).THREAT_MODEL
     rows = {f.name.replace("_", " ").capitalize(): getattr(model, f.name) for f in fields(model)}

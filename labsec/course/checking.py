@@ -6,6 +6,7 @@ check that does not pass raises.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import os
@@ -13,8 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from labsec.course import exercises
-from labsec.course import progress_file as kept
+from labsec.course import exercises, progress_file
 from labsec.course.card import BLUE, GREY, ORANGE, Card
 from labsec.course.compare import complaint, identical, show
 from labsec.course.exercises.base import Case, Exercise
@@ -42,7 +42,7 @@ class Outcome:
 
     result     its essence, where the call returned
     error      what it raised
-    changed    the argument that it changed in place
+    changed    the names of the arguments that it changed in place, separated by commas; "" if it left all as they were
     """
 
     result: Any = None
@@ -61,31 +61,48 @@ def judge(task: Exercise, function: Callable[..., Any]) -> Verdict:
     got = _outcomes(task, function)
     if any(isinstance(outcome.error, NotImplementedError) for outcome in got):
         return Verdict("TODO")
+
+    # The first case that goes wrong is shown; one is enough to think about.
     for case, right, mine in zip(task.drawn_cases(), wanted, got, strict=True):
         problem = _problem(right, mine, task.tolerance)
         if problem:
-            rows = {**_given(task, case), **_contrast(right, mine), "Problem": problem}
+            rows = {
+                "Given": _given(task, case),
+                "Got": "an error" if mine.error else show(mine.result),
+                "Wanted": show(right.result),
+                "Problem": problem,
+            }
             likely = _misconception(task, got)
-            return Verdict("NOT YET", {**rows, "Likely": likely} if likely else rows)
+            if likely:
+                rows["Likely"] = likely
+            return Verdict("NOT YET", rows)
     return Verdict("PASS")
 
 
 def _outcomes(task: Exercise, function: Callable[..., Any]) -> list[Outcome]:
-    return [_try(task, function, *pair) for pair in zip(task.drawn_cases(), task.drawn_cases(), strict=True)]
+    """What a function does in every case, each drawn afresh for it."""
+    return [_try(task, function, case) for case in task.drawn_cases()]
 
 
-def _try(task: Exercise, function: Callable[..., Any], case: Case, pristine: Case) -> Outcome:
+def _try(task: Exercise, function: Callable[..., Any], case: Case) -> Outcome:
+    before = copy.deepcopy(_arguments(task, case))
+
+    # A learner's code may raise anything, and a check explains it.
     try:
         result = function(*case.args, **case.kwargs)
-    except Exception as error:  # a learner's code may raise anything, and a check explains it
+    except Exception as error:
         return Outcome(error=error)
-    changed = [
-        name for name, value in _arguments(task, pristine).items() if not identical(value, _arguments(task, case)[name])
-    ]
+
+    # Did it spoil an input that others still need?
+    after = _arguments(task, case)
+    changed = ", ".join(name for name in before if not identical(before[name], after[name]))
+
+    # Where several answers are right, only what they share is compared. A result of another kind may have no essence:
+    # then all of it is compared, and the complaint says what kind was expected.
     try:
-        return Outcome(result=task.essence(result), changed=", ".join(changed))
-    except Exception:  # no result of the expected kind has no essence: compare what there is
-        return Outcome(result=result, changed=", ".join(changed))
+        return Outcome(result=task.essence(result), changed=changed)
+    except Exception:
+        return Outcome(result=result, changed=changed)
 
 
 def _problem(right: Outcome, mine: Outcome, tolerance: float) -> str:
@@ -100,27 +117,26 @@ def _problem(right: Outcome, mine: Outcome, tolerance: float) -> str:
 def _misconception(task: Exercise, got: Sequence[Outcome]) -> str:
     """The sentence of the planted wrong answer that does the same as this one in every case; "" if none does."""
     for function, sentence in task.wrong:
-        if all(map(functools.partial(_alike, task.tolerance), _outcomes(task, function), got)):
+        pairs = zip(_outcomes(task, function), got, strict=True)
+        if all(_alike(planted, mine, task.tolerance) for planted, mine in pairs):
             return sentence
     return ""
 
 
-def _alike(tolerance: float, one: Outcome, other: Outcome) -> bool:
+def _alike(one: Outcome, other: Outcome, tolerance: float) -> bool:
+    """Whether two calls went the same way: errors of one type, or results within the tolerance."""
     if one.error is not None or other.error is not None:
         return type(one.error) is type(other.error)
     return one.changed == other.changed and not complaint(one.result, other.result, tolerance)
 
 
 def _arguments(task: Exercise, case: Case) -> dict[str, Any]:
+    """The arguments of a case under the names that the reference gives them."""
     return dict(inspect.signature(task.reference).bind(*case.args, **case.kwargs).arguments)
 
 
-def _given(task: Exercise, case: Case) -> dict[str, str]:
-    return {"Given": "\n".join(f"{name} = {show(value)}" for name, value in _arguments(task, case).items())}
-
-
-def _contrast(right: Outcome, mine: Outcome) -> dict[str, str]:
-    return {"Got": "an error" if mine.error else show(mine.result), "Wanted": show(right.result)}
+def _given(task: Exercise, case: Case) -> str:
+    return "\n".join(f"{name} = {show(value)}" for name, value in _arguments(task, case).items())
 
 
 def exercise(exercise_id: str, *, use: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -151,17 +167,19 @@ def exercise(exercise_id: str, *, use: str | None = None) -> Callable[[Callable[
 
 
 def _labelled(function: Callable[..., Any], chosen: Callable[..., Any], uses: str) -> Callable[..., Any]:
-    """`chosen` under the learner's name; the attribute `uses` says which it is, `learner` holds the answer."""
+    """`chosen` under the learner's name; the attribute `uses` says whose it is, `learner` holds the learner's own."""
 
     @functools.wraps(function)
     def named(*args: Any, **kwargs: Any) -> Any:
         return chosen(*args, **kwargs)
 
+    # The engine reads a signature to see what a rule asks for: it must be that of the function which is called.
     vars(named).update(uses=uses, learner=function, __signature__=inspect.signature(chosen))
     return named
 
 
 def _banner(task: Exercise, name: str, state: str, uses: str) -> None:
+    """Say what stands below under the learner's name, unless it is the learner's own answer and right."""
     if state == "PASS":
         return
     what = "open" if state == "TODO" else "not right yet"
@@ -180,19 +198,22 @@ def check(exercise_id: str, function: Callable[..., Any]) -> None:
     Raises ValueError for an unknown id; AssertionError if the answer does not pass and LABSEC_STRICT=1.
     """
     task = exercises.find(exercise_id)
+
+    # `exercise` may have put the reference in the answer's place: judge the answer, not the reference.
     verdict = judge(task, getattr(function, "learner", function))
     card = _verdict_card(task, verdict)
     if os.environ.get("LABSEC_STRICT") == "1":
         assert verdict.state == "PASS", f"\n{card}"
-    kept.note(task.id, verdict.state)
+    progress_file.note(task.id, verdict.state)
     _display(card)
 
 
 def _verdict_card(task: Exercise, verdict: Verdict) -> Card:
-    folded, body = {}, ""
+    folded = {}
+    body = ""
     if verdict.state != "PASS":
         folded = {f"Hint {i} of 3: {HINT_NAMES[i - 1]}": text for i, text in enumerate(task.hints, start=1)}
-        body = f'Three hints are at hand: unfold them, or call hint("{task.id}", 1).'
+        body = f'There are three hints: unfold them, or call hint("{task.id}", 1).'
     return Card(
         symbol=SYMBOLS[verdict.state],
         title=f"{verdict.state} · {task.id} {task.title}",
@@ -229,7 +250,7 @@ def progress() -> Card:
     ☰ Your progress
       01.1 ...
     """
-    states = kept.states()
+    states = progress_file.states()
     tasks = [task for lab in exercises.labs() for task in exercises.load(lab).EXERCISES]
     rows = {}
     for task in tasks:
@@ -239,6 +260,7 @@ def progress() -> Card:
 
 
 def _display(card: Card) -> None:
+    """Show a card in a notebook, print it elsewhere."""
     from IPython import get_ipython
 
     if get_ipython() is None:

@@ -1,4 +1,4 @@
-"""Claims and their verdicts: measured here, read up, or traced to a source. Each leaves a record for the ledger.
+"""Claims and their verdicts: measured here, looked up, or traced to a source. Each leaves a record for the ledger.
 
 A claim is a statement that somebody makes in public. The rule that turns numbers into a verdict is written down
 before the numbers are there, and the verdict is computed.
@@ -35,6 +35,7 @@ def claim(
 ) -> Card:
     """Measure a claim with several seeds, beside a baseline, and let the rule decide.
 
+    id          number of the claim
     statement   the claim, in our words
     measure     (seed) -> a number, or name -> number; the first line of its docstring says what is measured
     baseline    (seed) -> the same for what the claim must be compared with
@@ -66,16 +67,34 @@ def claim(
     Raises ValueError for fewer than five seeds, a function without a docstring, a number that is not finite, or a
     verdict that begins otherwise.
     """
-    drawn = list(seeds)
-    if len(set(drawn)) < FEWEST_SEEDS:
-        raise ValueError(f"claim {id} needs at least {FEWEST_SEEDS} different seeds; got {drawn}")
-    what, against = _headline(measure), _headline(baseline)
-    measured, compared = _spread(measure, drawn), _spread(baseline, drawn)
-    record = _record(id, "measured", statement, verdict(measured, compared))
-    record |= {"measured": what, "baseline": against, "rule": rule, "unit": unit, "seeds": len(drawn)}
-    record |= {"results": measured, "baseline_results": compared}
-    rows = {"Statement": statement, "Measured": _lines(what, measured, unit)}
-    rows |= {"Baseline": _lines(against, compared, unit), "Rule": rule, "Seeds": str(len(drawn))}
+    seeds = list(seeds)
+    if len(set(seeds)) < FEWEST_SEEDS:
+        raise ValueError(f"claim {id} needs at least {FEWEST_SEEDS} different seeds; got {seeds}")
+
+    # What is measured is looked up first: a missing docstring shows before the runs, which may take minutes.
+    measured_what = _headline(measure)
+    compared_with = _headline(baseline)
+    results = _spread(measure, seeds)
+    baseline_results = _spread(baseline, seeds)
+
+    # The record is for the ledger, the rows are for the reader.
+    record = {
+        **_record(id, "measured", statement, verdict(results, baseline_results)),
+        "measured": measured_what,
+        "baseline": compared_with,
+        "rule": rule,
+        "unit": unit,
+        "seeds": len(seeds),
+        "results": results,
+        "baseline_results": baseline_results,
+    }
+    rows = {
+        "Statement": statement,
+        "Measured": _lines(measured_what, results, unit),
+        "Baseline": _lines(compared_with, baseline_results, unit),
+        "Rule": rule,
+        "Seeds": str(len(seeds)),
+    }
     return _card(record, rows)
 
 
@@ -100,10 +119,10 @@ def reading(id: str, *, statement: str, says: str, verdict: str, sources: Sequen
 
 
 def sources(id: str, *, statement: str, asked: Sequence[str], found: str, verdict: str) -> Card:
-    """A claim whose source is looked for: a source-checking exercise.
+    """A claim that stands or falls with its source: an exercise in checking sources.
 
     asked      the questions that a source would have to answer
-    found      what the search came to
+    found      what the search found
 
     >>> sources("0", statement="87 % of figures are invented.", asked=["Who counted?"], found="Nothing.",
     ...         verdict="cannot be tested, because no source for the figure was found")
@@ -122,17 +141,20 @@ def sources(id: str, *, statement: str, asked: Sequence[str], found: str, verdic
 
 
 def _record(id: str, kind: str, statement: str, verdict: str) -> dict[str, Any]:
+    """What the records of all kinds of claims share."""
     if not verdict.startswith(VERDICTS):
         raise ValueError(f"the verdict on claim {id} must begin with {', '.join(map(repr, VERDICTS))}; got {verdict!r}")
     return {"id": id, "kind": kind, "statement": statement, "verdict": verdict}
 
 
 def _card(record: dict[str, Any], rows: dict[str, str]) -> Card:
+    """A card to read, with the record in its MIME bundle, where the build collects it."""
     title = f"Claim {record['id']}: {record['verdict']}"
     return Card(symbol="⚖", title=title, rows=rows, edge=BLUE, extra={MIME: record})
 
 
 def _headline(function: Measure) -> str:
+    """The first line of the docstring."""
     text = inspect.getdoc(function)
     if not text:
         raise ValueError(f"{getattr(function, '__name__', function)} needs a docstring that says what it measures")
@@ -140,9 +162,14 @@ def _headline(function: Measure) -> str:
 
 
 def _spread(function: Measure, seeds: Sequence[int]) -> Spread:
-    name = getattr(function, "__name__", "value").replace("_", " ")
+    """Measure with every seed, and sum up each of the numbers that were measured."""
     results = [function(seed) for seed in seeds]
+
+    # A single number goes by the name of its function.
+    name = getattr(function, "__name__", "value").replace("_", " ")
     tables = [result if isinstance(result, Mapping) else {name: result} for result in results]
+
+    # One column for each name, with a number for every seed.
     columns = {key: [float(table[key]) for table in tables] for key in tables[0]}
     for key, numbers in columns.items():
         if not all(map(math.isfinite, numbers)):

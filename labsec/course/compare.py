@@ -9,12 +9,14 @@ import torch
 from torch import Generator, Tensor
 
 SHOWN = 12  # numbers of a tensor that fit on a line
+WHOLE = "The result"  # the subject of a complaint that is not about an item of the result
 
 
 def complaint(wanted: Any, got: Any, tolerance: float, place: str = "") -> str:
     """One sentence on the first thing that is wrong with `got`; "" if it agrees.
 
     tolerance    absolute and relative
+    place        where in the result this is, such as "Item 1"; "" for the whole
 
     >>> complaint(torch.zeros(2), torch.zeros(3), 1e-6)
     'The shape is [3]; expected [2].'
@@ -22,58 +24,71 @@ def complaint(wanted: Any, got: Any, tolerance: float, place: str = "") -> str:
     'Item 1 is 2.5; expected 2.0.'
     """
     if got is None and wanted is not None:
-        return f"{place or 'The result'} is None: is a `return` missing?"
+        return f"{place or WHOLE} is None: is a `return` missing?"
     if isinstance(wanted, Tensor):
         return _tensor_complaint(wanted, got, tolerance, place)
     if isinstance(wanted, (list, tuple)):
         return _sequence_complaint(wanted, got, tolerance, place)
-    if isinstance(wanted, (int, float)) and not isinstance(wanted, bool):
-        number = got.item() if isinstance(got, Tensor) and got.numel() == 1 else got
-        if not isinstance(number, (int, float)):
-            return f"{place or 'The result'} is {kind(got)}; expected a number."
-        close = abs(number - wanted) <= tolerance * (1 + abs(wanted))  # False for NaN
-        return "" if close else f"{place or 'The result'} is {number}; expected {wanted}."
+    if isinstance(wanted, (int, float)) and not isinstance(wanted, bool):  # True is an int, too
+        return _number_complaint(wanted, got, tolerance, place)
     same = type(got) is type(wanted) and got == wanted
-    return "" if same else f"{place or 'The result'} is {show(got)}; expected {show(wanted)}."
+    return "" if same else f"{place or WHOLE} is {show(got)}; expected {show(wanted)}."
+
+
+def _number_complaint(wanted: float, got: Any, tolerance: float, place: str) -> str:
+    # A tensor of one element is as good as a number.
+    number = got.item() if isinstance(got, Tensor) and got.numel() == 1 else got
+    if not isinstance(number, (int, float)):
+        return f"{place or WHOLE} is {kind(got)}; expected a number."
+    close = abs(number - wanted) <= tolerance * (1 + abs(wanted))  # False for NaN
+    return "" if close else f"{place or WHOLE} is {number}; expected {wanted}."
 
 
 def _tensor_complaint(wanted: Tensor, got: Any, tolerance: float, place: str) -> str:
+    # What a number means depends on shape and type, so these come first.
     at = f" of {place[0].lower()}{place[1:]}" if place else ""
     if not isinstance(got, Tensor):
-        return f"{place or 'The result'} is {kind(got)}; expected a tensor."
+        return f"{place or WHOLE} is {kind(got)}; expected a tensor."
     if got.shape != wanted.shape:
         return f"The shape{at} is {list(got.shape)}; expected {list(wanted.shape)}."
     if got.dtype != wanted.dtype:
         return f"The type{at} is {short_type(got)}; expected {short_type(wanted)}."
     if got.requires_grad:
         return f"The result{at} still carries its gradient graph: use `.detach()` or `torch.no_grad()`."
+
+    # A NaN has causes of its own; it would otherwise be one number among others that differ.
     if bool((got.isnan() & ~wanted.isnan()).any()):
         count = f"{int(got.isnan().sum())} of {got.numel()} numbers{at}"
         return f"{count} are NaN: look for 0/0, or for infinity - infinity."
+
     off = ~torch.isclose(got.double(), wanted.double(), rtol=tolerance, atol=tolerance, equal_nan=True)
     if not bool(off.any()):
         return ""
-    first = off.nonzero()[0].tolist()
+    first = tuple(off.nonzero()[0].tolist())
     return (
-        f"{int(off.sum())} of {off.numel()} numbers{at} differ; at {first} stands {got[tuple(first)].item():.6g}, "
-        f"expected {wanted[tuple(first)].item():.6g}."
+        f"{int(off.sum())} of {off.numel()} numbers{at} differ; the first, at {list(first)}, "
+        f"is {got[first].item():.6g}; expected {wanted[first].item():.6g}."
     )
 
 
 def _sequence_complaint(wanted: Sequence[Any], got: Any, tolerance: float, place: str) -> str:
     if not isinstance(got, (list, tuple)):
-        return f"{place or 'The result'} is {kind(got)}; expected a list of {len(wanted)}."
+        return f"{place or WHOLE} is {kind(got)}; expected a list of {len(wanted)}."
     if len(got) != len(wanted):
-        return f"{place or 'The result'} has {len(got)} items; expected {len(wanted)}."
-    for i, (one, other) in enumerate(zip(wanted, got, strict=True)):
-        found = complaint(one, other, tolerance, f"Item {i}" + (f" of {place.lower()}" if place else ""))
+        return f"{place or WHOLE} has {len(got)} items; expected {len(wanted)}."
+    for i, (wanted_item, got_item) in enumerate(zip(wanted, got, strict=True)):
+        item = f"Item {i} of {place.lower()}" if place else f"Item {i}"
+        found = complaint(wanted_item, got_item, tolerance, item)
         if found:
             return found
     return ""
 
 
 def identical(before: Any, after: Any) -> bool:
-    """Whether an argument is what it was: tensors by value, generators and models by being there."""
+    """Whether an argument is what it was: tensors, numbers and texts by value, data classes field by field.
+
+    What has no fields, such as a generator or a function, is not compared.
+    """
     if isinstance(before, Tensor):
         return isinstance(after, Tensor) and before.dtype == after.dtype and _equal(before, after)
     if isinstance(before, (list, tuple)):
@@ -87,6 +102,7 @@ def identical(before: Any, after: Any) -> bool:
 
 
 def _equal(before: Tensor, after: Tensor) -> bool:
+    # A NaN does not equal itself, so it is replaced on both sides.
     return before.shape == after.shape and torch.equal(before.nan_to_num(), after.nan_to_num())
 
 
@@ -128,6 +144,8 @@ def show(value: Any) -> str:
         return "[" + ", ".join(inner) + (", …" if len(value) > 6 else "") + "]"
     if isinstance(value, Generator):
         return "a generator"
+
+    # A model or a function is shown by its name.
     name = getattr(value, "name", None) or getattr(value, "__name__", None)
     return name if isinstance(name, str) else str(_rounded(value))
 

@@ -26,17 +26,18 @@ def collect(solutions: Path) -> list[dict[str, Any]]:
 
     Raises ValueError if two cells make a record of the same claim.
     """
-    records: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {}  # id of the claim -> its record
     for path in sorted(solutions.glob("[0-9][0-9]_*.ipynb")):
         for record in _records(json.loads(path.read_text(encoding="utf-8"))):
-            key = record["id"]
-            if key in records:
-                raise ValueError(f"claim {key} has two records: {records[key]['lab']} and {path.stem}")
-            records[key] = {**record, "lab": path.stem}
-    return [records[key] for key in sorted(records, key=_natural)]
+            claim = record["id"]
+            if claim in found:
+                raise ValueError(f"claim {claim} has two records: {found[claim]['lab']} and {path.stem}")
+            found[claim] = {**record, "lab": path.stem}
+    return [found[claim] for claim in sorted(found, key=_natural)]
 
 
 def _records(notebook: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """The records in the outputs of an executed notebook."""
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
             if MIME in output.get("data", {}):
@@ -44,7 +45,7 @@ def _records(notebook: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
 
 
 def _natural(key: str) -> list[tuple[int, str]]:
-    """8 before 10, 8 before 8b."""
+    """A key that sorts numbers by value: 8 before 10, and 8 before 8b."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.findall(r"\d+|\D+", key)]
 
 
@@ -71,21 +72,23 @@ def render(records: Sequence[Record]) -> str:
     """
     parts = [INTRODUCTION]
     for kind, title in KINDS.items():
-        chosen = [_columns(record) for record in records if record["kind"] == kind]
-        if chosen:
-            names = list(chosen[0])
-            lines = [names, ["---"] * len(names), *(list(row.values()) for row in chosen)]
-            parts.append(f"## {title}\n\n" + "".join(_line(cells) for cells in lines))
+        rows = [_row(record) for record in records if record["kind"] == kind]
+        if rows:
+            names = list(rows[0])
+            lines = [_line(names), "|" + "---|" * len(names) + "\n"]
+            lines += [_line(list(row.values())) for row in rows]
+            parts.append(f"## {title}\n\n" + "".join(lines))
     return "\n".join(parts)
 
 
 def _line(cells: Sequence[str]) -> str:
-    if set(cells) == {"---"}:
-        return "|" + "|".join(cells) + "|\n"
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |\n"
+    # A bar would end the cell, and a line break the table.
+    escaped = [cell.replace("|", "\\|").replace("\n", " ") for cell in cells]
+    return "| " + " | ".join(escaped) + " |\n"
 
 
-def _columns(record: Record) -> dict[str, str]:
+def _row(record: Record) -> dict[str, str]:
+    """A record as a row of its kind's table, name of the column -> text."""
     row = {"#": record["id"], "statement": record["statement"], "verdict": f"**{record['verdict']}**"}
     if record["kind"] == "measured":
         row |= {
@@ -103,6 +106,7 @@ def _columns(record: Record) -> dict[str, str]:
 
 
 def _results(record: Record, field: str, separator: str) -> str:
+    """The numbers of a field of the record in words."""
     unit = record["unit"]
     return separator.join(f"{name} {numbers_in_words(spread, unit)}" for name, spread in _in_order(record[field]))
 
