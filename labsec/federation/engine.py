@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from labsec import metrics
-from labsec.federation.contract import SUM_OF_SEVERAL, Messages, Part, Turn
+from labsec.federation.contract import NOT_FINITE, SUM_OF_SEVERAL, Messages, Part, Turn
 from labsec.federation.history import History, Round
 from labsec.federation.population import Population
 from labsec.federation.scenario import Scenario
@@ -336,7 +336,8 @@ class Server:
         )
         if update.ndim != 1:
             raise ValueError(f"{self.rule.name} must return one update [dim]; got shape {list(update.shape)}")
-        self.rule.answer_for(turn, messages, messages.merged(update[None]))
+        if not update.isfinite().all():
+            turn.skip(f"{self.rule.name} {NOT_FINITE}")
         return update
 
     def as_function(self, turn: Turn, senders: Messages) -> Callable[[Tensor], Tensor]:

@@ -73,6 +73,8 @@ class Population:
     def participants(self, number: int) -> Tensor:
         """Who takes part in a round: [k] identities in order, so that the malicious ones come first."""
         s = self.s
+        if s.cohort is None and s.participation == 1:
+            return torch.arange(s.clients, device=s.device)
         draw = generator(s.seed, number, "participants")
         if s.cohort is not None:
             chosen = torch.randperm(s.clients, generator=draw)[: s.cohort].sort().values
@@ -94,7 +96,7 @@ class Population:
     def attackers_share(self, senders: Tensor) -> tuple[float, float]:
         """The malicious clients' share of those who take part in a round, and of the samples that these report."""
         malicious = senders < self.s.malicious_count  # [k]
-        samples = self.weights[senders].double()
-        return float(malicious.double().mean().nan_to_num()), float(
-            (samples @ malicious.double() / samples.sum()).nan_to_num()
-        )
+        if not malicious.any():
+            return 0.0, 0.0
+        samples = self.weights[senders].double()  # [k]
+        return float(malicious.double().mean()), float(samples[malicious].sum() / samples.sum())
