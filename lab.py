@@ -21,7 +21,9 @@ import threading
 import urllib.request
 from pathlib import Path
 
-OLDEST, NEWEST = (3, 11), (3, 13)  # the pins of constraints.txt have wheels for these
+# The pins of constraints.txt have wheels for these.
+OLDEST = (3, 11)
+NEWEST = (3, 13)
 PYTHONS = "{}.{} to {}.{}".format(*OLDEST, *NEWEST)
 
 
@@ -102,7 +104,7 @@ def machine_problem(system: str, machine: str) -> str:
 
 
 def index_answers(url: str) -> bool:
-    """Ask whether a package index is there. A thread keeps the time, because a name look-up knows no limit."""
+    """Ask whether a package index is there. A thread keeps the time limit, because a name look-up has none."""
     answers: queue.Queue[bool] = queue.Queue()
 
     def ask() -> None:
@@ -154,7 +156,7 @@ def environment_fits(root: Path, version: tuple[int, int]) -> bool:
 
 
 def environment_command(root: Path, uv: str | None, python: str) -> list[str]:
-    """Return the command that makes .venv, or mends one that an interruption left half made."""
+    """Return the command that makes .venv, or repairs one that an interruption left half made."""
     if uv:
         return [uv, "venv", "--allow-existing", "--python", python, str(root / ".venv")]
     return [python, "-m", "venv", str(root / ".venv")]
@@ -185,7 +187,7 @@ def check_commands(python: str, arguments: list[str]) -> list[list[str]]:
 
 
 def run_quietly(command: list[str]) -> tuple[int, str]:
-    """Run a command, show only the lines that tell of progress, return its status and all it printed."""
+    """Run a command, show only the lines that report progress, return its status and all that it printed."""
     lines = []
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
@@ -240,7 +242,8 @@ def set_up(root: Path) -> None:
     if problem:
         raise SetupError(problem)
     version = sys.version_info[:2]
-    mark, wanted = root / ".venv" / "labsec-stamp", stamp(root, version)
+    mark = root / ".venv" / "labsec-stamp"
+    wanted = stamp(root, version)
     if mark.is_file() and mark.read_text(encoding="utf-8") == wanted and environment_python(root).exists():
         return
     mark.unlink(missing_ok=True)

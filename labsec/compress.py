@@ -12,7 +12,7 @@ def top_k(updates: Updates, *, keep: float) -> Updates:
     """Keep the share `keep` of every row's entries that are largest in size; set the rest to zero.
 
     updates    [clients, dim]
-    keep       share in (0, 1]; round(keep * dim) entries are kept, at least one
+    keep       share in (0, 1], no unit; round(keep * dim) entries are kept, at least one
     returns    [clients, dim], ready for a sparse encoding (`metrics.wire_bytes`)
 
     >>> top_k(torch.tensor([[1.0, -4.0, 2.0, 3.0]]), keep=0.5)
@@ -28,5 +28,5 @@ def top_k(updates: Updates, *, keep: float) -> Updates:
     count = max(1, round(keep * dim))
     if count == dim:
         return updates
-    kept = updates.abs().topk(count, dim=1, sorted=False).indices  # [clients, count]
-    return torch.zeros_like(updates).scatter_(1, kept, updates.gather(1, kept))
+    largest = updates.abs().topk(count, dim=1, sorted=False).indices  # [clients, count]
+    return torch.zeros_like(updates).scatter_(1, largest, updates.gather(1, largest))

@@ -20,15 +20,20 @@ from typing import Literal
 
 State = Literal["ok", "note", "fail"]
 SYMBOLS = {"ok": "✓", "note": "–", "fail": "✗"}
-SET_UP = "Run `python3 lab.py`: it takes the set-up up again."
-ENOUGH_MEMORY, ENOUGH_DISK = 1.0, 1.0  # GiB free, a judgement; below, learners are warned
+SET_UP = "Run `python3 lab.py`: it resumes the set-up."
+
+# GiB free, a judgement; below them learners are warned.
+ENOUGH_MEMORY = 1.0
+ENOUGH_DISK = 1.0
+
 PROBE = """
 import json, sys, time, torch
 from labsec import Scenario, rounds
 wanted = float(sys.argv[1])
 threads = torch.get_num_threads()
 torch.set_num_threads(1)
-done, start = 0, time.perf_counter()
+done = 0
+start = time.perf_counter()
 while time.perf_counter() - start < wanted:
     for _ in rounds(Scenario()):
         done += 1
@@ -44,7 +49,7 @@ class Row:
     """One line of the report.
 
     state     "ok", "note" (the course runs all the same) or "fail" (it does not)
-    remedy    what to do about it; empty where nothing is to be done
+    remedy    what to do about it; empty where nothing needs to be done
     """
 
     name: str
@@ -54,7 +59,7 @@ class Row:
 
 
 def python_row(version: tuple[int, int, int], wanted: str) -> Row:
-    """Hold this Python against pyproject.toml's bounds.
+    """Compare this Python with the bounds in pyproject.toml.
 
     wanted    such as ">=3.11,<3.14"
 
@@ -88,7 +93,7 @@ def installed(name: str) -> str:
 
 
 def package_rows(wanted: dict[str, str], needed: list[str]) -> list[Row]:
-    """Hold the installed packages against the pins: a row for each that differs, and one for all the others.
+    """Compare the installed packages with the pins: a row for each that differs, and one for all together.
 
     needed    names of the packages without which no lab runs; others may be missing
     """
@@ -177,7 +182,7 @@ def kernel_row() -> Row:
             manager, client = start_new_kernel(kernel_name="python3", env=environment, stderr=subprocess.DEVNULL)
             client.stop_channels()
             manager.shutdown_kernel(now=True)
-    except Exception as error:  # whatever keeps a kernel from starting belongs into the report
+    except Exception as error:  # whatever keeps a kernel from starting belongs in the report
         return Row("kernel", "fail", f"does not start: {last_line(str(error)) or type(error).__name__}", SET_UP)
     return Row("kernel", "ok", f"answers after {time.perf_counter() - start:.1f} s")
 

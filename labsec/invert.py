@@ -8,8 +8,8 @@ from torch import Tensor
 from labsec.types import ServerView
 
 EMPTY = 1e-3  # a value this close to zero counts as empty
-SAME_IMAGE = 0.02  # root mean square distance below which two candidates show the same sample
-LEAST_BIAS = 1e-12  # a neuron whose bias did not move saw no sample
+SAME_SAMPLE = 0.02  # root mean square distance below which two candidates show the same sample
+LEAST_BIAS = 1e-12  # a neuron whose bias moved by less saw no sample
 
 
 def analytic(view: ServerView, *, message: int = 0) -> Tensor:
@@ -38,42 +38,56 @@ def analytic(view: ServerView, *, message: int = 0) -> Tensor:
     Raises ValueError if the first layer is not fully connected, or if there is no such message.
     Source: Geiping et al. 2020, arXiv:2003.14053, Proposition 3.1; deduplication and ranking are this course's own.
     """
-    weight, bias = _first_layer(view, message)
+    weight, bias = _first_layer(view, message)  # [neurons, in], [neurons]
+
+    # One sample in one step makes the whole layer rank 1; otherwise each neuron offers a ratio of its own.
     if view.batch_size == 1 and view.local_steps == 1:
-        candidates = _leading_direction(weight, bias)
+        candidates = _leading_direction(weight, bias)  # [k, in]
     else:
-        seen = bias.abs() > LEAST_BIAS
-        candidates = _ranked(weight[seen] / bias[seen, None])
+        seen = bias.abs() > LEAST_BIAS  # [neurons]
+        candidates = _ranked(weight[seen] / bias[seen, None])  # [k, in]
     return candidates.clamp(0, 1).to(view.params.dtype).view(-1, *view.model.shape)
 
 
 def _first_layer(view: ServerView, message: int) -> tuple[Tensor, Tensor]:
     """The update of the first layer, float64: weight [neurons, in], bias [neurons]."""
     if not 0 <= message < len(view.messages):
-        raise ValueError(f"there is no message {message}; the view holds {len(view.messages)}")
+        raise ValueError(
+            f"analytic needs 0 <= message < messages; got message={message}, messages={len(view.messages)}"
+        )
     inputs = torch.Size(view.model.shape).numel()
     if view.model.shapes[0][1:] != (inputs,):
         raise ValueError(
             "the analytic attack needs a fully connected first layer "
             f"[neurons, {inputs}]; {view.model.name} starts with {list(view.model.shapes[0])}"
         )
-    layers = view.model.layers(view.messages[message, None].double())
-    return layers[0][0], layers[1][0]
+
+    # The layers come with a leading client axis; this is one client.
+    weight, bias = view.model.layers(view.messages[message, None].double())[:2]  # [1, neurons, in], [1, neurons]
+    return weight[0], bias[0]
 
 
 def _leading_direction(weight: Tensor, bias: Tensor) -> Tensor:
-    """The sample x of a layer gradient d [x, 1]^T plus noise: [1, in], or nothing if the gradient is zero."""
-    right = torch.linalg.svd(torch.cat([weight, bias[:, None]], dim=1), full_matrices=False).Vh[0]  # [in + 1]
-    sample = right[:-1] / right[-1]
-    return sample[None][sample.isfinite().all()[None]]
+    """The sample x of a layer gradient d [x, 1]^T plus noise: [1, in], or [0, in] if the gradient is zero."""
+    layer = torch.cat([weight, bias[:, None]], dim=1)  # [neurons, in + 1]
+    direction = torch.linalg.svd(layer, full_matrices=False).Vh[0]  # [in + 1], the sample and 1 up to a factor
+
+    # The factor is the last entry, where the bias stands for an input of 1. It is zero for an empty message.
+    sample = (direction[:-1] / direction[-1])[None]  # [1, in]
+    return sample[sample.isfinite().all(dim=1)]
 
 
 def _ranked(ratios: Tensor) -> Tensor:
     """Ratios [k, in], the most plausible sample first, each sample once."""
     ratios = ratios[ratios.isfinite().all(dim=1)]
+
+    # A pure sample has empty places and stays in [0, 1]; a mixture fills the places or leaves the range.
     outside = (ratios - ratios.clamp(0, 1)).abs().mean(dim=1)  # [k] mean distance from the range
     empty = (ratios.abs() < EMPTY).double().mean(dim=1)  # [k] share of the values
     ratios = ratios[(outside - empty).argsort(stable=True)]
-    apart = torch.cdist(ratios, ratios, compute_mode="donot_use_mm_for_euclid_dist") / ratios.shape[1] ** 0.5
-    repeats = (apart < SAME_IMAGE).tril(diagonal=-1).any(dim=1)  # [k] a better one shows the same
+
+    # Several neurons may show the same sample: keep the most plausible of them. Distances come from differences, since
+    # those by way of a matrix product are too coarse for rows so close together.
+    apart = torch.cdist(ratios, ratios, compute_mode="donot_use_mm_for_euclid_dist") / ratios.shape[1] ** 0.5  # [k, k]
+    repeats = (apart < SAME_SAMPLE).tril(diagonal=-1).any(dim=1)  # [k] a better one shows the same
     return ratios[~repeats]

@@ -87,7 +87,7 @@ def noisy_mean(
 
 
 def epsilon(noise: float, *, rate: float = 1.0, rounds: int, delta: float) -> float:
-    """What `rounds` rounds of the Gaussian mechanism give away together.
+    """The epsilon of `rounds` rounds of the Gaussian mechanism together.
 
     noise    multiplier: standard deviation of the noise over the sensitivity
     rate     chance of each client to take part in a round (Poisson sampling, add or remove one); 1 for everybody
@@ -127,6 +127,7 @@ def noise_for(epsilon: float, *, rate: float = 1.0, rounds: int, delta: float) -
 
 
 def _check(rate: float, rounds: int, delta: float) -> None:
+    """Raise unless accounting makes sense for these."""
     if not (0 < rate <= 1 and rounds >= 1 and rounds == int(rounds) and 0 < delta < 1):
         raise ValueError(
             "accounting needs 0 < rate <= 1, a whole number of rounds >= 1 and 0 < delta < 1; "
@@ -136,10 +137,15 @@ def _check(rate: float, rounds: int, delta: float) -> None:
 
 @cache
 def _noise_for(target: float, rate: float, rounds: int, delta: float) -> float:
+    # With everybody in every round, the rounds are one Gaussian with noise / sqrt(rounds).
     everybody = sqrt(rounds) * _root(lambda z: _gaussian_delta(z, target) - delta, 1e-5, 1e6)
     if rate == 1:
         return everybody
-    excess = lambda noise: _sampled_epsilon(noise, rate, rounds, delta) - target  # noqa: E731
+
+    # Sampling only helps, so that noise is more than enough: search below it.
+    def excess(noise: float) -> float:
+        return _sampled_epsilon(noise, rate, rounds, delta) - target
+
     return _root(excess, everybody * 1e-2, everybody, precision=1e-3)
 
 
@@ -155,6 +161,8 @@ def _gaussian_epsilon(z: float, delta: float) -> float:
     """The epsilon of one Gaussian mechanism with noise z times its sensitivity."""
     if _gaussian_delta(z, 0.0) <= delta:
         return 0.0
+
+    # Delta falls as epsilon grows: double an upper end until it is high enough, then search between.
     high = 1.0
     while _gaussian_delta(z, high) > delta:
         high *= 2
@@ -162,6 +170,7 @@ def _gaussian_epsilon(z: float, delta: float) -> float:
 
 
 def _gaussian_delta(z: float, epsilon: float) -> float:
+    """The delta that one Gaussian mechanism with noise z times its sensitivity has at an epsilon."""
     from dp_accounting.pld.privacy_loss_mechanism import GaussianPrivacyLoss  # 0.85 s, paid by those who account
 
     return GaussianPrivacyLoss(z, sensitivity=1).get_delta_for_epsilon(epsilon)
@@ -169,9 +178,11 @@ def _gaussian_delta(z: float, epsilon: float) -> float:
 
 @cache
 def _sampled_epsilon(noise: float, rate: float, rounds: int, delta: float) -> float:
+    """The epsilon of Gaussian rounds for each of which clients are drawn at a rate below 1."""
     from dp_accounting.pld import privacy_loss_distribution as pld
 
-    rough = _gaussian_epsilon(noise / sqrt(rounds), delta)  # an upper end: sampling only helps
+    # The grid follows the size of the answer, of which the epsilon without sampling is an upper end.
+    rough = _gaussian_epsilon(noise / sqrt(rounds), delta)
     grid = min(max(rough * max(rate, 0.05) / 1000, 1e-4), 1.0)
     loss = pld.from_gaussian_mechanism(noise, sampling_prob=rate, value_discretization_interval=grid)
     return loss.self_compose(rounds).get_epsilon_for_delta(delta)

@@ -167,7 +167,7 @@ def test_progress_is_kept_in_the_folder_and_shown(tmp_path, capsys):
     assert progress.read() == {}
 
 
-def test_progress_survives_a_file_that_is_not_legible(tmp_path, capsys):
+def test_progress_survives_a_file_that_cannot_be_read(tmp_path, capsys):
     for text in ("{", "[1]", ""):
         (tmp_path / ".progress.json").write_text(text)
         check("01.5", right)

@@ -81,7 +81,7 @@ def test_a_convolution_is_refused():
 
 def test_a_missing_message_is_named():
     view, _ = captured(1)
-    with pytest.raises(ValueError, match="there is no message 1; the view holds 1"):
+    with pytest.raises(ValueError, match="needs 0 <= message < messages; got message=1, messages=1"):
         invert.analytic(view, message=1)
 
 

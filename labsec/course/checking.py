@@ -1,7 +1,7 @@
 """Exercises in a notebook: `@exercise` keeps everybody going, `check` says where an answer stands.
 
-An exercise that is not done, or wrong, is replaced by the course's reference, and says so. With LABSEC_STRICT=1 a
-check that does not pass raises.
+An answer that is missing or wrong is replaced by the course's reference, and a line says so. With LABSEC_STRICT=1 a
+check that does not pass raises an error.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ def hint(exercise_id: str, number: int) -> Card:
 
 
 def progress() -> Card:
-    """Every exercise of the course and where it stands in this folder. The file never leaves this machine.
+    """Every exercise of the course and its state in this folder. The file never leaves this machine.
 
     >>> print(progress())
     ☰ Your progress

@@ -14,12 +14,12 @@ GENERATED = [Path(__file__).resolve().parents[2] / name for name in ("notebooks"
 
 
 def read(folder: Path | None = None) -> dict[str, str]:
-    """What is known, exercise id -> "PASS", "NOT YET" or "TODO"; empty where nothing or nothing legible is kept."""
+    """What is known, exercise id -> "PASS", "NOT YET" or "TODO"; empty where there is no file that can be read."""
     try:
-        kept = json.loads(((folder or Path.cwd()) / FILE).read_text(encoding="utf-8"))
+        known = json.loads(((folder or Path.cwd()) / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return {str(k): str(v) for k, v in kept.items()} if isinstance(kept, dict) else {}
+    return {str(key): str(state) for key, state in known.items()} if isinstance(known, dict) else {}
 
 
 def states() -> dict[str, str]:
@@ -36,13 +36,14 @@ def note(exercise_id: str, state: str) -> None:
 
 def forget(lab: str, folder: Path | None = None) -> None:
     """Clear the entries of one lab, for a fresh start."""
-    kept = read(folder)
-    left = {key: state for key, state in kept.items() if not key.startswith(f"{lab}.")}
-    if left != kept:
+    known = read(folder)
+    left = {key: state for key, state in known.items() if not key.startswith(f"{lab}.")}
+    if left != known:
         _write(folder or Path.cwd(), left)
 
 
 def _write(folder: Path, states: dict[str, str]) -> None:
+    # Written beside the file and then renamed, so that an interruption leaves the old file whole.
     partial = folder / f"{FILE}.partial"
     try:
         partial.write_text(json.dumps(dict(sorted(states.items())), indent=1) + "\n", encoding="utf-8")

@@ -28,6 +28,8 @@ def median(updates: Updates) -> Update:
     """
     rows = finite_rows(updates)
     n = len(rows)
+
+    # Places (n - 1) // 2 and n // 2: the same one where n is odd.
     return _by_coordinate(rows, lambda columns: columns[:, (n - 1) // 2 : n // 2 + 1].mean(dim=1))
 
 
@@ -53,8 +55,8 @@ def trimmed_mean(updates: Updates, *, f: int) -> Update:
 def _by_coordinate(rows: Updates, middle: Callable[[Tensor], Tensor]) -> Update:
     """Apply `middle`, [columns, clients] with every row in order -> [columns], to all coordinates, chunk by chunk.
 
-    Sorting down the columns of a matrix jumps through memory. Here a few columns at a time are laid down as rows that
-    fit into the cache and sorted there; on the CPU, numpy's vectorised sort of short rows beats torch's tenfold.
+    Sorting down the columns of a matrix jumps through memory. Here a few columns at a time are copied as rows that fit
+    into the cache and are sorted there; on the CPU, numpy's vectorised sort of short rows beats torch's tenfold.
     """
     result = rows.new_empty(rows.shape[1])
     for start in range(0, rows.shape[1], COLUMNS_AT_ONCE):
@@ -64,6 +66,7 @@ def _by_coordinate(rows: Updates, middle: Callable[[Tensor], Tensor]) -> Update:
 
 
 def _sorted(columns: Tensor) -> Tensor:
+    """Every row of [columns, clients] in order."""
     if columns.device.type != "cpu" or columns.dtype not in (torch.float32, torch.float64):
         return columns.sort(dim=1).values
     copy = np.array(columns.detach().numpy(), order="C")

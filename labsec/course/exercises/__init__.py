@@ -38,7 +38,7 @@ def find(exercise_id: str) -> Exercise:
     >>> find("01.5").title
     'The weighted mean'
 
-    Raises ValueError for an unknown id, and names those that there are.
+    Raises ValueError for an unknown id, and names the known ones.
     """
     lab = exercise_id.split(".")[0]
     known: dict[str, Exercise] = {e.id: e for e in load(lab).EXERCISES} if lab in labs() else {}

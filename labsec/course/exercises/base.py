@@ -45,7 +45,7 @@ class Exercise:
     tolerance   how far a number may be off, absolute and relative
     essence     (result) -> what of it must agree, where more than one answer is right
 
-    Raises ValueError unless there are three hints and two wrong answers.
+    Raises ValueError unless there are three hints and at least two wrong answers.
     """
 
     id: str

@@ -11,7 +11,7 @@ THREAT_MODEL = ThreatModel(
     goal="Malicious clients want the common model to fail. A curious server wants the clients' private digits.",
     knowledge="Clients know the model and their own data. The server knows the model, the rules and every message.",
     capability="Clients send what they like. The server follows the protocol, and reads.",
-    share="None to half of the clients, as you set it. There is one server.",
+    share="From none to half of the clients, as you set it. There is one server.",
     visibility="The server sees messages, never data. Nobody sees that a message was read.",
     out_of_scope="Backdoors, a server that sends prepared models, colluding servers, an open wire: later labs.",
 )

@@ -44,7 +44,8 @@ def _samples(draw: Generator, n: int) -> tuple[Model, Tensor, Tensor, Tensor]:
     """A small network, its parameters, and n samples of two numbers."""
     model = mlp((2,), 3, hidden=(4,))
     params = 2 * torch.randn(model.dim, generator=draw)
-    x, y = torch.rand(n, 2, generator=draw), torch.randint(3, (n,), generator=draw)
+    x = torch.rand(n, 2, generator=draw)
+    y = torch.randint(3, (n,), generator=draw)
     return model, params, x, y
 
 
@@ -87,14 +88,17 @@ EXERCISES = (
         cases=_decks,
         essence=_sorted_shards,
         wrong=(
-            (answers.deal_positions, "You dealt the places 0, 1, 2 … and not what lies there: the shuffle is lost."),
+            (
+                answers.deal_positions,
+                "You dealt the positions 0, 1, 2 … and not what lies at them: the shuffle is lost.",
+            ),
             (
                 answers.deal_whole_hands,
                 "You cut blocks off the pack. The samples left over at its end belong to nobody.",
             ),
             (
                 answers.deal_even,
-                "You stopped when the pack no longer went round evenly. The last few samples count, too.",
+                "You stopped when the pack could no longer be dealt evenly. The last few samples count, too.",
             ),
         ),
         hints=(
@@ -112,18 +116,18 @@ EXERCISES = (
         wrong=(
             (
                 answers.skew_positions,
-                "You shared out places within a label, not places in y. Start from (y == label).nonzero().",
+                "You dealt positions within a label, not positions in y. Start from (y == label).nonzero().",
             ),
             (
                 answers.skew_without_sum,
-                "You cut at each share by itself. A cut lies where all the shares before it end: sum as you go.",
+                "You cut at each share on its own. A cut lies where the shares up to it end: take their running sum.",
             ),
             (answers.skew_in_one, "You cut the whole data set once. Each label has a row of its own in shares."),
         ),
         hints=(
             "Take one label. Where do its samples lie in y, and where would you cut that list for the clients?",
             "The cuts are the running sum of the label's shares, times the number of its samples, rounded. The last "
-            "one is the end of the list and no cut.",
+            "one is the end of the list and not a cut.",
             "members = (y == label).nonzero()[:, 0]\n"
             "cuts = (shares[label].cumsum(0) * len(members)).round().long()[:-1]\n"
             "pieces = members.tensor_split(cuts.tolist())\n"
@@ -144,7 +148,7 @@ EXERCISES = (
             (answers.step_alone, "This is the step alone. Return where it leads: the parameters after it."),
         ),
         hints=(
-            "PyTorch differentiates a loss by any tensor that has requires_grad set. Which one is it here?",
+            "PyTorch differentiates a loss with respect to any tensor that requires a gradient. Which one is it here?",
             "Make a detached copy of params that requires a gradient, compute the mean cross-entropy of "
             "model(copy[None], x[None])[0] with y, then ask torch.autograd.grad.",
             "copy = params.detach().requires_grad_()\n"
@@ -185,10 +189,10 @@ EXERCISES = (
                 "Every client counts alike here. A client with ten times the samples should count ten times.",
             ),
             (answers.mean_by_count, "You divided by the number of clients. Divide by the sum of the weights."),
-            (answers.sum_of_weighted, "The weights do not add up to 1: the model would take a giant's step."),
+            (answers.sum_of_weighted, "The weights do not add up to 1: the model would take a giant step."),
         ),
         hints=(
-            "If every client had the same number of samples, this would be the plain mean. Who counts more when not?",
+            "If every client had the same number of samples, this would be the plain mean. Who counts more otherwise?",
             "Turn the counts into shares that add up to 1, then sum the rows, each times its share.",
             "share = weights / …\nreturn share @ updates        # [clients] @ [clients, dim] -> [dim]",
         ),

@@ -13,7 +13,7 @@ THREAT_MODEL = ThreatModel(
     "of the round, and the adaptive attacker knows the server's rule.",
     capability="Send any numbers, train on any labels, and act together. They own the code on their machines.",
     share="One client of thirty, up to half.",
-    visibility="The server sees every update of every client, and knows nothing of who is bad.",
+    visibility="The server sees every update of every client, and does not know who is bad.",
     out_of_scope="Backdoors, breaking in elsewhere, joining under many names, secure aggregation: later labs.",
 )
 

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from labsec.course.exercises.base import Case, Exercise, case
 from labsec.models import mlp
+from labsec.poison.shared import all_send
 from labsec.types import AttackerView
 
 
@@ -28,7 +29,7 @@ LABEL_FLIP = Exercise(
     cases=_labels,
     wrong=(
         (lambda y, classes: classes - y, "Labels start at 0: label 0 became `classes`, a class that does not exist."),
-        (lambda y, classes: (y + 1) % classes, "You moved every label up by one; the task turns the scale around."),
+        (lambda y, classes: (y + 1) % classes, "You moved every label up by one; the task reverses the scale."),
         (
             lambda y, classes: y.flip(0),
             "You reversed the order of the samples. Each sample keeps its place, its label changes.",
@@ -81,11 +82,11 @@ SIGN_FLIP = Exercise(
         (_flip_everybody, "It looks as if you flipped every client. Only `view.own` is yours to send."),
         (lambda view, *, scale: -view.own, "The direction is right. How loud is it? `scale` is not used."),
         (lambda view, *, scale: scale * view.own, "That is louder, and still helpful: the sign is missing."),
-        (lambda view, *, scale: -scale * view.params, "You sent the model turned round. An update is what *changed*."),
+        (lambda view, *, scale: -scale * view.params, "You sent the negated model. An update is what *changed*."),
     ),
     hints=(
         "You may not change what the others send. What in `view` is yours?",
-        "Take the honest update, turn it round, make it longer.",
+        "Take the honest update, negate it, make it longer.",
         "return -… * view.own",
     ),
 )
@@ -93,13 +94,12 @@ SIGN_FLIP = Exercise(
 
 def alie(view: AttackerView, *, z: float) -> Tensor:
     """Exercise 02.6."""
-    shifted = view.own.mean(dim=0) - z * view.own.std(dim=0)
-    return shifted.expand_as(view.own).clone()
+    return all_send(view, view.own.mean(dim=0) - z * view.own.std(dim=0))
 
 
 def _alie_with_all(view: AttackerView, *, z: float) -> Tensor:
     assert view.others is not None
-    return (view.others.mean(dim=0) - z * view.others.std(dim=0)).expand_as(view.own).clone()
+    return all_send(view, view.others.mean(dim=0) - z * view.others.std(dim=0))
 
 
 def _alie_by_row(view: AttackerView, *, z: float) -> Tensor:
@@ -107,7 +107,7 @@ def _alie_by_row(view: AttackerView, *, z: float) -> Tensor:
 
 
 def _alie_one_number(view: AttackerView, *, z: float) -> Tensor:
-    return (view.own.mean(dim=0) - z * view.own.std()).expand_as(view.own).clone()
+    return all_send(view, view.own.mean(dim=0) - z * view.own.std())
 
 
 def _deviations(draw: Generator) -> Sequence[Case]:
@@ -120,16 +120,14 @@ ALIE = Exercise(
     reference=alie,
     cases=_deviations,
     wrong=(
-        (_alie_by_row, "You shifted each update by itself. All attackers send the *same* row: the shifted mean."),
+        (_alie_by_row, "You shifted each update on its own. All attackers send the *same* row: the shifted mean."),
         (
-            lambda view, *, z: (view.own.mean(dim=0) + z * view.own.std(dim=0)).expand_as(view.own).clone(),
+            lambda view, *, z: all_send(view, view.own.mean(dim=0) + z * view.own.std(dim=0)),
             "You added the deviations. The task subtracts them.",
         ),
         (
-            lambda view, *, z: (
-                (view.own.mean(dim=0) - z * view.own.std(dim=0, correction=0)).expand_as(view.own).clone()
-            ),
-            "Your standard deviation divides by m. This one divides by m - 1, as `std` does by itself.",
+            lambda view, *, z: all_send(view, view.own.mean(dim=0) - z * view.own.std(dim=0, correction=0)),
+            "Your standard deviation divides by m. This one divides by m - 1, as `std` does by default.",
         ),
         (_alie_one_number, "You took one standard deviation over all numbers. Each coordinate has its own."),
         (_alie_with_all, "You read the honest clients' messages. Here the attackers know `view.own` alone."),
@@ -144,12 +142,12 @@ ALIE = Exercise(
 
 def ipm(view: AttackerView, *, scale: float) -> Tensor:
     """Exercise 02.7."""
-    return (-scale * view.own.mean(dim=0)).expand_as(view.own).clone()
+    return all_send(view, -scale * view.own.mean(dim=0))
 
 
 def _ipm_unit(view: AttackerView, *, scale: float) -> Tensor:
     mean = view.own.mean(dim=0)
-    return (-scale * mean / mean.norm()).expand_as(view.own).clone()
+    return all_send(view, -scale * mean / mean.norm())
 
 
 IPM = Exercise(
@@ -161,13 +159,13 @@ IPM = Exercise(
         (sign_flip, "That is sign flip again: each client its own. Here all send the same row, made of the mean."),
         (_ipm_unit, "You set the length to `scale`. The length is `scale` times that of the mean."),
         (
-            lambda view, *, scale: (scale * view.own.mean(dim=0)).expand_as(view.own).clone(),
+            lambda view, *, scale: all_send(view, scale * view.own.mean(dim=0)),
             "Your row points where the honest mean points. Its inner product with it must be negative.",
         ),
     ),
     hints=(
         "Which direction has the most negative inner product with the mean of the honest updates?",
-        "Estimate that mean by the mean of your own honest updates, turn it round, scale it.",
+        "Estimate that mean by the mean of your own honest updates, negate it, scale it.",
         "row = -scale * view.own.mean(dim=0)\nreturn row.expand_as(…).clone()",
     ),
 )

@@ -50,7 +50,7 @@ MEDIAN = Exercise(
     hints=(
         "Look at one column: it holds what every client says about one number.",
         "Sort each column. With 7 clients the middle is place 3; with 10 it lies between places 4 and 5.",
-        "n, ordered = len(updates), updates.sort(dim=0).values\nreturn (ordered[(n - 1) // 2] + ordered[…]) / 2",
+        "n = len(updates)\nordered = updates.sort(dim=0).values\nreturn (ordered[(n - 1) // 2] + ordered[…]) / 2",
     ),
 )
 
@@ -88,7 +88,7 @@ TRIMMED_MEAN = Exercise(
             lambda updates, *, f: updates.sort(dim=0).values[f:-f].mean(dim=0),
             "With f = 0 the slice f:-f is empty. Count from the front: f : len(updates) - f.",
         ),
-        (_trim_by_norm, "You threw out whole clients by their length. Here each coordinate is trimmed by itself."),
+        (_trim_by_norm, "You threw out whole clients by their length. Here each coordinate is trimmed on its own."),
         (_winsorise, "You pulled the extreme values in. Leave them out altogether."),
         (
             lambda updates, *, f: updates.sort(dim=0).values[f : len(updates) - f].sum(dim=0) / len(updates),
@@ -103,7 +103,8 @@ TRIMMED_MEAN = Exercise(
 )
 
 
-def _krum(updates: Tensor, f: int, first: int, last: int, *, power: int = 2) -> Tensor:
+def _krum(updates: Tensor, first: int, last: int, *, power: int = 2) -> Tensor:
+    """The row with the smallest sum over its neighbours `first` to `last`, the nearest first: 0 is the row itself."""
     distances = torch.cdist(updates.double(), updates.double()).pow(power)  # [clients, clients]
     scores = distances.sort(dim=1).values[:, first:last].sum(dim=1)
     return updates[scores.argmin()].clone()
@@ -111,7 +112,7 @@ def _krum(updates: Tensor, f: int, first: int, last: int, *, power: int = 2) -> 
 
 def krum(updates: Tensor, *, f: int) -> Tensor:
     """Exercise 02.5."""
-    return _krum(updates, f, 1, len(updates) - f - 1)
+    return _krum(updates, 1, len(updates) - f - 1)
 
 
 def _krum_cases(draw: Generator) -> Sequence[Case]:
@@ -127,27 +128,27 @@ def _krum_cases(draw: Generator) -> Sequence[Case]:
 
 _KRUM_WRONG: tuple[tuple[Callable[..., Tensor], str], ...] = (
     (
-        lambda updates, *, f: _krum(updates, f, 0, len(updates) - f - 2),
+        lambda updates, *, f: _krum(updates, 0, len(updates) - f - 2),
         "One of your n - f - 2 neighbours is the client itself, at distance 0. Leave it out.",
     ),
     (
-        lambda updates, *, f: _krum(updates, f, 1, len(updates) - f),
+        lambda updates, *, f: _krum(updates, 1, len(updates) - f),
         "You sum n - f - 1 neighbours. The paper counts n - f - 2.",
     ),
     (
-        lambda updates, *, f: _krum(updates, f, 1, len(updates) - f - 1, power=1),
+        lambda updates, *, f: _krum(updates, 1, len(updates) - f - 1, power=1),
         "You add up distances. Krum adds up their squares.",
     ),
     (
-        lambda updates, *, f: _krum(updates, f, 1, len(updates)),
+        lambda updates, *, f: _krum(updates, 1, len(updates)),
         "You add up the distances to everybody. Only the n - f - 2 nearest count.",
     ),
 )
 _NEAR_MISSES: tuple[Callable[..., Tensor], ...] = (
     *(function for function, _ in _KRUM_WRONG),
-    lambda updates, *, f: _krum(updates, f, 1, 6),
-    lambda updates, *, f: _krum(updates, f, 1, len(updates) // 2 + 1),
-    lambda updates, *, f: _krum(updates, f, len(updates) - f - 2, len(updates) - f - 1),
+    lambda updates, *, f: _krum(updates, 1, 6),
+    lambda updates, *, f: _krum(updates, 1, len(updates) // 2 + 1),
+    lambda updates, *, f: _krum(updates, len(updates) - f - 2, len(updates) - f - 1),
 )
 
 KRUM = Exercise(
@@ -173,10 +174,15 @@ def norm_alarm(updates: Tensor, *, factor: float) -> Tensor:
 
 
 def _uneven(draw: Generator) -> Sequence[Case]:
-    """Rows of very unlike lengths, so that the mean, both medians and squares disagree."""
-    sizes = [torch.tensor([1, 1.2, 0.8, 1.1, 1.8, 2.5, 9.0]), torch.tensor([1.0, 1.5, 1.4, 6, 7, 0.1, 1.2, 2.15])]
-    directions = [torch.nn.functional.normalize(torch.randn(len(s), 6, generator=draw), dim=1) for s in sizes]
-    return [case(d * s[:, None], factor=factor) for d, s, factor in zip(directions, sizes, (2.0, 1.5), strict=True)]
+    """Rows of very different lengths, so that the mean, both medians and squares disagree."""
+    cases = []
+    for lengths, factor in (
+        ([1, 1.2, 0.8, 1.1, 1.8, 2.5, 9.0], 2.0),
+        ([1.0, 1.5, 1.4, 6, 7, 0.1, 1.2, 2.15], 1.5),
+    ):
+        directions = torch.nn.functional.normalize(torch.randn(len(lengths), 6, generator=draw), dim=1)
+        cases.append(case(directions * torch.tensor(lengths)[:, None], factor=factor))
+    return cases
 
 
 NORM_ALARM = Exercise(
@@ -191,7 +197,7 @@ NORM_ALARM = Exercise(
         ),
         (
             lambda updates, *, factor: updates.norm(dim=1) > factor * updates.norm(dim=1).median(),
-            "Of an even number of clients `torch.median` takes the lower of the two in the middle. Take their mean.",
+            "With an even number of clients `torch.median` takes the lower of the two in the middle. Take their mean.",
         ),
         (
             lambda updates, *, factor: updates.square().sum(dim=1) > factor * updates.square().sum(dim=1).quantile(0.5),
