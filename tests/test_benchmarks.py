@@ -9,7 +9,7 @@ from torch.nn.utils import parameters_to_vector
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks import __main__ as command
-from benchmarks import common, contestants, federation, fresh, mnist
+from benchmarks import common, contestants, federation, mnist
 from benchmarks.peers import byzfl_federation, flower, tutorial
 from benchmarks.report import replace_section, table
 from labsec import data
