@@ -6,18 +6,37 @@ samples, in one batched product for everybody. Restarts of an attack are "client
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 Layers = Sequence[Tensor]  # the parameters of every layer, each [c, *its shape]
-Slope = Callable[[Tensor], Tensor]  # logits [c, classes, b] -> lr times the slope of the loss at them, same shape
+Slope = Callable[[Tensor], Tensor]  # logits [c, classes, b] -> the slope of a loss at them, same shape
+Activation = Callable[[Tensor], Tensor]  # elementwise
+
+ACTIVATIONS: dict[str, Activation] = {
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "elu": F.elu,
+    "gelu": F.gelu,
+    "hardtanh": F.hardtanh,
+    "leaky_relu": F.leaky_relu,
+    "mish": F.mish,
+    "selu": torch.selu,
+    "silu": F.silu,
+    "softplus": F.softplus,
+    "softsign": F.softsign,
+}
+"""The activations that a `spec` can name. A network may use any other function, but then it has no spec."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +50,12 @@ class Model:
     forward   (layers, x [c, b, *shape]) -> logits [c, b, classes]
     module    () -> the same network as a torch.nn.Module, the slow twin
     bounds    for each parameter the half-width of its uniform start
-    descend   (layers, x, slope) -> None, one step of gradient descent in place; None leaves it to automatic
-              differentiation, which is always right and slower
+    width     numbers that the layers make of one sample, its own included: what training it needs of memory
+    origin    the constructor's name and the arguments that it was called with, from which `spec` is made
+    backward  (layers, x, slope) -> [(h, delta), …], for a network whose parameters are weight, bias, weight, bias, …:
+              what every layer saw, [c, in, b], and the slope at its output, [c, out, b]. A sample's gradient is the
+              outer product of its two columns for the weight, and the second column for the bias. None leaves the
+              gradient to automatic differentiation, which is always right and slower
 
     >>> model = mlp((1, 8, 8), 10, hidden=(32,))
     >>> model.dim
@@ -40,6 +63,8 @@ class Model:
     >>> params = model.init(torch.Generator().manual_seed(0))
     >>> model(params.expand(3, -1), torch.rand(3, 5, 1, 8, 8)).shape
     torch.Size([3, 5, 10])
+
+    A model pickles, and goes to another process, as its `spec`. It never changes, so a copy is the model itself.
     """
 
     name: str
@@ -49,7 +74,9 @@ class Model:
     forward: Callable[[Layers, Tensor], Tensor]
     module: Callable[[], nn.Module]
     bounds: tuple[float, ...]
-    descend: Callable[[Layers, Tensor, Slope], None] | None = None
+    width: int
+    origin: tuple[str, Mapping[str, Any]]
+    backward: Callable[[Layers, Tensor, Slope], list[tuple[Tensor, Tensor]]] | None = None
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -90,6 +117,42 @@ class Model:
         nn.utils.vector_to_parameters(params.clone(), module.parameters())
         return module
 
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The constructor's name and arguments, ready for a JSON file; `build` makes the same model of them.
+
+        >>> mlp((30,), 2, hidden=(8,)).spec["arguments"]
+        {'shape': [30], 'classes': 2, 'hidden': [8], 'activation': 'relu'}
+
+        Raises ValueError if the activation has no name in ACTIVATIONS.
+        """
+        constructor, arguments = self.origin
+        return {"constructor": constructor, "arguments": {name: _plain(value) for name, value in arguments.items()}}
+
+    def __reduce__(self) -> tuple[Callable[..., Model], tuple[dict[str, Any]]]:
+        return build, (self.spec,)
+
+    def __copy__(self) -> Model:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Model:
+        return self
+
+
+def _plain(value: int | Sequence[int] | Activation) -> int | list[int] | str:
+    """An argument of a constructor as JSON knows it: an activation by its name in ACTIVATIONS."""
+    if isinstance(value, Sequence):
+        return [int(number) for number in value]
+    if not callable(value):
+        return int(value)
+    for name, known in ACTIVATIONS.items():
+        if value in (known, getattr(F, name)):  # torch and torch.nn.functional have several of them twice
+            return name
+    raise ValueError(
+        f"a model with the activation {value!r} has no spec, so it cannot be saved or sent to another process; "
+        f"these have a name: {', '.join(ACTIVATIONS)}"
+    )
+
 
 def _fan_in_bounds(shapes: Sequence[tuple[int, ...]]) -> tuple[float, ...]:
     """torch.nn's default start: uniform within 1/sqrt(fan in), a bias with the fan of its weight."""
@@ -105,7 +168,7 @@ def _linear(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
     return torch.baddbmm(bias[:, :, None], weight, h)
 
 
-_BEND: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] = {
+_BEND: dict[Activation, Callable[[Tensor], Tensor]] = {
     torch.relu: torch.sign,
     torch.sigmoid: lambda h: h * (1 - h),
     torch.tanh: lambda h: 1 - h * h,
@@ -113,18 +176,17 @@ _BEND: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] = {
 """The derivative of an activation, written in terms of its result h."""
 
 
-def _descend_mlp(layers: Layers, x: Tensor, slope: Slope, activation: Callable[[Tensor], Tensor]) -> None:
-    """Backpropagation by hand: each layer's step is one product, added to its weights where they are."""
-    inputs = [x.flatten(2).transpose(1, 2)]  # of every layer, [c, in, b]
+def _backward_mlp(layers: Layers, x: Tensor, slope: Slope, activation: Activation) -> list[tuple[Tensor, Tensor]]:
+    """Backpropagation by hand: what every layer saw, [c, in, b], and the slope at its output, [c, out, b]."""
+    inputs = [x.flatten(2).transpose(1, 2)]
     for i in range(0, len(layers) - 2, 2):
         inputs.append(activation(_linear(layers[i], layers[i + 1], inputs[-1])))
-    step = slope(_linear(layers[-2], layers[-1], inputs[-1]))  # [c, out, b]
-    for i in reversed(range(0, len(layers), 2)):
-        weight, bias, h = layers[i], layers[i + 1], inputs[i // 2]
-        below = torch.bmm(weight.transpose(1, 2), step) if i else step
-        weight.baddbmm_(step, h.transpose(1, 2), alpha=-1)
-        bias.sub_(step.sum(dim=2))
-        step = below.mul_(_BEND[activation](h)) if i else step
+    # From the last layer to the first: each slope, carried through a layer's weight, is bent by the activation below.
+    slopes = [slope(_linear(layers[-2], layers[-1], inputs[-1]))]
+    for i in reversed(range(2, len(layers), 2)):
+        below = torch.bmm(layers[i].transpose(1, 2), slopes[-1])
+        slopes.append(below.mul_(_BEND[activation](inputs[i // 2])))
+    return list(zip(inputs, reversed(slopes), strict=True))
 
 
 def mlp(
@@ -132,7 +194,7 @@ def mlp(
     classes: int,
     *,
     hidden: Sequence[int] = (64,),
-    activation: Callable[[Tensor], Tensor] = torch.relu,
+    activation: Activation = torch.relu,
 ) -> Model:
     """Fully connected layers; every input number is seen by every neuron of the first.
 
@@ -153,15 +215,24 @@ def mlp(
         between = [step for layer in linear[:-1] for step in (layer, _Activation(activation))]
         return nn.Sequential(nn.Flatten(), *between, linear[-1])
 
-    name = "MLP " + "-".join(map(str, widths))
-    descend = partial(_descend_mlp, activation=activation) if activation in _BEND else None
-    return Model(name, tuple(shape), classes, shapes, forward, module, _fan_in_bounds(shapes), descend)
+    return Model(
+        name="MLP " + "-".join(map(str, widths)),
+        shape=tuple(shape),
+        classes=classes,
+        shapes=shapes,
+        forward=forward,
+        module=module,
+        bounds=_fan_in_bounds(shapes),
+        width=sum(widths),
+        origin=("mlp", {"shape": tuple(shape), "classes": classes, "hidden": tuple(hidden), "activation": activation}),
+        backward=partial(_backward_mlp, activation=activation) if activation in _BEND else None,
+    )
 
 
 class _Activation(nn.Module):
     """A function as a torch.nn layer, for the twins."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, function: Activation) -> None:
         super().__init__()
         self.function = function
 
@@ -184,7 +255,8 @@ def _convolutional(
     shape: tuple[int, ...],
     classes: int,
     layers: Sequence[tuple[int, int, int, int]],
-    activation: Callable[[Tensor], Tensor],
+    activation: Activation,
+    origin: tuple[str, Mapping[str, Any]],
     start: float | None = None,
 ) -> Model:
     """Convolutions (out, kernel, stride, padding), then one fully connected layer."""
@@ -192,10 +264,12 @@ def _convolutional(
         raise ValueError(f"{name} needs images [channels, height, width]; got shape {list(shape)}")
     channels, *sides = shape
     shapes: list[tuple[int, ...]] = []
+    widths = [math.prod(shape)]
     for out, k, stride, padding in layers:
         shapes += [(out, channels, k, k), (out,)]
         channels, sides = out, [(side + 2 * padding - k) // stride + 1 for side in sides]
-    features = channels * math.prod(sides)
+        widths.append(channels * math.prod(sides))
+    features = widths[-1]
     shapes += [(classes, features), (classes,)]
 
     def forward(params: Layers, x: Tensor) -> Tensor:
@@ -210,8 +284,17 @@ def _convolutional(
         between = [step for conv in convs for step in (conv, _Activation(activation))]
         return nn.Sequential(*between, nn.Flatten(), nn.Linear(features, classes))
 
-    bounds = _fan_in_bounds(shapes) if start is None else (start,) * len(shapes)
-    return Model(name, tuple(shape), classes, tuple(shapes), forward, module, bounds)
+    return Model(
+        name=name,
+        shape=tuple(shape),
+        classes=classes,
+        shapes=tuple(shapes),
+        forward=forward,
+        module=module,
+        bounds=_fan_in_bounds(shapes) if start is None else (start,) * len(shapes),
+        width=sum(widths) + classes,
+        origin=origin,
+    )
 
 
 def lenet(shape: tuple[int, ...], classes: int) -> Model:
@@ -223,16 +306,18 @@ def lenet(shape: tuple[int, ...], classes: int) -> Model:
     (100, 768)
     """
     layers = [(12, 5, 2, 2), (12, 5, 2, 2), (12, 5, 1, 2)]
-    return _convolutional("LeNet (DLG)", shape, classes, layers, torch.sigmoid, start=0.5)
+    origin = ("lenet", {"shape": tuple(shape), "classes": classes})
+    return _convolutional("LeNet (DLG)", shape, classes, layers, torch.sigmoid, origin, start=0.5)
 
 
-def convnet(shape: tuple[int, ...], classes: int, *, activation: Callable[[Tensor], Tensor] = torch.relu) -> Model:
+def convnet(shape: tuple[int, ...], classes: int, *, activation: Activation = torch.relu) -> Model:
     """Two convolutions with stride 2 (16, then 32 channels) and a fully connected layer.
 
     >>> convnet((1, 28, 28), 10).dim
     20490
     """
-    return _convolutional("ConvNet", shape, classes, [(16, 3, 2, 1), (32, 3, 2, 1)], activation)
+    origin = ("convnet", {"shape": tuple(shape), "classes": classes, "activation": activation})
+    return _convolutional("ConvNet", shape, classes, [(16, 3, 2, 1), (32, 3, 2, 1)], activation, origin)
 
 
 def embedding(length: int, vocabulary: int, classes: int, *, width: int = 32) -> Model:
@@ -258,8 +343,17 @@ def embedding(length: int, vocabulary: int, classes: int, *, width: int = 32) ->
     def module() -> nn.Module:
         return nn.Sequential(_MeanEmbedding(vocabulary, width), nn.Linear(width, classes))
 
-    bounds = (1.0, *_fan_in_bounds(shapes[1:]))
-    return Model(f"Embedding {vocabulary}-{width}-{classes}", (length,), classes, shapes, forward, module, bounds)
+    return Model(
+        name=f"Embedding {vocabulary}-{width}-{classes}",
+        shape=(length,),
+        classes=classes,
+        shapes=shapes,
+        forward=forward,
+        module=module,
+        bounds=(1.0, *_fan_in_bounds(shapes[1:])),
+        width=length + vocabulary + width + classes,
+        origin=("embedding", {"length": length, "vocabulary": vocabulary, "classes": classes, "width": width}),
+    )
 
 
 def _text_mean(table: Tensor, x: Tensor) -> Tensor:
@@ -283,3 +377,56 @@ class _MeanEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         present = (x != 0).float()[:, :, None]  # [b, length, 1]
         return (self.words(x) * present).sum(dim=1) / present.sum(dim=1).clamp_min(1)
+
+
+_CONSTRUCTORS: dict[str, Callable[..., Model]] = {
+    "mlp": mlp,
+    "lenet": lenet,
+    "convnet": convnet,
+    "embedding": embedding,
+}
+
+
+def build(spec: Mapping[str, Any]) -> Model:
+    """The model that a `Model.spec` describes. A spec may come from a stranger's file: nothing in it is run.
+
+    spec    {"constructor": name, "arguments": {name: value}}, as `Model.spec` gives it
+
+    >>> build({"constructor": "mlp", "arguments": {"shape": [30], "classes": 2, "hidden": [8]}}).dim
+    266
+
+    Raises ValueError if the constructor, an argument or an activation is unknown, if an argument is missing, or if a
+    size is no whole number >= 1.
+    """
+    if not isinstance(spec, Mapping) or set(spec) != {"constructor", "arguments"}:
+        raise ValueError(f"a model's spec holds a constructor and its arguments, nothing else; got {spec!r}")
+    constructor, arguments = spec["constructor"], spec["arguments"]
+    if not isinstance(constructor, str) or constructor not in _CONSTRUCTORS:
+        raise ValueError(f"no model is made by {constructor!r}; known: {', '.join(_CONSTRUCTORS)}")
+    make = _CONSTRUCTORS[constructor]
+    if not isinstance(arguments, Mapping):
+        raise ValueError(f"the arguments of {constructor} must be named; got {arguments!r}")
+    try:
+        inspect.signature(make).bind(**arguments)
+    except TypeError as error:
+        raise ValueError(f"the arguments {[*arguments]} do not fit {constructor}: {error}") from error
+    return make(**{name: _argument(name, value) for name, value in arguments.items()})
+
+
+def _argument(name: str, value: Any) -> Any:
+    """The value of an argument as the constructors take it; raises ValueError if it is none."""
+    if name == "activation":
+        if not isinstance(value, str) or value not in ACTIVATIONS:
+            raise ValueError(f"no activation is called {value!r}; known: {', '.join(ACTIVATIONS)}")
+        return ACTIVATIONS[value]
+    if name in ("shape", "hidden"):
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{name} must be a list of whole numbers >= 1; got {value!r}")
+        return tuple(_size(name, number) for number in value)
+    return _size(name, value)
+
+
+def _size(name: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be made of whole numbers >= 1; got {value!r}")
+    return value

@@ -1,5 +1,10 @@
 """Stacked models: each client's parameters see its own samples, as the torch.nn twins do."""
 
+import copy
+import json
+import multiprocessing
+import pickle
+
 import pytest
 import torch
 
@@ -53,3 +58,89 @@ def test_wrong_shapes_are_named():
         model(torch.zeros(2, 450), torch.zeros(2, 3, 5))
     with pytest.raises(ValueError, match=r"needs images \[channels, height, width\]; got shape \[30\]"):
         models.convnet((30,), 2)
+
+
+ALL = [*MODELS, models.embedding(12, 30, 4), models.mlp((5,), 3, activation=torch.nn.functional.relu)]
+
+
+@pytest.mark.parametrize("model", ALL, ids=lambda m: f"{m.name} {m.shape}")
+@pytest.mark.parametrize(
+    "send",
+    [lambda m: models.build(json.loads(json.dumps(m.spec))), lambda m: pickle.loads(pickle.dumps(m))],
+    ids=["json", "pickle"],
+)
+def test_a_model_travels_as_its_spec(model, send):
+    arrived = send(model)
+    assert arrived is not model
+    assert (arrived.name, arrived.shape, arrived.shapes) == (model.name, model.shape, model.shapes)
+    assert arrived.spec == model.spec
+    params = model.init(generator(0))
+    assert torch.equal(arrived.init(generator(0)), params)
+    x = torch.randint(30, (1, 4, 12)) if "Embedding" in model.name else torch.rand(1, 4, *model.shape)
+    assert torch.equal(arrived(params[None], x), model(params[None], x))
+
+
+def test_a_model_goes_to_another_process():
+    model = models.mlp((5,), 3, hidden=(7,), activation=torch.nn.functional.gelu)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(_name_and_dim, (model,)) == (model.name, model.dim)
+
+
+def _name_and_dim(model):
+    return model.name, model.dim
+
+
+def test_every_activation_that_a_spec_can_name():
+    draw = torch.linspace(-2, 2, 9)
+    for name, activation in models.ACTIVATIONS.items():
+        spec = models.mlp((5,), 3, activation=activation).spec
+        assert spec["arguments"]["activation"] == name
+        assert torch.equal(activation(draw), getattr(torch.nn.functional, name)(draw)), name
+
+
+def test_a_spec_is_a_copy():
+    model = models.mlp((5,), 3, hidden=(7,))
+    model.spec["arguments"]["hidden"].append(9)
+    assert model.spec["arguments"]["hidden"] == [7]
+
+
+def test_an_activation_without_a_name_works_but_does_not_travel():
+    model = models.mlp((5,), 3, activation=lambda h: h.clamp(-1, 1))
+    params = model.init(generator(0))
+    assert model(params[None], torch.rand(1, 4, 5)).shape == (1, 4, 3)
+    assert copy.deepcopy(model) is model
+    assert copy.copy(model) is model
+    for saved in (lambda: model.spec, lambda: pickle.dumps(model)):
+        with pytest.raises(ValueError, match=r"has no spec, so it cannot be saved .* relu, sigmoid"):
+            saved()
+
+
+GOOD = {"shape": [5], "classes": 3}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("mlp", "holds a constructor and its arguments, nothing else; got 'mlp'"),
+        ({"constructor": "mlp"}, "holds a constructor and its arguments"),
+        ({"constructor": "mlp", "arguments": GOOD, "code": "1"}, "nothing else"),
+        ({"constructor": "os.system", "arguments": {"command": "true"}}, "no model is made by 'os.system'; known: mlp"),
+        ({"constructor": "_convolutional", "arguments": GOOD}, "no model is made by '_convolutional'"),
+        ({"constructor": ["mlp"], "arguments": GOOD}, r"no model is made by \['mlp'\]"),
+        ({"constructor": "mlp", "arguments": [[5], 3]}, "must be named"),
+        ({"constructor": "mlp", "arguments": {"shape": [5]}}, "do not fit mlp: missing .*'classes'"),
+        ({"constructor": "mlp", "arguments": {**GOOD, "depth": 3}}, "do not fit mlp: .*unexpected .*'depth'"),
+        ({"constructor": "mlp", "arguments": {**GOOD, 3: 3}}, "do not fit mlp"),
+        ({"constructor": "mlp", "arguments": {**GOOD, "activation": "eval"}}, "no activation is called 'eval'; known"),
+        ({"constructor": "mlp", "arguments": {**GOOD, "activation": ["relu"]}}, "no activation is called"),
+        ({"constructor": "mlp", "arguments": {**GOOD, "classes": 2.5}}, "classes must be .*; got 2.5"),
+        ({"constructor": "mlp", "arguments": {**GOOD, "classes": True}}, "classes must be .*; got True"),
+        ({"constructor": "mlp", "arguments": {**GOOD, "hidden": [8, 0]}}, "hidden must be .* >= 1; got 0"),
+        ({"constructor": "mlp", "arguments": {**GOOD, "hidden": 8}}, "hidden must be a list .*; got 8"),
+        ({"constructor": "mlp", "arguments": {**GOOD, "shape": "5"}}, "shape must be a list .*; got '5'"),
+        ({"constructor": "convnet", "arguments": GOOD}, r"needs images \[channels, height, width\]; got shape \[5\]"),
+    ],
+)
+def test_a_spec_that_is_none_is_refused(spec, message):
+    with pytest.raises(ValueError, match=message):
+        models.build(spec)
