@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from labsec import Scenario, bind, compress, data, poison, privacy, robust, rounds, run
+from labsec.federation.bind import part_in_words
 from labsec.federation.population import Population
 from labsec.models import mlp
 from labsec.train import local_updates
@@ -409,9 +410,17 @@ def test_an_attack_learns_from_finite_messages_only():
     assert seen[0].isfinite().all()
 
 
-def test_a_client_stage_gives_a_client_the_same_row_whoever_else_was_drawn():
-    noisy = bind(privacy.gaussian_noise, std=1.0)
-    s = Scenario(clients=12, rounds=1, local_steps=1, client_stages=[noisy])
+CLIENT_STAGES = [
+    bind(privacy.clip, bound=0.1),
+    bind(privacy.gaussian_noise, std=1.0),
+    bind(compress.top_k, keep=0.1),
+    bind(robust.norm_clip, bound=0.1),
+]
+
+
+@pytest.mark.parametrize("stage", CLIENT_STAGES, ids=part_in_words)
+def test_a_client_stage_gives_a_client_the_same_row_whoever_else_was_drawn(stage):
+    s = Scenario(clients=12, rounds=1, local_steps=1, client_stages=[stage])
     everybody = next(rounds(s)).messages
     some = next(rounds(replace(s, participation=0.5)))
     assert 1 < some.participants < 12

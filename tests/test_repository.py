@@ -25,9 +25,12 @@ def tracked():
     return [ROOT / name for name in listing.stdout.splitlines() if (ROOT / name).is_file()]
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL), ids=["ten lines", "add"])
-def test_readme_code_runs(block, capsys):
-    exec(compile(block, "README.md", "exec"), {})
+def test_readme_code_runs():
+    """Block after block in one session, as a reader would type it."""
+    session = {}
+    for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
+        exec(compile(block, "README.md", "exec"), session)
+    assert {note["client"] for note in session["history"].notes} == {0, 1, 2, 3}
 
 
 def test_the_ten_lines_show_what_they_say(capsys):
