@@ -468,6 +468,18 @@ def test_notes_are_kept_with_round_and_place_but_not_of_rehearsals_trials_and_co
     assert isinstance(history.notes[0]["score"], float)
 
 
+def test_a_note_that_is_kept_for_a_later_round_says_so():
+    kept = []
+
+    def stage(updates, *, note):
+        kept.append(note)
+        kept[0](score=1.0)
+        return updates
+
+    with pytest.raises(ValueError, match="this note belongs to round -1; ask for `note` in each call"):
+        list(rounds(Scenario(server_stages=[stage], **SMALL)))
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [({"round": 3}, "note fills round itself"), ({"who": [1, 2]}, "a note holds numbers and texts; got who=list")],

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,15 +55,20 @@ class Turn:
 class Note:
     """The `note` of one part in one round: `note(client=3, score=1.5)` puts a record into `Round.notes`.
 
-    Its values are numbers, texts, booleans or None; a tensor with one element counts as its number. A copy, as a
-    trial makes one, is mute.
+    Its values are numbers, texts, booleans or None; a tensor with one element counts as its number. It belongs to the
+    call that it was given to: kept for later it raises, and a copy, as a trial makes one, is mute.
     """
 
     def __init__(self, turn: Turn, place: str) -> None:
         self._turn = turn
         self._place = place
+        self._is_over = False
 
     def __call__(self, **values: Any) -> None:
+        if self._is_over:
+            raise ValueError(
+                f"{self._place}: this note belongs to round {self._turn.number}; ask for `note` in each call"
+            )
         taken = sorted(set(values) & {"round", "place"})
         if taken:
             raise ValueError(f"{self._place}: note fills {' and '.join(taken)} itself")
@@ -70,11 +76,16 @@ class Note:
         if not self._turn.on_trial:
             self._turn.notes.append({"round": self._turn.number, "place": self._place, **plain})
 
+    def close(self) -> None:
+        """The call that this was given to has ended."""
+        self._is_over = True
+
     def __deepcopy__(self, memo: object) -> Note:
         return Note(self._turn.trial(), self._place)
 
     def _plain(self, name: str, value: Any) -> Any:
-        number = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+        is_number = isinstance(value, np.generic) or (isinstance(value, Tensor) and value.numel() == 1)
+        number = value.item() if is_number else value
         if number is not None and not isinstance(number, bool | int | float | str):
             raise ValueError(f"{self._place}: a note holds numbers and texts; got {name}={_kind(value)}")
         return number
@@ -158,7 +169,10 @@ class Part:
         # cost as much as a rule: it is made in the rehearsal and at the first call.
         kept = () if self.was_compared else {id(tensor) for tensor in watched} - {id(tensor) for tensor in pool}
         copies = [tensor.clone() if id(tensor) in kept else tensor for tensor in watched]
-        result = self.function(*arguments, **self._keywords(turn, offers))
+        keywords = self._keywords(turn, offers)
+        result = self.function(*arguments, **keywords)
+        if "note" in keywords:
+            keywords["note"].close()
         spoiled = [tensor._version for tensor in watched] != versions
         if spoiled or not all(map(_same_bits, watched, copies)):
             raise ValueError(f"{self.name} changed its input in place; it must return a new tensor")
