@@ -35,7 +35,7 @@ def python_problem(version):
             f"The course needs Python {PYTHONS} and this is {found}: install a newer Python and start lab.py with it."
         )
     if version > NEWEST:
-        return f"The course needs Python {PYTHONS} and this is {found}, for which its packages are not made yet."
+        return f"The course needs Python {PYTHONS} and this is {found}, for which its packages do not exist yet."
     return ""
 
 
@@ -78,7 +78,7 @@ FAILURES = {
         "The course's folder cannot be written to: move it to a place that is yours and run this again."
     ),
     r"No matching distribution|ResolutionImpossible|No solution found": (
-        "A package that the course needs is not to be had for this machine and this Python: "
+        "A package that the course needs is not available for this machine and this Python: "
         f"try another Python from {PYTHONS}; with LABSEC_WHEELS, fill the folder on a machine like this one."
     ),
 }

@@ -46,7 +46,7 @@ def _version(name: str) -> str:
 def interleaved(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
     """Seconds of every call, `repeats` for each function after one to warm up, taken in turns.
 
-    Taking turns lets a slow moment of the machine hit every function alike.
+    Taking turns lets a slow moment of the machine affect every function equally.
 
     >>> sorted(interleaved({"a": lambda: 1, "b": lambda: 2}, repeats=3))
     ['a', 'b']

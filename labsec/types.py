@@ -36,7 +36,7 @@ ENGINE_FILLS = ("generator", "weights", "clients", "params", "round", "note")
 
 
 class ImpossibleAttack(ValueError):
-    """An attack was asked for something that those who take part do not allow; it sends honest updates then."""
+    """An attack cannot work with the clients of this round; honest updates are sent then."""
 
 
 class ImpossibleRule(ValueError):
@@ -93,7 +93,7 @@ class ServerView:
     """What a curious server knows when it looks at messages: no data, no labels.
 
     params       [dim] the model that it sent
-    messages     [k, dim] what came back
+    messages     [k, dim] what it received
     model        the architecture
     lr           learning rate that the clients were told to use
     local_steps  number of local steps that they were told to take

@@ -50,7 +50,7 @@ plots.accuracy(clean=clean, attacked=attacked, title="Six clients of twenty are 
 # |---|---|---|---|
 # | **a client** | the common model, its own data | send any update, train on any data | poisoning and backdoors |
 # | **the server** | every update as it arrives, the model | read updates, or send prepared models | reading gradients |
-# | **the wire** | what is not encrypted, and sizes and times always | drop, delay, replay | transport |
+# | **the wire** | what is not encrypted, and always sizes and times | drop, delay, replay | transport |
 # | **an outsider** | the finished model | ask it questions | membership inference |
 #
 # Read the second row again. Encryption on the way ends *at* the server. Whoever fears the server needs another defence.
@@ -97,18 +97,18 @@ assert panel.reading_text == readings[0]
 # %% [markdown]
 # ## What you can find
 # **Set ε to 4 and switch who adds the noise.** At the server most of the accuracy stays, and the digits stay sharp: the server
-# reads the message *before* it adds noise. At the client the digits vanish, and so does most of the accuracy, for a
-# hundred small noises add up where one would do. Same ε, same mechanism, a different promise: the first protects you
+# reads the message *before* it adds noise. At the client the digits vanish, and so does most of the accuracy, because
+# a hundred small noises add up where one would do. Same ε, same mechanism, a different promise: the first protects you
 # from those who get the *model*, the second from the *server* too.
 #
 # **Raise ε at the client to 1000.** The guarantee is empty there: it allows an attacker odds of $e^{1000}$ to one. The
 # accuracy is nearly back, and yet the picture stays hidden from this attack. A formal guarantee and an attack that fails
 # are two different things, and the course keeps them apart.
 #
-# **Turn the batch size.** With one digit the picture is exact. With sixteen, most neurons saw several digits and their
+# **Change the batch size.** With one digit the picture is exact. With sixteen, most neurons saw several digits and their
 # gradients are mixtures. The leak is *conditional*: one step, few samples, a fully connected first layer, no noise.
 #
-# **Turn the share kept.** The picture dies long before the accuracy does. This server, though, is naive: it does not ask
+# **Change the share kept.** The picture dies long before the accuracy does. This server, though, is naive: it does not ask
 # *which* numbers were left out. A later lab builds the one that does.
 #
 # ## The contrast, with seeds
@@ -156,13 +156,13 @@ assert all(share == 0 for row in recovered["client"] for share in row[:4])
 
 # %% [markdown]
 # ## What this means at work
-# * "The data never leaves the device" is true, and it is no statement about what can be *read from* the updates.
+# * "The data never leaves the device" is true, and it says nothing about what can be *read from* the updates.
 # * Ask of every ε: for the whole run or per round, whose record is the unit, which δ, and **who adds the noise**?
 # * Ask of every reconstruction: compared with which guess that needs no access?
-# * A robust rule and a private one are different defences. Turn both sliders and see that neither replaces the other.
+# * A robust rule and a private one are different defences. Move both sliders and see that neither replaces the other.
 #
 # Standards: model poisoning is NISTAML.011 and reconstruction is listed under privacy attacks in NIST AI 100-2 E2025;
-# NIST SP 800-226 tells how to judge a claim of differential privacy. The mapping is this course's own judgement.
+# NIST SP 800-226 explains how to evaluate a claim of differential privacy. The mapping is this course's own judgement.
 #
 # **Further reading.** McMahan et al. 2017, *Communication-efficient learning of deep networks from decentralized data*,
 # arXiv:1602.05629. Geiping et al. 2020, *Inverting gradients*, arXiv:2003.14053. McMahan et al. 2018, *Learning

@@ -12,7 +12,7 @@
 # true that nothing leaks?**
 #
 # You will be able to
-# 1. share out a data set among clients, evenly or with skewed labels,
+# 1. divide a data set among clients, evenly or with skewed labels,
 # 2. write federated averaging in six small functions, and say what each one sends,
 # 3. predict what more local steps buy, and what skewed data costs,
 # 4. count the bytes,
@@ -30,7 +30,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from labsec import Scenario, data, invert, metrics, models, plots, run, train
+from labsec import Scenario, data, invert, metrics, models, plots, robust, run, train
 from labsec.course import cards, check, exercise, progress
 from labsec.course.panels import lab01 as pictures
 from labsec.types import ServerView
@@ -54,7 +54,7 @@ cards.safety()
 
 # %% [markdown]
 # ## Predict first
-# 1,438 handwritten digits are shared out evenly among 20 clients, 72 digits each. In every round a client takes five
+# 1,438 handwritten digits are divided evenly among 20 clients, 72 digits each. In every round a client takes five
 # small steps on its own digits and sends what changed; the server averages. **What share of unseen digits is right
 # after 20 rounds?** Guessing blindly gives 0.10; one computer that holds all the digits gets close to 0.95.
 #
@@ -138,7 +138,7 @@ def shares(alpha, clients, seed):
 
 
 skewed = skew(digits.y, shares(0.3, 20, seed=4))
-pictures.shards(digits.y, skewed, title="At α = 0.3, a client knows some digits well and others hardly")
+pictures.shards(digits.y, skewed, title="At α = 0.3, a client knows some digits well and others hardly at all")
 
 # %% [markdown]
 # Look for a column with two or three large discs: that client will pull the model towards "it is one of these".
@@ -353,13 +353,15 @@ assert fedavg.column("bytes_up")[0] == per_round
 
 # %%
 patient = run(Scenario(**mine, local_steps=20))
-pictures.cost(FedAvg=fedavg, FedSGD=fedsgd, FedAvg_20_steps=patient, title="More local steps, more accuracy a megabyte")
+pictures.cost(
+    FedAvg=fedavg, FedSGD=fedsgd, FedAvg_20_steps=patient, title="More local steps, more accuracy per megabyte"
+)
 
 # %% [markdown]
 # Why not a thousand steps, then? Because clients that differ walk apart while they do not talk.
 #
 # ## IID or skewed?
-# The same run three times; only the way in which the digits were shared out differs.
+# The same run three times; only the way in which the digits were divided differs.
 
 # %%
 runs = {"IID": fedavg, **{f"α_{alpha}": run(Scenario(**mine, alpha=alpha)) for alpha in (0.3, 0.1)}}
@@ -377,7 +379,7 @@ for name, history in runs.items():
 # **Try it:** plot a wrong answer on purpose. Write a plain mean under `@exercise("01.5", use="mine")` and run the last
 # cells again. Which of the three lines can change, and why can the first one hardly?
 #
-# ## Turn them yourself
+# ## Move them yourself
 # Every move runs forty rounds of your federation again; the thin line is one computer with all the data, and the bars
 # are the clients. Three things to look for. With one local step, does the skew matter? With twenty? And what do you
 # save, and lose, when only a tenth of the clients take part?
@@ -401,7 +403,7 @@ panel.wait()
 assert panel.reading_text == readings[0]
 
 # %% [markdown]
-# Did you try five clients, of whom a tenth take part? In most rounds nobody does, and a round without a message changes
+# Did you try five clients, of which a tenth take part? In most rounds nobody does, and a round without a message changes
 # nothing. A federation's accuracy is also a question of who shows up, and an attacker always does.
 #
 # # Part six: six claims
@@ -416,7 +418,8 @@ assert panel.reading_text == readings[0]
 def federated(seed):
     """Test accuracy after 40 rounds of FedAvg, 20 clients, 5 steps on 16 digits each, by the shards"""
     kinds = {"IID": None, "Dirichlet 0.3": 0.3}
-    return {name: run(Scenario(rounds=40, alpha=alpha, seed=seed)).final_accuracy for name, alpha in kinds.items()}
+    weighed = {"rounds": 40, "aggregate": robust.weighted_mean, "seed": seed}
+    return {name: run(Scenario(**weighed, alpha=alpha)).final_accuracy for name, alpha in kinds.items()}
 
 
 def without_federation(seed):
@@ -433,7 +436,7 @@ def close_to_pooled(measured, compared):
     gap = {name: compared["pooled"]["mean"] - spread["mean"] for name, spread in measured.items()}
     if gap["IID"] > 0.02 or measured["IID"]["mean"] < compared["one client alone"]["mean"] + 0.02:
         return "did not hold"
-    return "held" if gap["Dirichlet 0.3"] <= 0.02 else "depends on how alike the clients' data are"
+    return "held" if gap["Dirichlet 0.3"] <= 0.02 else "depends on how similar the clients' data are"
 
 
 # %%
@@ -517,13 +520,13 @@ pictures.record(records.x[7], guess, average, title="One step, one patient: ever
 # the gradient of its bias times the input, so one division gives the patient away.
 #
 # *How close is close?* We measure the peak signal-to-noise ratio (PSNR) on values from 0 to 1: 20 dB is a typical error of
-# 0.10, 25 dB of 0.056. A record counts as recovered from 25 dB. And two controls, for a score that anything passes
-# is worth nothing: the average patient, and *somebody else's message*, which must tell nothing about this patient.
+# 0.10, 25 dB of 0.056. A record counts as recovered from 25 dB. And two controls, because a score that anything passes
+# is worth nothing: the average patient, and *somebody else's message*, which must say nothing about this patient.
 
 
 # %%
 def share_recovered(seed, batch, shift=0, messages=32):
-    """Share of the records that come back from their own message (shift 0) or from somebody else's (shift 1)."""
+    """Share of the records that are recovered from their own message (shift 0) or from somebody else's (shift 1)."""
     chosen = torch.stack([torch.randperm(455, generator=stream(seed, i, "patients"))[:batch] for i in range(messages)])
     pairs = zip(chosen.roll(shift, 0), chosen, strict=True)
     scores = [metrics.best_matches(invert.analytic(one_message(seed, sent)), records.x[own])[1] for sent, own in pairs]
@@ -558,7 +561,7 @@ cards.claim(
     baseline=without_the_message,
     verdict=leaks,
     seeds=range(5),
-    rule="Did not hold if in every seed more than half of the records come back from the update of a single record, while "
+    rule="Did not hold if in every seed more than half of the records are recovered from the update of a single record, while "
     "neither control matches half; else it depends on the number of records in a step.",
 )
 
@@ -582,7 +585,7 @@ cards.claim(
 #    is measured for one attack, and says nothing about a better one.
 # 4. *Risk.* Likely where batches are small and the server is not trusted; severe, because the values are health data.
 # 5. *Measures.* Sum updates so that the server sees no single one, bound and noise what each patient contributes, and test
-#    the result by attack. Left over: what the final model itself gives away.
+#    the result by attack. What remains: what the final model itself gives away.
 #
 # </details>
 #
@@ -628,7 +631,7 @@ progress()
 # ## What it means at work
 # - **Ask what a message holds, not where the data are.** Number of records in a step, number of local steps, who sees single
 #   updates: these three belong in every data-protection impact assessment of a federation (GDPR, Article 35).
-# - **HIPAA's de-identification** (45 CFR 164.514) is about what leaves. An update that gives a record back is no more
+# - **HIPAA's de-identification** (45 CFR 164.514) is about what leaves. An update that gives a record away is no more
 #   de-identified than that record.
 # - **A sample count is a vote.** The server believes $n_i$; whoever may inflate it owns the mean. Bound it.
 # - **Local steps save bandwidth and cost agreement.** Measure both on data as skewed as yours before you choose.

@@ -64,7 +64,7 @@ assert len(set(spread)) == 3
 # # Part one: two attacks that know nothing
 #
 # ## Exercise 2.1 · Label flip (3 minutes)
-# The simplest poison does not touch the code at all: train honestly, on wrong labels. Turn the scale around: of ten
+# The simplest poison does not touch the code at all: train honestly, on wrong labels. Reverse the scale: of ten
 # classes, 0 becomes 9, 1 becomes 8, and so on.
 #
 # | name | shape | meaning |
@@ -138,7 +138,7 @@ assert control.accuracy == clean.accuracy
 
 
 # %%
-def label_flip(x, y, *, classes, generator):
+def label_flip(x, y, classes, *, generator):
     return x, flipped(y, classes)
 
 
@@ -154,7 +154,7 @@ print(f"Flipped labels at 6 of 30: {labels.final_accuracy:.3f}; the same at boos
 # # Part two: three rules that do not believe everyone
 #
 # ## Exercise 2.3 · The median (5 minutes)
-# Every coordinate by itself: put the clients' values in order and take the one in the middle; of an even number, the mean
+# Each coordinate on its own: put the clients' values in order and take the one in the middle; of an even number, the mean
 # of the two in the middle.
 #
 # | name | shape | meaning |
@@ -179,7 +179,7 @@ check("02.3", median)
 # %% [markdown]
 # ## Exercise 2.4 · The trimmed mean (4 minutes)
 # Between the mean, which believes all, and the median, which believes one: drop the $f$ largest and the $f$ smallest values
-# of every coordinate, and average the rest. $f$ is how many bad clients *the defender believes in*. Nobody tells him.
+# of every coordinate, and average the rest. $f$ is how many bad clients *the defender believes in*. Nobody tells them the true number.
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -203,7 +203,7 @@ check("02.4", trimmed_mean)
 # ## Exercise 2.5 · Krum (10 minutes)
 # Krum looks at whole clients. Each one's score is the sum of the *squared* distances to its $n - f - 2$ nearest other
 # clients, and the client with the smallest score is believed, alone. Bad clients far from the crowd have no close
-# neighbours; bad clients in the crowd can do little. So goes the argument (Blanchard et al. 2017).
+# neighbours; bad clients in the crowd can do little. That is the argument (Blanchard et al. 2017).
 #
 # `torch.cdist(a, b)` gives distances between the rows of two matrices.
 #
@@ -238,7 +238,7 @@ plots.accuracy(
 
 # %% [markdown]
 # Your rules, in the course's engine, against six clients of thirty at boost 30; the line at the bottom is the mean. Krum's
-# lower line is not the attack's work: it is Krum's price for believing one client alone, attacked or not. Case closed? Every rule has a blind spot, and the next two attacks were made for it.
+# lower line is not the work of the attack: it is Krum's price for believing one client alone, attacked or not. Case closed? Every rule has a blind spot, and the next two attacks were made for it.
 #
 # # Part three: attacks that hide
 #
@@ -246,7 +246,7 @@ plots.accuracy(
 # ALIE (Baruch et al. 2019) shifts *every* coordinate by a fraction of a standard deviation, at most one or two: so little
 # that some honest clients lie further out, but in *all* coordinates at once. All attackers send the same row,
 # $u' = \mu - z\,\sigma$, with the mean and the standard deviation (`std`, divided by $m-1$) over the attackers' own honest
-# updates. It takes two attackers at least: one alone has no spread.
+# updates. It takes at least two attackers: one alone has no spread.
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -269,7 +269,7 @@ check("02.6", alie)
 
 # %% [markdown]
 # ## Exercise 2.7 · Inner product manipulation (4 minutes)
-# IPM (Xie et al. 2019) sends the mean of the honest updates turned round, $u' = -s\,\mu$. With a small $s$ it lies so close to
+# IPM (Xie et al. 2019) sends the negated mean of the honest updates, $u' = -s\,\mu$. With a small $s$ it lies so close to
 # the crowd that a rule which picks *points near others* may pick it.
 #
 # | name | shape | meaning |
@@ -315,8 +315,8 @@ plots.accuracy(clean=plain, median_alone=nobody, attacked=hit, title="Skewed cli
 # Two lessons in one picture. Honest clients with different data disagree, and a rule that looks for disagreement **throws
 # honest work away**: that is the gap between the thin line and the one below it. And where honest clients
 # spread out, an attacker has room to hide, so the same $z$ now costs far more. *Min-max* and *min-sum* (Shejwalkar and
-# Houmansadr 2021), in the panel below, make a method of it: they push as far as they can without standing further from any
-# honest update than honest updates stand from one another. Among alike clients that is nowhere, among unlike ones it is far. *Whoever shows you a robust rule on IID
+# Houmansadr 2021), in the panel below, make a method of it: they push as far as they can without being further from any
+# honest update than honest updates stand from one another. Among similar clients that is nowhere, among dissimilar ones it is far. *Whoever shows you a robust rule on IID
 # data has shown you half of it.*
 #
 # ## The panel
@@ -347,12 +347,12 @@ assert panel.reading_text == readings[0]
 
 # %% [markdown]
 # ## Exercise 2.8 · An alarm on norms (optional, 4 minutes)
-# Why not simply throw out whoever is too long? Ring when an update's norm exceeds `factor` times the median norm.
+# Why not simply throw out whoever is too long? Raise the alarm when an update's norm exceeds `factor` times the median norm.
 #
 # | name | shape | meaning |
 # |---|---|---|
 # | `updates` | `[clients, dim]` | one row per client |
-# | `factor` | number | how long is too long, against the median norm (of an even number, the mean of the two in the middle) |
+# | `factor` | number | how long is too long, against the median norm (with an even number of clients, the mean of the two in the middle) |
 # | returns | `[clients]` of `bool` | True for a suspicious client |
 
 
@@ -376,7 +376,7 @@ check("02.8", norm_alarm)
 
 # %%
 def alarms(scenario, factor=1.5):
-    """Share of the messages that ring, of honest and of malicious clients; the median keeps the model alive."""
+    """Share of the messages that raise the alarm, of honest and of malicious clients; the median keeps the model alive."""
     kept = replace(scenario, aggregate=median)
     rung = [(norm_alarm(r.messages, factor=factor), r.clients < kept.malicious_count) for r in rounds(kept)]
     ringing, bad = (torch.cat(part) for part in zip(*rung, strict=True))
@@ -392,9 +392,9 @@ for name, regime in {"FedAvg, IID": base, "FedSGD, Dirichlet 0.3": other}.items(
         print(f"{name:22} {what:15} honest accused {honest_rung:4.0%}   bad caught {caught}")
 
 # %% [markdown]
-# The alarm hears who shouts and is deaf to who hides. And with nobody bad at all it accuses about one honest message in
+# The alarm hears those who shout and is deaf to those who hide. And with nobody bad at all it accuses about one honest message in
 # twenty: in a federation of thirty, one or two clients in every round. Did you expect more false alarms in the second
-# world? So did we; perhaps skewed labels turn an update's *direction* more than they change its length, and this alarm looks
+# world? So did we; perhaps skewed labels change an update's *direction* more than they change its length, and this alarm looks
 # at the length alone. Lab 05 builds detectors that look at more, and measures them the same way.
 #
 # # Part four: five claims
@@ -617,14 +617,18 @@ cards.claim(
 
 # %%
 sweep = matrix.load("breakdown")
-lab02_maps.breakdown(sweep, "fedavg", "sign_flip_x10", title="A loud attack, alike clients: most rules hold to 40 %")
+lab02_maps.breakdown(
+    sweep, "fedavg", "sign_flip_x10", title="A loud attack, similar clients: most rules hold up to 40 %"
+)
 
 # %% [markdown]
 # Krum alone survives at one half: fifteen flipped updates lie further from one another than fifteen honest ones do. An
 # attacker who knows Krum sends fifteen equal rows:
 
 # %%
-lab02_maps.breakdown(sweep, "fedsgd", "adaptive", title="An attacker who knows the rule, unlike clients: none holds")
+lab02_maps.breakdown(
+    sweep, "fedsgd", "adaptive", title="An attacker who knows the rule, dissimilar clients: no rule holds"
+)
 
 
 # %%
@@ -660,7 +664,7 @@ cards.claim(
 # %% [markdown]
 # # Part five: attack your defence
 # Choose the rule that you would deploy. Then become an attacker who read your documentation: `poison.adaptive` takes the
-# server's rule *as a function*, tries messages on copies of it and keeps the one that turns the result farthest against the
+# server's rule *as a function*, tries messages on copies of it and keeps the one that moves the result farthest against the
 # honest mean, no longer than twice the usual norm. It works on any rule, yours included.
 
 # %%
@@ -674,11 +678,11 @@ def adaptive_round(defence):
 
 # %%
 alone, beaten = adaptive_round(my_rule)
-plots.accuracy(clean=plain, rule_alone=alone, attacked=beaten, title="Your rule, and one who knows it")
+plots.accuracy(clean=plain, rule_alone=alone, attacked=beaten, title="Your rule, and an attacker who knows it")
 
 # %% [markdown]
 # **The rule answers.** Trim instead of trusting one client; or mix every update with its nearest neighbours first, so that
-# honest clients become more alike, and then trim. And the attacker answers in turn, for each new rule is public as well.
+# honest clients become more alike, and then trim. And the attacker answers in turn, because each new rule is public as well.
 
 # %%
 answer = {"server_stages": [bind(robust.nnm, f=6)], "aggregate": bind(trimmed_mean, f=6)}
@@ -709,8 +713,8 @@ progress()
 
 # %% [markdown]
 # ## What it means at work
-# - **"Robust aggregation" is not a property.** Name the rule, its $f$, how unlike the clients are, and the price without an attack.
-# - **Clip first.** A bound on each client's norm costs almost nothing and removes the volume knob. It does not stop who hides.
+# - **"Robust aggregation" is not a property.** Name the rule, its $f$, how different the clients are, and the price without an attack.
+# - **Clip first.** A bound on each client's norm costs almost nothing and removes the volume knob. It does not stop an attacker who hides.
 # - **Ask for the adaptive row** of any vendor's table. If it is missing, the table shows the attacks that fail.
 # - **A median of honest people with different data is not their mean.** Skewed clients lose their say first.
 # - **Few clients, few votes:** in a consortium of ten hospitals, one compromised site is 10 %.

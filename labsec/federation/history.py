@@ -18,7 +18,7 @@ class Round:
 
     number           from 0
     before           [dim] the model that the server held, and sent unless the scenario has a `broadcast`
-    after            [dim] the model that came of it
+    after            [dim] the model after the round
     messages         [k, dim] what reached the server, rows with a NaN or an infinity left out
     clients          [k] who sent each message; -1 for a sum of several
     excluded         who sent a NaN or an infinity

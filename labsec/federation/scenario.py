@@ -233,12 +233,12 @@ class Scenario:
 
     @classmethod
     def fedavg(cls, **changes: Any) -> Scenario:
-        """The easy regime: FedAvg of 30 clients with alike shards, 5 steps on 16 samples each, for 50 rounds.
+        """The easy regime: FedAvg of 30 clients with IID shards, 5 steps on 16 samples each, for 50 rounds.
 
-        Alike data and several local steps make the honest updates alike: who hides among them can do little. That
-        regime flatters every rule; set it beside `fedsgd`. Without an attack digits come to an accuracy of 0.96.
+        Similar data and several local steps make the honest updates similar: an attacker who hides among them can do
+        little. That regime flatters every rule; set it beside `fedsgd`. Without an attack digits reach 0.96.
 
-        changes    any field of the scenario. Texts need longer steps than images: lr=4 brings `notes` to 0.92
+        changes    any field of the scenario. Texts need longer steps than images: with lr=4 `notes` reaches 0.92
 
         >>> Scenario.fedavg(seed=1).local_steps
         5
@@ -247,12 +247,12 @@ class Scenario:
 
     @classmethod
     def fedsgd(cls, **changes: Any) -> Scenario:
-        """The hard regime: 30 clients with unlike shards, Dirichlet(0.3), one step on the whole shard, for 50 rounds.
+        """The hard regime: 30 clients with Dirichlet(0.3) shards, one step on the whole shard, for 50 rounds.
 
-        Honest updates differ as much as the data do: an attack finds room between them, and a rule that takes the odd
-        ones for bad pays even without one. Without an attack digits come to an accuracy of 0.94.
+        Honest updates differ as much as the data do: an attack finds room between them, and a rule that mistakes
+        unusual ones for bad ones pays even without an attack. Without an attack digits reach 0.94.
 
-        changes    any field of the scenario. Texts need longer steps than images: lr=4 brings `notes` to 0.86
+        changes    any field of the scenario. Texts need longer steps than images: with lr=4 `notes` reaches 0.86
 
         >>> Scenario.fedsgd(seed=1).alpha
         0.3

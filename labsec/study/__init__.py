@@ -1,1 +1,1 @@
-"""Many runs: sweeps that go on where they were stopped, the catalogue of settings, and the tables made of them."""
+"""Many runs: sweeps that resume where they were stopped, the catalogue of settings, and the tables made of them."""

@@ -1,7 +1,7 @@
 """Many runs: in several processes, with a progress bar, and each only once.
 
 A finished run is a line in a cache file. It is found again by what it was made of: the scenario and the sources of the
-package. Whoever stops a sweep loses the runs that were under way, and nothing else.
+package. Stopping a sweep loses the runs that were in progress, and nothing else.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _results(
 
 
 def _read(cache: Path) -> dict[str, dict[str, Any]]:
-    """The finished runs by key; a line that an interruption cut off is passed over, and closed."""
+    """The finished runs by key; a line that an interruption cut short is skipped, and ended."""
     if not cache.exists():
         return {}
     text = cache.read_text(encoding="utf-8")
@@ -142,7 +142,7 @@ def _code(source: str) -> str:
 
 
 def describe(value: Any, *, inside: tuple[Any, ...] = ()) -> Any:
-    """Say in lists, names and numbers what a scenario or a part of it is made of; equal parts read alike.
+    """Say in lists, names and numbers what a scenario or a part of it is made of; equal parts are described equally.
 
     inside    the functions that are being described, so that one that calls itself comes to an end
 

@@ -1,8 +1,9 @@
 """Every attack against every rule, in both regimes; and two sweeps beside it.
 
-`matrix` holds every attack and every rule, `breakdown` ever more attackers, `three_percent` few attackers that boost
-what they send. `labsec.study.catalogue` holds the settings behind the names; a row of a table is a scenario that
-anyone can run again. The committed tables are read with `load`; `labsec matrix` makes them.
+`matrix` holds every attack and every rule, `breakdown` a growing number of attackers,
+`three_percent` a few attackers that boost what they send. `labsec.study.catalogue` holds the settings behind the
+names; a row of a table is a scenario that anyone can run again. The committed tables are read with `load`; `labsec
+matrix` makes them.
 """
 
 from __future__ import annotations

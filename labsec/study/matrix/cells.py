@@ -37,7 +37,7 @@ def cell(regime: str, attack: str, rule: str, seed: int, *, malicious: float = M
 
 
 def boosted(data: str, attack: str, rule: str, fraction: float, boost: float, seed: int) -> Scenario:
-    """The scenario behind one number of the sweep for few attackers: 100 clients, FedAvg on alike shards, 50 rounds.
+    """The scenario behind one number of the sweep for few attackers: 100 clients, FedAvg on IID shards, 50 rounds.
 
     data        digits or notes
     attack      none, or a kind of attack that takes a boost

@@ -35,7 +35,7 @@ def heat_map(frame: pandas.DataFrame, *regimes: str) -> plots.Picture:
     """Accuracy of every attack (rows) against every rule (columns), the values in the cells; one map for each regime.
 
     frame      rows of `matrix.load()`, or a selection of them
-    regimes    fedavg, fedsgd; without any, all that the frame holds
+    regimes    fedavg, fedsgd; if omitted, all that the frame holds
 
     Raises ValueError for a regime that the frame does not hold.
     """

@@ -25,7 +25,7 @@ TABLES: Mapping[str, tuple[Callable[..., Scenario], Callable[[int], list[dict[st
 
 
 def run_table(table: str, *, seeds: int, jobs: int = 1, cache: Path = RUNS) -> pandas.DataFrame:
-    """Run what a table of TABLES still lacks, and return it: a row for each run.
+    """Run the missing rows of a table of TABLES, and return the table: a row for each run.
 
     returns    the keywords of the cell; accuracy after 50 rounds; skipped rounds; clean, the accuracy of the plain mean
                without an attack for the same data, regime and seed
@@ -59,15 +59,17 @@ def load(table: str = "matrix") -> pandas.DataFrame:
 
 
 def check_cell(row: Mapping[str, Any], *, table: str = "matrix", tolerance: float = 0.05) -> bool:
-    """Run one row of a table again and tell whether its accuracy comes back.
+    """Run one row of a table again and say whether its accuracy is reproduced.
 
     row          a row of `load(table)`
-    tolerance    on the accuracy. On another machine sums are rounded otherwise, and an attacked run may enlarge that
+    tolerance    on the accuracy. On another machine sums are rounded differently, and an attacked run may enlarge that
 
     >>> check_cell(load().iloc[0])
     True
     """
     build, cells = find(TABLES, "table", table)
-    keywords = {name: type(value)(row[name]) for name, value in cells(1)[0].items()}  # numpy's numbers seed otherwise
+    keywords = {
+        name: type(value)(row[name]) for name, value in cells(1)[0].items()
+    }  # numpy's integers print differently, and so seed
     history = run(build(**keywords))
     return bool(abs(history.final_accuracy - row["accuracy"]) <= tolerance)
