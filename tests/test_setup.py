@@ -115,7 +115,7 @@ def test_nothing_before_the_check_of_the_version_needs_a_new_python() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "said"), [((3, 10), "newer"), ((3, 11), ""), ((3, 13), ""), ((3, 14), "not made yet")]
+    ("version", "said"), [((3, 10), "newer"), ((3, 11), ""), ((3, 13), ""), ((3, 14), "do not exist yet")]
 )
 def test_python_has_to_be_of_the_pins(version: tuple[int, int], said: str) -> None:
     problem = lab.python_problem(version)
@@ -274,7 +274,7 @@ OUTPUTS = {
     "cannot be reached": "NewConnectionError('Failed to establish a new connection: Temporary failure in name "
     "resolution')\nERROR: No matching distribution found for setuptools>=77",
     "cannot be written": "error: [Errno 13] Permission denied: '.venv'",
-    "not to be had": "ERROR: No matching distribution found for torch==2.15.0",
+    "not available": "ERROR: No matching distribution found for torch==2.15.0",
     "fill the folder": "The user requested (constraint) numpy==2.4.6\nERROR: ResolutionImpossible: for help visit",
 }
 
