@@ -48,8 +48,9 @@ def wire_bytes(messages: Tensor) -> int:
     """
     if messages.ndim != 2:
         raise ValueError(f"wire_bytes needs messages [k, dim]; got shape {list(messages.shape)}")
-    sparse = 8 * np.count_nonzero(messages.cpu().numpy(), axis=1)  # [k], twice as fast as torch's count
-    return int(np.minimum(sparse, 4 * messages.shape[1]).sum())
+    # numpy counts a row of booleans many times faster than anyone counts a matrix along an axis.
+    filled = messages.cpu().numpy() != 0  # [k, dim]
+    return sum(min(8 * np.count_nonzero(row), 4 * messages.shape[1]) for row in filled)
 
 
 def psnr(images: Tensor, truth: Tensor) -> Tensor:

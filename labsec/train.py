@@ -8,16 +8,17 @@ share a parameter.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from labsec.models import Layers, Model, Slope
+from labsec.models import Layers, Model
 from labsec.types import Update, Updates
 
-WORKING_BYTES = 4 * 2**20  # what the clients that train together may take: more leaves a core's own caches
+WORKING_BYTES = 6 * 2**20  # what the clients that train together may take: more leaves a core's own caches
 Seen = list[tuple[Tensor, Tensor]]  # of each layer: what it saw [c, in, b] and the slope at its output [c, out, b]
 
 
@@ -50,21 +51,7 @@ def local_updates(
     Source: McMahan et al. 2017, arXiv:1602.05629, Algorithm 1 (ClientUpdate), with steps in place of epochs.
     """
     _check(model, params, batches)
-    updates = params.new_empty(len(batches), model.dim)
-    size = chunk or _clients_at_once(model, batches)
-    starts = params.expand_as(updates)
-    for own, start, part in zip(updates.split(size), starts.split(size), batches.split(size), strict=True):
-        layers = _copies(model, start)
-        here = _common_start(model, params) or layers
-        for samples, weight, target in _steps(model, x, y, part, lr, params.dtype):
-            if model.backward is None:
-                gradients = _gradients(model, layers, samples, partial(_slope, weight=weight, target=target))
-                torch._foreach_sub_(layers, gradients)
-            else:
-                _descend(layers, _backward(model, here, samples, weight, target))
-            here = layers
-        _subtract(layers, start, own)
-    return updates
+    return _train(model, params, x, y, batches, lr, chunk or _clients_at_once(model, batches))
 
 
 def dp_sgd(
@@ -105,27 +92,9 @@ def dp_sgd(
     _check(model, params, batches)
     if not clip > 0 or not 0 <= noise < float("inf") or (noise > 0 and clip == float("inf")):
         raise ValueError(f"dp_sgd needs clip > 0 and noise >= 0, both finite if there is noise; got {clip=}, {noise=}")
-    updates = params.new_empty(len(batches), model.dim)
+    private = _Private(clip, noise, _streams(generator, len(batches)))
     size = chunk or _clients_at_once(model, batches, apart=model.backward is None)
-    starts = params.expand_as(updates)
-    streams = _streams(generator, len(batches))
-    for place, (own, start, part) in enumerate(
-        zip(updates.split(size), starts.split(size), batches.split(size), strict=True)
-    ):
-        layers = _copies(model, start)
-        here = _common_start(model, params) or layers
-        for samples, weight, target in _steps(model, x, y, part, lr, params.dtype):
-            # The slopes carry lr / samples from the start, so that the bound and the noise have to carry it, too.
-            scale = clip * weight.amax(dim=2)  # [c, 1]
-            if model.backward is None:
-                torch._foreach_sub_(layers, _clipped_gradients(model, layers, samples, weight, target, scale))
-            else:
-                _descend(layers, _clipped(_backward(model, here, samples, weight, target), scale))
-            if noise > 0:
-                _add_noise(model, layers, noise * scale, streams[place * size :])
-            here = layers
-        _subtract(layers, start, own)
-    return updates
+    return _train(model, params, x, y, batches, lr, size, private)
 
 
 def _check(model: Model, params: Tensor, batches: Tensor) -> None:
@@ -143,25 +112,78 @@ def _check(model: Model, params: Tensor, batches: Tensor) -> None:
 
 
 def _clients_at_once(model: Model, batches: Tensor, *, apart: bool = False) -> int:
-    """How many clients' parameters and activations fit into WORKING_BYTES; on a GPU all.
+    """How many clients' parameters, activations and slopes fit into WORKING_BYTES; on a GPU all.
 
     apart    whether each sample needs parameters of its own
     """
     if batches.device.type != "cpu":
         return max(1, len(batches))
     samples = batches.shape[2]
-    numbers = samples * model.width + (samples if apart else 1) * model.dim
+    numbers = 3 * samples * model.width + (samples if apart else 1) * model.dim
     return max(1, WORKING_BYTES // (4 * numbers))
 
 
-def _copies(model: Model, start: Updates) -> list[Tensor]:
-    """The layers [c, *shape] that the clients [c, dim] change, apart in memory: products are faster."""
-    return [layer.clone(memory_format=torch.contiguous_format) for layer in model.layers(start)]
+def _train(
+    model: Model,
+    params: Update | Updates,
+    x: Tensor,
+    y: Tensor,
+    batches: Tensor,
+    lr: float,
+    size: int,
+    private: _Private | None = None,
+) -> Updates:
+    """The updates [clients, dim], `size` clients at a time."""
+    gaps = bool((batches < 0).any())
+    if gaps:
+        # Clients with like numbers of samples train together, so that few places are computed for nothing.
+        order = (batches >= 0).sum(dim=(1, 2)).argsort(stable=True)  # [clients]
+        batches = batches[order]
+        params = params if params.ndim == 1 else params[order]
+        private = private and private[order]
+    updates = params.new_empty(len(batches), model.dim)
+    for first in range(0, len(batches), size):
+        own = slice(first, first + size)
+        part = batches[own]
+        if gaps:
+            part = part[:, :, (part >= 0).any(dim=0).any(dim=0)]  # without the places that nobody here fills
+        start = params[None] if params.ndim == 1 else params[own]  # [1, dim] or [c, dim]
+        _train_together(model, start, updates[own], x, y, part, lr, private and private[own])
+    return torch.empty_like(updates).index_copy_(0, order, updates) if gaps else updates
 
 
-def _common_start(model: Model, params: Update | Updates) -> list[Tensor] | None:
-    """The layers [1, *shape] that all clients start from; None where each has a start of its own."""
-    return model.layers(params[None]) if params.ndim == 1 else None
+def _train_together(
+    model: Model,
+    start: Updates,
+    updates: Updates,
+    x: Tensor,
+    y: Tensor,
+    batches: Tensor,
+    lr: float,
+    private: _Private | None,
+) -> None:
+    """Write the updates [c, dim] of clients with batches [c, steps, b] and one start [1, dim] or their own [c, dim]."""
+    starts = model.layers(start.expand_as(updates))
+    # Parameters to work on, layer by layer, because products are faster on matrices that lie apart. A single step
+    # needs none: it is taken from the start, and what it adds to zero is the update.
+    once = batches.shape[1] == 1 and model.backward is not None
+    layers = [
+        layer.new_zeros(layer.shape) if once else layer.clone(memory_format=torch.contiguous_format) for layer in starts
+    ]
+    here = model.layers(start) if once else layers
+    for samples, weight, target in _steps(model, x, y, batches, lr, start.dtype):
+        if model.backward is not None:
+            seen = _backward(model, here, samples, weight, target)
+            _descend(layers, private.clipped(seen, weight) if private else seen)
+        else:
+            find = private.clipped_gradients if private else _gradients
+            for layer, gradient in zip(layers, find(model, layers, samples, weight, target), strict=True):
+                layer.sub_(gradient)
+        if private:
+            private.add_noise(model, layers, weight)
+    torch.cat([layer.flatten(1) for layer in layers], dim=1, out=updates)
+    if not once:
+        updates.sub_(start)
 
 
 def _steps(
@@ -211,71 +233,78 @@ def _descend(layers: Layers, seen: Seen) -> None:
         layers[2 * i + 1].sub_(delta.sum(dim=2))
 
 
-def _gradients(model: Model, layers: Layers, x: Tensor, slope: Slope) -> tuple[Tensor, ...]:
+def _gradients(model: Model, layers: Layers, x: Tensor, weight: Tensor, target: Tensor) -> tuple[Tensor, ...]:
     """The gradient of every layer of any model, by automatic differentiation."""
     with torch.enable_grad():
         leaves = [layer.detach().requires_grad_() for layer in layers]
         logits = model.forward(leaves, x).transpose(1, 2)  # [c, classes, b]
-    return torch.autograd.grad(logits, leaves, slope(logits.detach()))
+    return torch.autograd.grad(logits, leaves, _slope(logits.detach(), weight=weight, target=target))
 
 
-def _subtract(layers: Layers, start: Updates, updates: Updates) -> None:
-    """Write what the clients learned into updates [c, dim]."""
-    torch.cat([layer.flatten(1) for layer in layers], dim=1, out=updates).sub_(start)
+@dataclass(frozen=True, eq=False)
+class _Private:
+    """What makes training private: a bound on every sample's gradient, and a stream of noise for each client.
 
-
-def _clipped(seen: Seen, bound: Tensor) -> Seen:
-    """The slopes shortened in place so that no sample's gradient is longer than bound [c, 1].
-
-    The gradients themselves are never made: the length of an outer product is the product of the lengths, and a bias
-    sees a one beside the inputs.
+    The slopes carry lr / samples from the start (that is the weight of a sample), so bound and noise carry it, too.
     """
-    squares = torch.stack([delta.square().sum(dim=1) * (h.square().sum(dim=1) + 1) for h, delta in seen])
-    norms = squares.sum(dim=0).sqrt()  # [c, b]
-    scale = _shortening(norms, bound)[:, None]  # [c, 1, b]
-    return [(h, delta * scale) for h, delta in seen]
 
+    clip: float
+    noise: float
+    streams: Sequence[Generator]
 
-def _clipped_gradients(
-    model: Model, layers: Layers, x: Tensor, weight: Tensor, target: Tensor, bound: Tensor
-) -> list[Tensor]:
-    """The same for any model: every sample is a client of its own, with a copy of its client's parameters."""
-    clients, samples = x.shape[:2]
-    alone = [layer.repeat_interleave(samples, dim=0) for layer in layers]  # [c * b, *shape]
-    slope = partial(
-        _slope,
-        weight=weight.reshape(-1, 1, 1),  # [c * b, 1, 1]
-        target=target.transpose(1, 2).reshape(-1, model.classes, 1),  # [c * b, classes, 1]
-    )
-    gradients = _gradients(model, alone, x.flatten(0, 1)[:, None], slope)
-    squares = torch.stack([gradient.flatten(1).square().sum(dim=1) for gradient in gradients])
-    norms = squares.sum(dim=0).sqrt().view(clients, samples)
-    scale = _shortening(norms, bound)[:, None]  # [c, 1, b]
-    return [
-        torch.bmm(scale, gradient.view(clients, samples, -1)).view_as(layer)
-        for layer, gradient in zip(layers, gradients, strict=True)
-    ]
+    def __getitem__(self, clients: slice | Tensor) -> _Private:
+        """The same for some of the clients."""
+        numbers = torch.arange(len(self.streams))[clients].tolist()
+        return _Private(self.clip, self.noise, [self.streams[number] for number in numbers])
 
+    def clipped(self, seen: Seen, weight: Tensor) -> Seen:
+        """The slopes, so shortened that no sample's gradient is too long.
 
-def _shortening(norms: Tensor, bound: Tensor) -> Tensor:
-    """The factors that bring norms [c, b] down to bound [c, 1]; a gradient of zero keeps its length."""
-    return (bound / norms.clamp_min(torch.finfo(norms.dtype).tiny)).clamp_max(1.0)
+        The gradients themselves are never made: an outer product is as long as the product of its columns' lengths,
+        and a bias sees a one beside the inputs.
+        """
+        squares = [delta.square().sum(dim=1) * (h.square().sum(dim=1) + 1) for h, delta in seen]  # [c, b] each
+        shortening = self._shortening(squares, weight)
+        return [(h, delta * shortening) for h, delta in seen]
+
+    def clipped_gradients(
+        self, model: Model, layers: Layers, x: Tensor, weight: Tensor, target: Tensor
+    ) -> list[Tensor]:
+        """The sum of the samples' shortened gradients, for any model: every sample is a client of its own."""
+        clients, samples = x.shape[:2]
+        gradients = _gradients(
+            model,
+            [layer.repeat_interleave(samples, dim=0) for layer in layers],  # [c * b, *shape]
+            x.flatten(0, 1)[:, None],  # [c * b, 1, *shape]
+            weight.reshape(-1, 1, 1),
+            target.transpose(1, 2).reshape(-1, model.classes, 1),
+        )
+        rows = [gradient.view(clients, samples, -1) for gradient in gradients]  # [c, b, numbers of the layer]
+        shortening = self._shortening([row.square().sum(dim=2) for row in rows], weight)
+        return [torch.bmm(shortening, row).view_as(layer) for row, layer in zip(rows, layers, strict=True)]
+
+    def _shortening(self, squares: Sequence[Tensor], weight: Tensor) -> Tensor:
+        """The factors [c, 1, b] that bring gradients down to the bound, from their layers' squared lengths [c, b]."""
+        lengths = torch.stack([*squares]).sum(dim=0).sqrt()[:, None]  # [c, 1, b]
+        bound = self.clip * weight.amax(dim=2, keepdim=True)  # [c, 1, 1]
+        return (bound / lengths.clamp_min(torch.finfo(lengths.dtype).tiny)).clamp_max(1.0)
+
+    def add_noise(self, model: Model, layers: Layers, weight: Tensor) -> None:
+        """Normal noise on the parameters, in place."""
+        if self.noise == 0:
+            return
+        noise = layers[0].new_empty(len(self.streams), model.dim)  # [c, dim]
+        for row, stream in zip(noise, self.streams, strict=True):
+            row.normal_(generator=stream)
+        noise *= self.noise * self.clip * weight.amax(dim=2)  # [c, 1]
+        for layer, part in zip(layers, model.layers(noise), strict=True):
+            layer.add_(part)
 
 
 def _streams(generator: Generator, clients: int) -> list[Generator]:
     """A random stream for each client, so that nobody's noise depends on who else trains beside it."""
-    device = generator.device
-    seeds = torch.randint(2**62, (clients,), generator=generator, device=device)
-    return [Generator(device).manual_seed(seed) for seed in seeds.tolist()]
-
-
-def _add_noise(model: Model, layers: Layers, std: Tensor, streams: Sequence[Generator]) -> None:
-    """Normal noise of standard deviation std [c, 1] on all parameters, in place."""
-    noise = layers[0].new_empty(len(std), model.dim)  # [c, dim]
-    for row, stream in zip(noise, streams, strict=False):
-        row.normal_(generator=stream)
-    for layer, part in zip(layers, model.layers(noise.mul_(std)), strict=True):
-        layer.add_(part)
+    seeds = torch.randint(2**62, (clients,), generator=generator, device=generator.device)
+    return [Generator(generator.device).manual_seed(seed) for seed in seeds.tolist()]
 
 
 def local_updates_loop(
