@@ -123,11 +123,11 @@ class Clients:
 
     def train(self, turn: Turn, senders: Tensor, received: Tensor) -> Messages:
         """What everybody who was drawn learns from the model that it received."""
-        has_data = self.population.sizes[senders] > 0  # [k], everybody but sybils
-        if has_data.all():
+        if not self.population.has_sybils:
             updates = self._learn(turn, senders, received)
         else:
             # A sybil has nothing to learn from: its honest update is zero.
+            has_data = self.population.sizes[senders] > 0  # [k]
             updates = turn.params.new_zeros(len(senders), self.model.dim)
             updates[has_data] = self._learn(
                 turn, senders[has_data], received if received.ndim == 1 else received[has_data]
@@ -220,7 +220,8 @@ class Clients:
 
     def _malicious(self, messages: Messages) -> int:
         """How many of the rows, from the first, belong to malicious clients."""
-        return int((messages.clients < self.s.malicious_count).sum())
+        count = self.s.malicious_count
+        return int((messages.clients < count).sum()) if count else 0
 
     def _forge(
         self, attack: Part, turn: Turn, own: Messages, honest: Messages, received: Tensor, server: Server

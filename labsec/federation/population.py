@@ -41,6 +41,7 @@ class Population:
             shards = self._poisoned(shards, Part("data attack", s.data_attack, s.seed))
         self.shards = pad_sequence(shards, batch_first=True, padding_value=-1)
         self.sizes = torch.tensor([len(shard) for shard in shards], device=s.device)
+        self.has_sybils = bool((self.sizes == 0).any())
         typical = self.sizes[self.sizes > 0].double().mean().round().long()
         self.weights = self.sizes.where(self.sizes > 0, typical)
 
@@ -96,7 +97,7 @@ class Population:
     def attackers_share(self, senders: Tensor) -> tuple[float, float]:
         """The malicious clients' share of those who take part in a round, and of the samples that these report."""
         malicious = senders < self.s.malicious_count  # [k]
-        if not malicious.any():
+        if not self.s.malicious_count or not len(senders):
             return 0.0, 0.0
         samples = self.weights[senders].double()  # [k]
         return float(malicious.double().mean()), float(samples[malicious].sum() / samples.sum())
