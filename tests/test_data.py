@@ -60,7 +60,8 @@ def test_unknown_name():
 
 
 def valid(**changes):
-    x, y = torch.rand(6, 1, 2, 2), torch.tensor([0, 1, 0, 1, 0, 1])
+    x = torch.rand(6, 1, 2, 2)
+    y = torch.tensor([0, 1, 0, 1, 0, 1])
     return data.Dataset(**{"name": "mine", "x": x, "y": y, "x_test": x, "y_test": y, "classes": 2, **changes})
 
 

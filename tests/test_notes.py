@@ -54,7 +54,8 @@ def test_the_mean_of_embeddings_equals_its_twin():
     model = models.embedding(7, 20, 3, width=5)
     params = torch.stack([model.init(generator(seed)) for seed in range(3)])
     x = torch.randint(20, (3, 6, 7), generator=generator(1, "tokens"))
-    x[0, 0, 2:], x[1, 1] = 0, 0
+    x[0, 0, 2:] = 0
+    x[1, 1] = 0
     alone = torch.stack([model.twin(p)(part) for p, part in zip(params, x, strict=True)])
     torch.testing.assert_close(model(params, x), alone, atol=1e-5, rtol=0)
 
@@ -62,7 +63,8 @@ def test_the_mean_of_embeddings_equals_its_twin():
 def test_padding_does_not_count():
     model = models.embedding(4, 9, 2)
     params = model.init(generator(0))[None]
-    short, doubled = torch.tensor([[[3, 5, 0, 0]]]), torch.tensor([[[3, 5, 3, 5]]])
+    short = torch.tensor([[[3, 5, 0, 0]]])
+    doubled = torch.tensor([[[3, 5, 3, 5]]])
     torch.testing.assert_close(model(params, short), model(params, doubled))
     assert not torch.allclose(model(params, short), model(params, torch.tensor([[[3, 5, 1, 1]]])))
 
