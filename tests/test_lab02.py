@@ -52,17 +52,17 @@ def test_attack_and_rule():
 
 def test_the_crowd_shows_who_stands_out():
     state, _ = last(rule="median")
-    assert state.malicious == 6
-    assert len(state.cosine) == len(state.length) == 30
-    assert state.length[:6].min() > 5 > state.length[6:].max()
+    assert state.crowd.malicious == 6
+    assert len(state.crowd.cosine) == len(state.crowd.length) == 30
+    assert state.crowd.length[:6].min() > 5 > state.crowd.length[6:].max()
     hidden, said = last(rule="median", attack="ALIE")
-    assert hidden.length[:6].max() < 2
+    assert hidden.crowd.length[:6].max() < 2
     assert "boosted" not in said
 
 
 def test_a_model_that_blows_up_leaves_an_empty_crowd():
     state, said = last(regime="FedSGD, Dirichlet 0.3", boost=100.0)
-    assert len(state.cosine) == 0
+    assert len(state.crowd.cosine) == 0
     assert "points lost" in said
 
 

@@ -36,31 +36,32 @@ ATTACKS: dict[str, Callable[[AttackerView], Tensor] | None] = {
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class WhereRulesGo:
     """The sixth arrow [dim], and where each rule goes with all six: name -> [dim]."""
 
     sent: Tensor
     results: dict[str, Tensor]
 
 
-def compute(*, attack: str, x: float, y: float) -> Iterator[State]:
+def compute(*, attack: str, x: float, y: float) -> Iterator[WhereRulesGo]:
     """Where each rule goes when the sixth client sends (x, y), or what the attack makes of the honest five.
 
     >>> state = next(compute(attack="your arrow", x=-2.0, y=-2.0))
     >>> bool(state.results["mean"][0] < state.results["median"][0])
     True
     """
-    function, model = ATTACKS[attack], mlp((1,), 1, hidden=())
+    function = ATTACKS[attack]
+    model = mlp((1,), 1, hidden=())
     own = HONEST.mean(dim=0, keepdim=True)  # what the sixth would send if it were honest
     view = AttackerView(
         round=0, params=torch.zeros(2), own=own, others=HONEST, model=model, x=own[:, :1], y=torch.zeros(1).long()
     )
     sent = torch.tensor([[x, y]]) if function is None else function(view)
     rows = torch.cat([HONEST, sent])
-    yield State(sent[0], {name: rule(rows) for name, (rule, _) in RULES.items()})
+    yield WhereRulesGo(sent[0], {name: rule(rows) for name, (rule, _) in RULES.items()})
 
 
-def reading(controls: Mapping[str, Any], state: State) -> str:
+def reading(controls: Mapping[str, Any], state: WhereRulesGo) -> str:
     """The state in words: who went how far from the honest mean."""
     away = {name: float((place - HONEST.mean(dim=0)).norm()) for name, place in state.results.items()}
     order = sorted(away, key=lambda name: -away[name])
@@ -68,12 +69,13 @@ def reading(controls: Mapping[str, Any], state: State) -> str:
     return f"The sixth sends ({state.sent[0]:.1f}, {state.sent[1]:.1f}). Distance from the honest mean: {told}."
 
 
-class Drawing:
+class ArrowsDrawing:
     """Arrows of the six, a marker for each rule."""
 
     def __init__(self) -> None:
         self.figure = plots.figure(6.0, 5.2)
-        self.axes = ax = plots.axes(self.figure)
+        self.axes = plots.axes(self.figure)
+        ax = self.axes
         ax.set(
             xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal", xlabel="first weight", ylabel="second weight"
         )
@@ -92,7 +94,7 @@ class Drawing:
         ax.legend(loc="lower right", frameon=False, title="where the rule goes")
         self.moving = [self.sixth, self.name, *self.marks.values()]
 
-    def update(self, values: Mapping[str, Any], state: State) -> None:
+    def update(self, values: Mapping[str, Any], state: WhereRulesGo) -> None:
         """Show a state."""
         x, y = state.sent.clamp(-REACH, REACH).tolist()
         self.sixth.xy = (x, y)
@@ -117,7 +119,7 @@ def panel() -> live.Panel:
         },
         defender={},
         compute=compute,
-        draw=Drawing(),
+        draw=ArrowsDrawing(),
         reading=reading,
         drag=live.Drag(x="x", y="y", sets={"attack": DRAGGED}),
     )

@@ -59,18 +59,23 @@ def prices(frame: pandas.DataFrame) -> plots.Picture:
     """
     part = frame[frame["attack"] == "none"].assign(lost=lambda rows: 100 * (rows["clean"] - rows["accuracy"]))
     groups = part.groupby(["regime", "rule"], sort=False)["lost"]
-    mean, low, high = (getattr(groups, name)().unstack(level=0) for name in ("mean", "min", "max"))
+    mean = groups.mean().unstack(level=0)  # [rules, regimes]
+    low = groups.min().unstack(level=0)
+    high = groups.max().unstack(level=0)
     order = mean["fedsgd"].sort_values().index
     fig = plots.figure(7.0, 4.0)
     ax = plots.axes(fig)
-    looks = {"fedavg": (plots.GREY, 0.2, "alike clients (FedAvg, IID)")}
-    looks["fedsgd"] = (plots.DEFENDER, -0.2, "unlike clients (FedSGD, Dirichlet 0.3)")
+    looks = {
+        "fedavg": (plots.GREY, 0.2, "alike clients (FedAvg, IID)"),
+        "fedsgd": (plots.DEFENDER, -0.2, "unlike clients (FedSGD, Dirichlet 0.3)"),
+    }
     for regime, (colour, shift, label) in looks.items():
         value = mean.loc[order, regime]
         places = [i + shift for i in range(len(order))]
         ax.barh(places, value, height=0.36, color=colour, label=label)
         ax.hlines(places, low.loc[order, regime], high.loc[order, regime], color=plots.INK, linewidth=1)
-    dearest, points = order[-1].replace("_", " "), mean["fedsgd"].max()
+    dearest = order[-1].replace("_", " ")
+    points = mean["fedsgd"].max()
     title = f"With nobody attacking, {dearest} still costs {points:.0f} points"
     with plots.style():
         ax.set(yticks=range(len(order)), yticklabels=[name.replace("_", " ") for name in order])

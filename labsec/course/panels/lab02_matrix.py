@@ -26,26 +26,29 @@ SEEDS = {"all five (mean)": None, **{str(seed): seed for seed in range(5)}}
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class FilteredMatrix:
     """Accuracy [attacks, rules] in the order of the matrix; NaN for an attack that is filtered out."""
 
     values: np.ndarray
 
 
-def compute(*, table: pandas.DataFrame, regime: str, knows: tuple[str, ...], seed: int | None) -> Iterator[State]:
+def compute(
+    *, table: pandas.DataFrame, regime: str, knows: tuple[str, ...], seed: int | None
+) -> Iterator[FilteredMatrix]:
     """The part of the matrix that the filters leave."""
     part = table[(table["regime"] == regime) & (table["attack"].isin(knows))]
     if seed is not None:
         part = part[part["seed"] == seed]
     wide = part.pivot_table(index="attack", columns="rule", values="accuracy")
-    yield State(wide.reindex(index=list(matrix.ATTACKS), columns=list(matrix.RULES)).to_numpy(dtype=float))
+    yield FilteredMatrix(wide.reindex(index=list(matrix.ATTACKS), columns=list(matrix.RULES)).to_numpy(dtype=float))
 
 
-def reading(controls: Mapping[str, Any], state: State) -> str:
+def reading(controls: Mapping[str, Any], state: FilteredMatrix) -> str:
     """Each rule by its worst attack; which is best then, and what it costs without one."""
     worst = np.nanmin(state.values, axis=0)  # [rules]
     best = int(worst.argmax())
-    rule, attack = list(matrix.RULES)[best], list(matrix.ATTACKS)[int(np.nanargmin(state.values[:, best]))]
+    rule = list(matrix.RULES)[best]
+    attack = list(matrix.ATTACKS)[int(np.nanargmin(state.values[:, best]))]
     return (
         f"Judged by its worst attack here, {_words(rule)} is best: {worst[best]:.2f} under {_words(attack)}; "
         f"{state.values[0, best]:.2f} when nobody attacks. The lowest of all is "
@@ -57,7 +60,7 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-class Drawing:
+class MatrixDrawing:
     """A heat map with its values in the cells; a row that is filtered out is blank."""
 
     def __init__(self) -> None:
@@ -66,7 +69,7 @@ class Drawing:
             plots.axes(self.figure), "Accuracy after 50 rounds, by attack and rule", matrix.ATTACKS, matrix.RULES
         )
 
-    def update(self, values: Mapping[str, Any], state: State) -> None:
+    def update(self, values: Mapping[str, Any], state: FilteredMatrix) -> None:
         """Show a state."""
         self.map.fill(state.values)
 
@@ -82,6 +85,6 @@ def panel(table: pandas.DataFrame) -> live.Panel:
             "seed": live.choice("Seed", dict(SEEDS), "all five (mean)"),
         },
         compute=lambda **controls: compute(table=table, **controls),
-        draw=Drawing(),
+        draw=MatrixDrawing(),
         reading=reading,
     )
