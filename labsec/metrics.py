@@ -50,7 +50,7 @@ def wire_bytes(messages: Tensor) -> int:
         raise ValueError(f"wire_bytes needs messages [k, dim]; got shape {list(messages.shape)}")
     # numpy counts a row of booleans many times faster than anyone counts a matrix along an axis.
     filled = messages.cpu().numpy() != 0  # [k, dim]
-    return sum(min(8 * np.count_nonzero(row), 4 * messages.shape[1]) for row in filled)
+    return sum(min(8 * int(np.count_nonzero(row)), 4 * messages.shape[1]) for row in filled)
 
 
 def psnr(images: Tensor, truth: Tensor) -> Tensor:

@@ -81,20 +81,6 @@ panel = lab00.panel()
 panel
 
 # %% [markdown]
-# The next cell moves the sliders for you, as a check that they are alive, and puts them back.
-
-# %%
-start, readings = panel.values, [panel.reading_text]
-for move in ({"epsilon": 4}, {"noise_at": "each client"}, {"malicious": 0.5}, {"keep": 0.01}, {"batch": 16}):
-    panel.set(**move)
-    panel.wait()
-    readings.append(panel.reading_text)
-assert len(set(readings)) == len(readings), "a move did not change the reading"
-panel.set(**start)
-panel.wait()
-assert panel.reading_text == readings[0]
-
-# %% [markdown]
 # ## What you can find
 # **Set ε to 4 and switch who adds the noise.** At the server most of the accuracy stays, and the digits stay sharp: the server
 # reads the message *before* it adds noise. At the client the digits vanish, and so does most of the accuracy, because

@@ -21,11 +21,11 @@ def test_where_the_noise_is_added_decides():
     assert "No noise, no guarantee" in said
     server, said = last(epsilon=4)
     assert server.accuracy[-1] > 0.6
-    assert (server.psnr == clean.psnr).all(), "the server reads before it adds noise"
+    assert (server.leak.psnr == clean.leak.psnr).all(), "the server reads before it adds noise"
     assert "not from the server" in said
     client, said = last(epsilon=4, noise_at="client")
     assert client.accuracy[-1] < 0.5
-    assert (client.psnr < 25).all()
+    assert (client.leak.psnr < 25).all()
     assert "from the server too" in said
 
 
@@ -48,7 +48,7 @@ def test_noise_under_another_rule_claims_nothing():
 def test_an_empty_guarantee_hides_the_picture_all_the_same():
     state, _ = last(epsilon=1e3, noise_at="client")
     assert state.accuracy[-1] > 0.75
-    assert (state.psnr < 25).all()
+    assert (state.leak.psnr < 25).all()
 
 
 def test_attack_and_rule():
@@ -60,18 +60,18 @@ def test_attack_and_rule():
 def test_the_leak_fades_with_the_batch_and_the_compression():
     one, _ = last(batch=1)
     many, _ = last(batch=16)
-    assert one.psnr.tolist() == [120.0]
-    assert (many.psnr >= 25).float().mean() < 0.6
+    assert one.leak.psnr.tolist() == [120.0]
+    assert (many.leak.psnr >= 25).float().mean() < 0.6
     squeezed, said = last(keep=0.1)
-    assert (squeezed.psnr < 25).all()
-    assert squeezed.megabytes[0] == pytest.approx(0.2 * squeezed.megabytes[1], rel=0.01)
+    assert (squeezed.leak.psnr < 25).all()
+    assert squeezed.megabytes == pytest.approx(0.2 * squeezed.dense, rel=0.01)
     assert "9.6 MB sent of 48.2 MB" in said
 
 
 def test_the_baseline_is_scored_by_the_same_rule():
     state, said = last()
-    assert 5 < state.baseline < 20
-    assert f"scores {state.baseline:.0f} dB" in said
+    assert 5 < state.leak.baseline < 20
+    assert f"scores {state.leak.baseline:.0f} dB" in said
 
 
 def test_every_round_is_a_state():

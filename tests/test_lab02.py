@@ -6,6 +6,7 @@ import torch
 
 from labsec import matrix
 from labsec.course.panels import lab02, lab02_arrows, lab02_maps, lab02_matrix
+from labsec.study.catalogue import OWN, title_of
 
 START = {"regime": "FedAvg, IID", "malicious": 0.2, "boost": 10.0, "attack": "sign flip", "rule": "mean"}
 
@@ -52,17 +53,17 @@ def test_attack_and_rule():
 
 def test_the_crowd_shows_who_stands_out():
     state, _ = last(rule="median")
-    assert state.malicious == 6
-    assert len(state.cosine) == len(state.length) == 30
-    assert state.length[:6].min() > 5 > state.length[6:].max()
+    assert state.crowd.malicious == 6
+    assert len(state.crowd.cosine) == len(state.crowd.length) == 30
+    assert state.crowd.length[:6].min() > 5 > state.crowd.length[6:].max()
     hidden, said = last(rule="median", attack="ALIE")
-    assert hidden.length[:6].max() < 2
+    assert hidden.crowd.length[:6].max() < 2
     assert "boosted" not in said
 
 
 def test_a_model_that_blows_up_leaves_an_empty_crowd():
     state, said = last(regime="FedSGD, Dirichlet 0.3", boost=100.0)
-    assert len(state.cosine) == 0
+    assert len(state.crowd.cosine) == 0
     assert "points lost" in said
 
 
@@ -84,17 +85,20 @@ def test_the_maps_say_what_they_show():
 
 def test_the_chooser_judges_each_rule_by_its_worst_attack():
     table = matrix.load()
-    easy, hard = ({"regime": "fedavg", "knows": lab02_matrix.OWN, "seed": None}, {"regime": "fedsgd", "seed": None})
+    easy, hard = (
+        {"regime": "fedavg", "knows": lab02_matrix.KNOWLEDGE[OWN], "seed": None},
+        {"regime": "fedsgd", "seed": None},
+    )
     hard["knows"] = tuple(matrix.ATTACKS)
     states = [next(lab02_matrix.compute(table=table, **choice)) for choice in (easy, hard)]
     assert np.isnan(states[0].values[list(matrix.ATTACKS).index("adaptive")]).all()
     rules, part = list(matrix.RULES), table[table.regime == "fedsgd"]
     means = part.groupby(["rule", "attack"]).accuracy.mean().groupby("rule").min()
-    assert f"{means.idxmax().replace('_', ' ')} is best: {means.max():.2f}" in lab02_matrix.reading(hard, states[1])
+    assert f"{title_of(means.idxmax())} is best: {means.max():.2f}" in lab02_matrix.reading(hard, states[1])
     assert states[1].values.shape == (len(matrix.ATTACKS), len(rules))
 
 
 def test_the_price_is_sorted_and_said():
     said = repr(lab02_maps.prices(matrix.load()))
-    assert "With nobody attacking, krum still costs" in said
+    assert "With nobody attacking, Krum still costs" in said
     assert "mean 0.0" in said

@@ -17,7 +17,7 @@ from PIL import Image
 from labsec.course import live
 from labsec.course.live import worker as worker_module
 from labsec.course.live.controls import Field
-from labsec.course.live.picture import Picture, encode_png
+from labsec.course.live.rendering import Renderer, encode_png
 from labsec.course.live.worker import Worker
 
 WAIT = 20.0  # seconds before a test gives up; none takes that long
@@ -236,13 +236,13 @@ def test_waiting_too_long_and_waiting_for_a_closed_worker_raise() -> None:
 
 
 def test_moving_artists_give_the_same_pixels_as_drawing_everything() -> None:
-    quick, slow = Picture(drawing()), Picture(drawing(moving=False))
+    quick, slow = Renderer(drawing()), Renderer(drawing(moving=False))
     for state in (0.2, 0.9, 0.4):
         np.testing.assert_array_equal(decoded(quick.render({}, state)), decoded(slow.render({}, state)))
 
 
 def test_the_picture_shows_the_state() -> None:
-    picture = Picture(drawing())
+    picture = Renderer(drawing())
     low, high, again = (picture.render({}, state) for state in (0.1, 0.9, 0.1))
     assert low == again
     assert low != high
@@ -250,7 +250,7 @@ def test_the_picture_shows_the_state() -> None:
 
 def test_a_figure_too_wide_for_the_panel_is_refused() -> None:
     with pytest.raises(ValueError, match=r"at most 7.2 inches wide; got 9"):
-        Picture(drawing(width=9))
+        Renderer(drawing(width=9))
 
 
 def test_the_encoder_keeps_every_pixel() -> None:

@@ -163,19 +163,6 @@ def test_the_mean_follows_a_single_huge_row() -> None:
     assert robust.mean(updates).min() > 1e8
 
 
-def test_mean_by_weights() -> None:
-    updates, weights = draw(3, 4), torch.tensor([1, 0, 3])
-    torch.testing.assert_close(robust.mean(updates, weights=weights), 0.25 * updates[0] + 0.75 * updates[2])
-    updates[2] = torch.nan
-    torch.testing.assert_close(robust.mean(updates, weights=weights), updates[0])
-
-
-@pytest.mark.parametrize("weights", [[1, 2], [1, -1, 2], [1, float("nan"), 2], [0, 0, 0]])
-def test_mean_refuses_wrong_weights(weights: list[float]) -> None:
-    with pytest.raises(ValueError, match="weight"):
-        robust.mean(draw(3, 4), weights=torch.tensor(weights))
-
-
 def test_norm_clip_bounds_every_row_and_no_more() -> None:
     updates = torch.cat([draw(5, 30), 1e25 * draw(2, 30), 0.01 * draw(2, 30), torch.zeros(1, 30)])
     clipped = robust.norm_clip(updates, bound=1.0)

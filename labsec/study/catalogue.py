@@ -38,6 +38,11 @@ class Kind:
     fields: Callable[[float | None], Fields]
     strength: str = ""
 
+    @property
+    def takes_boost(self) -> bool:
+        """Whether its strength is how loud it is; other kinds choose their own length."""
+        return self.strength.startswith("boost")
+
     def scenario(self, strength: float | None = None) -> Fields:
         """The fields of a scenario: what the attackers do, and what they see."""
         fields = dict(self.fields(strength))
@@ -202,6 +207,22 @@ REGIMES: Mapping[str, Regime] = {
         make=Scenario.fedsgd,
     ),
 }
+
+
+def attacks_that_know(knowledge: str) -> tuple[str, ...]:
+    """The names of the attacks that need to know no more than that.
+
+    >>> len(attacks_that_know(OWN)) < len(attacks_that_know(HONEST)) < len(attacks_that_know(RULE)) == len(ATTACKS)
+    True
+    """
+    most = KNOWLEDGE.index(knowledge)
+    return tuple(name for name, attack in ATTACKS.items() if KNOWLEDGE.index(attack.knows) <= most)
+
+
+def title_of(name: object) -> str:
+    """What a row or a column of a table is called for people: its title, or the name itself if it has none."""
+    entry = ATTACKS.get(str(name)) or RULES.get(str(name))
+    return str(name) if entry is None else entry.title
 
 
 def find(table: Mapping[str, Entry], kind: str, name: str) -> Entry:

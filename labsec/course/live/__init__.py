@@ -5,15 +5,15 @@ the newest value wins, and no run queues up behind another.
 
     controls   what a learner can turn
     worker     the thread: newest value first, errors kept for whoever waits
-    picture    from a drawing to PNG bytes, redrawing only what moves
-    page       style, and the names that screen readers need
+    rendering  from a drawing to PNG bytes, redrawing only what moves
+    markup     HTML and style, and the names that screen readers need
     pointer    dragging on the picture
     panel      the four put together
 """
 
 from labsec.course.live.controls import Control, choice, log_slider, slider, switch
 from labsec.course.live.panel import Panel
-from labsec.course.live.picture import Drawing
 from labsec.course.live.pointer import Drag
+from labsec.course.live.rendering import Drawing
 
 __all__ = ["Control", "Drag", "Drawing", "Panel", "choice", "log_slider", "slider", "switch"]

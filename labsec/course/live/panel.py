@@ -12,9 +12,9 @@ from typing import Any
 import ipywidgets as widgets
 
 from labsec.course.live.controls import Control, Field
-from labsec.course.live.page import Names, alarm, heading, picture, sentence
-from labsec.course.live.picture import Drawing, Picture
+from labsec.course.live.markup import Names, alarm, heading, image_tag, sentence
 from labsec.course.live.pointer import Drag, Pointer
+from labsec.course.live.rendering import Drawing, Renderer
 from labsec.course.live.worker import NOTHING, Worker, check_state
 
 NO_CONTROLS: Mapping[str, Control] = {}
@@ -34,7 +34,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]
     drag       controls that follow the pointer on the picture; None if it cannot be dragged
     reading    (values, state) -> one sentence that says what the picture shows; it is the picture's alt text as well
 
-    The first run is finished when the panel is made, so that a run without a browser sees all of it.
+    The first run is finished when the panel is made, so that a run without a browser sees all of it. What the panel
+    was made of stays readable as `controls`, `compute`, `draw` and `reading`: a setting can be tried without widgets.
 
     >>> import matplotlib.figure, types
     >>> from labsec.course.live import slider
@@ -77,8 +78,14 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         groups = {"attacker": attacker, "defender": defender, "setting": setting}
         values = _start_values(groups)
         state = _last(compute(**values), values)
-        self._name, self._reading, self._picture, self._quiet = name, reading, Picture(draw), False
-        self._fields = {key: Field(control) for group in groups.values() for key, control in group.items()}
+        self.controls = {key: control for group in groups.values() for key, control in group.items()}
+        self.compute = compute
+        self.draw = draw
+        self.reading = reading
+        self._name = name
+        self._renderer = Renderer(draw)
+        self._fields = {key: Field(control) for key, control in self.controls.items()}
+        self._quiet = False  # while several controls are turned at once
         self._view = widgets.HTML().add_class("live-view")
         self._line = widgets.HTML().add_class("live-reading")
         self._alarm = widgets.HTML(layout={"display": "none"}).add_class("live-alarm")
@@ -131,9 +138,10 @@ class Panel(widgets.VBox):  # type: ignore[misc]
 
     def close(self) -> None:
         """End the worker's thread and remove the panel from the page; a second call does nothing."""
-        worker, self._worker = self._worker, None
+        worker = self._worker
         if worker is None:
             return
+        self._worker = None
         worker.close()
         if _open.get(self._name) is self:
             del _open[self._name]
@@ -146,7 +154,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         if not os.environ.get("LABSEC_BUILD"):
             bundle = super()._repr_mimebundle_(**options)
             return bundle and {**bundle, "text/plain": self._text}
-        width, height = self._picture.size
+        width, height = self._renderer.size
         kept = {"image/png": base64.b64encode(self._png).decode(), "text/plain": self._text}
         return kept, {"image/png": {"alt": self._text, "width": width, "height": height}}
 
@@ -163,7 +171,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         """The pointer of a panel that can be dragged."""
         if drag is None:
             return []
-        axes, (width, height) = draw.axes, draw.figure.bbox.size  # type: ignore[attr-defined]
+        axes = draw.axes  # type: ignore[attr-defined]
+        width, height = draw.figure.bbox.size
         pointer = Pointer()
 
         def dragged(change: dict[str, Any]) -> None:
@@ -185,16 +194,17 @@ class Panel(widgets.VBox):  # type: ignore[misc]
             self._worker.submit(self.values)
 
     def _show(self, values: Mapping[str, Any], state: Any) -> None:
-        self._text = self._reading(values, state)
-        self._png = self._picture.render(values, state)
+        self._text = self.reading(values, state)
+        self._png = self._renderer.render(values, state)
         self._shown = " ".join(str(self._fields[key].control.find(value)) for key, value in values.items())
-        self._view.value = picture(self._png, self._picture.size, self._text, self._shown)
+        self._view.value = image_tag(self._png, self._renderer.size, self._text, self._shown)
         self._line.value = sentence(self._text, self._shown, busy=True)
 
     def _settle(self) -> None:
         self._line.value = sentence(self._text, self._shown, busy=False)
         if self._alarm.value:
-            self._alarm.value, self._alarm.layout.display = "", "none"
+            self._alarm.value = ""
+            self._alarm.layout.display = "none"
 
     def _fail(self, error: Exception) -> None:
         self._alarm.value = alarm(error, "".join(traceback.format_exception(error)))

@@ -33,9 +33,13 @@ class Worker:
         settle: Callable[[], None],
         fail: Callable[[Exception], None],
     ) -> None:
-        self._compute, self._show, self._settle, self._fail = compute, show, settle, fail
+        self._compute = compute
+        self._show = show
+        self._settle = settle
+        self._fail = fail
         self._changed = threading.Condition()
-        self._asked = self._finished = 0
+        self._asked = 0  # number of the newest request
+        self._finished = 0  # number of the last that came to its end
         self._values: Mapping[str, Any] = {}
         self._state: Any = None
         self._error: Exception | None = None
@@ -46,7 +50,8 @@ class Worker:
     def submit(self, values: Mapping[str, Any]) -> None:
         """Ask for a run; it replaces any that has not started and stops the one that runs."""
         with self._changed:
-            self._asked, self._values = self._asked + 1, values
+            self._asked += 1
+            self._values = values
             self._changed.notify_all()
 
     def wait(self, timeout: float) -> Any:
@@ -77,10 +82,13 @@ class Worker:
                 self._changed.wait_for(lambda: self._closed or self._finished != self._asked)
                 if self._closed:
                     return
-                number, values = self._asked, self._values
+                number = self._asked
+                values = self._values
             state, error = self._attempt(number, values)
             with self._changed:
-                self._finished, self._state, self._error = number, state, error
+                self._finished = number
+                self._state = state
+                self._error = error
                 self._changed.notify_all()
 
     def _attempt(self, number: int, values: Mapping[str, Any]) -> tuple[Any, Exception | None]:
@@ -91,7 +99,9 @@ class Worker:
             return None, error
 
     def _run(self, number: int, values: Mapping[str, Any]) -> Any:
-        state, shown, due = NOTHING, False, 0.0
+        state = NOTHING
+        shown = False
+        due = 0.0  # when the next picture may be drawn
         for state in self._compute(**values):
             shown = perf_counter() >= due
             if shown:

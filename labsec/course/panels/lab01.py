@@ -6,6 +6,7 @@ The panel runs federated averaging on the digits, live, beside training on poole
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from math import inf
 from typing import Any
@@ -15,9 +16,9 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from labsec import plots
+from labsec import plots, robust
 from labsec.course import live
-from labsec.course.panels.lab01_figure import Drawing, State
+from labsec.course.panels.race import Race
 from labsec.federation.engine import rounds, run
 from labsec.federation.history import History
 from labsec.federation.population import Population
@@ -81,7 +82,8 @@ def arrows(updates: Tensor, weights: Tensor, *, plain: Tensor, weighted: Tensor,
     ax.plot(*plain.tolist(), "s", color=plots.OTHERS[1], markersize=10, label="plain mean")
     ax.plot(*weighted.tolist(), "D", color=plots.DEFENDER, markersize=10, label="weighted mean")
     ax.legend(loc="lower left", frameon=False)
-    low, high = updates.min(dim=0).values - 0.35, updates.max(dim=0).values + 0.35
+    low = updates.min(dim=0).values - 0.35  # [2]
+    high = updates.max(dim=0).values + 0.35
     ax.set(xlim=(float(low[0]), float(high[0])), ylim=(float(low[1]), float(high[1])))
     ax.set(xlabel="first parameter", ylabel="second parameter")
     _title(ax, title)
@@ -98,7 +100,8 @@ def cost(*, title: str, **histories: History) -> plots.Picture:
     """Test accuracy against what the clients have sent so far, one line per name."""
     fig = plots.figure()
     ax = plots.axes(fig)
-    words, ends = [], []
+    words = []
+    ends = []
     for (name, history), (colour, dash) in zip(histories.items(), plots.looks(histories), strict=True):
         measured = [accuracy is not None for accuracy in history.column("accuracy")]
         megabytes = np.cumsum(history.column("bytes_up"))[measured] / 1e6
@@ -122,7 +125,8 @@ def record(truth: Tensor, recovered: Tensor, guess: Tensor, *, title: str) -> pl
     ax.set(xlabel="measurement number", ylabel="value, scaled to 0 … 1", ylim=(0, 1.3))
     _title(ax, title)
     ax.legend(loc="upper left", ncols=3, frameon=False, fontsize=9)
-    off, missed = float((truth - recovered).abs().max()), float((truth - guess).abs().max())
+    off = float((truth - recovered).abs().max())
+    missed = float((truth - guess).abs().max())
     return plots.Picture(
         fig,
         f"Bars and marks. {title}. The values read from the message are off by {off:.2g} at most, "
@@ -136,7 +140,23 @@ def _pooled(samples: int, steps: int) -> list[float]:
     return run(Scenario(clients=1, rounds=ROUNDS, local_steps=steps, batch_size=samples)).accuracy
 
 
-def compute(*, clients: int, steps: int, alpha: float, participation: float) -> Iterator[State]:
+@dataclass(frozen=True, eq=False)
+class RunAndShards:
+    """What the panel shows after a round.
+
+    accuracy     so far, one number a round
+    pooled       accuracy of training on pooled data, to the end
+    megabytes    sent by all clients so far
+    sizes        samples that each client holds
+    """
+
+    accuracy: list[float]
+    pooled: list[float]
+    megabytes: float
+    sizes: list[int]
+
+
+def compute(*, clients: int, steps: int, alpha: float, participation: float) -> Iterator[RunAndShards]:
     """Run the federation; a state after every round. An infinite alpha means IID shards.
 
     >>> first = next(compute(clients=5, steps=1, alpha=inf, participation=1.0))
@@ -144,21 +164,64 @@ def compute(*, clients: int, steps: int, alpha: float, participation: float) -> 
     (1, 40, 1438)
     """
     skew = None if alpha == inf else alpha
-    s = Scenario(clients=clients, rounds=ROUNDS, local_steps=steps, alpha=skew, participation=participation)
-    sizes, accuracy, sent = Population(s).sizes.tolist(), [], 0
+    s = Scenario(
+        clients=clients,
+        rounds=ROUNDS,
+        local_steps=steps,
+        alpha=skew,
+        participation=participation,
+        aggregate=robust.weighted_mean,
+    )
+    sizes = Population(s).sizes.tolist()
+    pooled = _pooled(16 * clients, steps)
+    accuracy: list[float] = []
+    megabytes = 0.0
     for result in rounds(s):
         accuracy.append(result.metrics["accuracy"])
-        sent += result.bytes_up
-        yield State(list(accuracy), _pooled(16 * clients, steps), sent / 1e6, sizes)
+        megabytes += result.bytes_up / 1e6
+        yield RunAndShards(list(accuracy), pooled, megabytes, sizes)
 
 
-def reading(controls: Mapping[str, Any], state: State) -> str:
+def reading(controls: Mapping[str, Any], state: RunAndShards) -> str:
     """The state in words."""
     return (
         f"Round {len(state.accuracy)} of {ROUNDS}: accuracy {state.accuracy[-1]:.2f}; pooled training on as many "
         f"samples ends at {state.pooled[-1]:.2f}. {len(state.sizes)} clients hold {min(state.sizes)} to "
         f"{max(state.sizes)} digits each and have sent {state.megabytes:.1f} MB."
     )
+
+
+class ShardsDrawing:
+    """Accuracy over rounds beside pooled training, and who holds how many samples.
+
+    Artists are made once; `update` changes their data only.
+    """
+
+    def __init__(self) -> None:
+        self.figure = plots.figure(6.6, 4.4)
+        with plots.style():
+            grid = self.figure.add_gridspec(2, 1, height_ratios=(2.4, 1))
+            top = self.figure.add_subplot(grid[0])
+            self.race = Race(top, ROUNDS, "pooled")
+            self.sent = top.text(0.98, 0.05, "", transform=top.transAxes, ha="right")
+            self._sizes(self.figure.add_subplot(grid[1]), CLIENTS[-1])
+        self.moving = [*self.race.moving, *self.bars, self.sent]
+
+    def _sizes(self, ax: Any, most_clients: int) -> None:
+        self.bars = list(ax.bar(np.arange(1, most_clients + 1), np.zeros(most_clients), color=plots.GREY))
+        ax.set(xlim=(0, most_clients + 1), ylim=(0, MOST_SAMPLES), xlabel="client", ylabel="digits held")
+
+    def update(self, values: Mapping[str, Any], state: RunAndShards) -> None:
+        """Show a state; nothing is laid out anew."""
+        done = len(state.accuracy)
+        title = f"Accuracy {state.accuracy[-1]:.2f} after {done} rounds; pooled training ends at {state.pooled[-1]:.2f}"
+        self.race.update(title, state.pooled, state.accuracy, attacked=False)
+        self.sent.set_text(f"{state.megabytes:.1f} MB sent")
+
+        # A client that is not there has a bar of no height.
+        missing = [0] * (len(self.bars) - len(state.sizes))
+        for bar, size in zip(self.bars, [*state.sizes, *missing], strict=True):
+            bar.set_height(size)
 
 
 def panel() -> live.Panel:
@@ -174,6 +237,6 @@ def panel() -> live.Panel:
             "participation": live.slider("Taking part", 1.0, 0.1, 1.0, 0.1, fmt="{:.0%}"),
         },
         compute=compute,
-        draw=Drawing(ROUNDS, CLIENTS[-1], MOST_SAMPLES),
+        draw=ShardsDrawing(),
         reading=reading,
     )

@@ -1,48 +1,38 @@
 """The panel of lab 02: thirty clients, some of them bad, under one attack and one rule, live.
 
 The rules are those of the matrix, and believe in as many bad clients as there.
+
+    scenario        the federation behind the controls
+    compute         its run, with the crowd of messages in every round
+    reading         the result in words
+    CrowdDrawing    the result as a picture
+    panel           all of it together
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from labsec import matrix, poison
+from labsec import matrix, plots
 from labsec.course import live
-from labsec.course.panels.lab02_figure import Drawing, State
-from labsec.federation.bind import bind
+from labsec.course.panels.race import Race
 from labsec.federation.engine import rounds, run
 from labsec.federation.history import Round
 from labsec.federation.scenario import Scenario
+from labsec.study import catalogue
+from labsec.study.catalogue import KINDS
 
-ATTACKS: dict[str, Callable[[float], dict[str, Any]]] = {
-    "sign flip": lambda boost: {"attack": bind(poison.sign_flip, scale=boost)},
-    "label flip": lambda boost: {"data_attack": poison.label_flip, "attack": bind(poison.scaled, scale=boost)},
-    "noise": lambda boost: {"attack": bind(poison.gaussian, std=0.01 * boost)},
-    "IPM": lambda boost: {"attack": bind(poison.ipm, scale=boost)},
-    "ALIE": lambda boost: {"attack": bind(poison.alie, z=1.5)},
-    "min-max": lambda boost: {"attack": poison.min_max},
-    "min-sum": lambda boost: {"attack": poison.min_sum},
-    "mimic": lambda boost: {"attack": poison.mimic},
-}
-OWN_SIZE = ("ALIE", "min-max", "min-sum", "mimic")  # attacks that choose their size; the boost does not count
-RULES = {  # how the panel calls the rules of the matrix
-    "mean": "mean",
-    "median": "median",
-    "trimmed mean": "trimmed_mean",
-    "Krum": "krum",
-    "Multi-Krum": "multi_krum",
-    "geometric median": "geometric_median",
-    "norm clip + mean": "norm_clip",
-    "mixing + trimmed mean": "nnm_trimmed",
-}
-REGIMES = {"FedAvg, IID": "fedavg", "FedSGD, Dirichlet 0.3": "fedsgd"}
+NO_SUCH_KIND = ("none", "adaptive")  # nobody attacks at a share of zero; the adaptive attacker has a part of its own
+ATTACKS = {kind.title: name for name, kind in KINDS.items() if name not in NO_SUCH_KIND}
+RULES = {rule.title: name for name, rule in catalogue.RULES.items() if name != "centred_clip"}
+REGIMES = {regime.short: name for name, regime in catalogue.REGIMES.items()}
+ALIE_Z = 1.5  # the paper's own z does nothing with six attackers of thirty
 
 
 def scenario(*, regime: str, malicious: float, boost: float, attack: str, rule: str) -> Scenario:
@@ -52,7 +42,10 @@ def scenario(*, regime: str, malicious: float, boost: float, attack: str, rule: 
     6
     """
     base = matrix.cell(REGIMES[regime], "none", RULES[rule], 0)
-    return replace(base, malicious=malicious, omniscient=True, **ATTACKS[attack](boost)) if malicious else base
+    if not malicious:
+        return base
+    kind = KINDS[ATTACKS[attack]]
+    return replace(base, malicious=malicious, **kind.scenario(ALIE_Z if ATTACKS[attack] == "alie" else boost))
 
 
 @cache
@@ -60,40 +53,141 @@ def _clean(regime: str) -> list[float]:
     return run(matrix.cell(REGIMES[regime], "none", "mean", 0)).accuracy
 
 
-def compute(**controls: Any) -> Iterator[State]:
+@dataclass(frozen=True, eq=False)
+class Crowd:
+    """Where the messages of a round stand relative to the honest ones, and where the rule went.
+
+    cosine         [clients] of each message with the honest mean
+    length         [clients] its norm over the honest median norm
+    malicious      how many of the messages, from the first, are the attackers'
+    step_cosine    of the rule's step with the honest mean
+    step_length    its norm over the honest median norm
+    """
+
+    cosine: Tensor
+    length: Tensor
+    malicious: int
+    step_cosine: float
+    step_length: float
+
+
+@dataclass(frozen=True, eq=False)
+class RunAndCrowd:
+    """What the panel shows after a round.
+
+    accuracy    so far, one number a round
+    clean       accuracy of the whole run without attack, under the plain mean
+    crowd       the messages of the last round
+    """
+
+    accuracy: list[float]
+    clean: list[float]
+    crowd: Crowd
+
+
+def compute(**controls: Any) -> Iterator[RunAndCrowd]:
     """Run the federation of `scenario(**controls)`; a state after every round."""
-    s, accuracy, clean = scenario(**controls), [], _clean(controls["regime"])
+    s = scenario(**controls)
+    clean = _clean(controls["regime"])
+    accuracy: list[float] = []
     for result in rounds(s):
         accuracy.append(result.metrics["accuracy"])
-        yield State(list(accuracy), clean, *_crowd(result, s.malicious_count))
+        yield RunAndCrowd(list(accuracy), clean, _crowd(result, s.malicious_count))
 
 
-def _crowd(result: Round, malicious: int) -> tuple[Tensor, Tensor, int, tuple[float, float]]:
-    """Where the messages of a round stand relative to the honest ones, and where the rule went."""
-    honest = result.messages[result.clients >= malicious]
-    if not len(honest):  # the model has blown up, and with it all honest updates
+def _crowd(result: Round, malicious: int) -> Crowd:
+    honest = result.messages[result.clients >= malicious]  # [honest, dim]
+
+    # When the model has blown up, and with it all honest updates, there is nothing to compare with.
+    if not len(honest):
         nobody = torch.zeros(0)
-        return nobody, nobody, 0, (0.0, 0.0)
-    centre, usual = honest.mean(dim=0), honest.norm(dim=1).quantile(0.5)
-    everything = torch.cat([result.messages, (result.after - result.before)[None]])
-    cosine = torch.cosine_similarity(everything, centre[None], dim=1)
-    length = everything.norm(dim=1) / usual
-    moved = float(cosine[-1]), float(length[-1])
-    return cosine[:-1], length[:-1], int((result.clients < malicious).sum()), moved
+        return Crowd(cosine=nobody, length=nobody, malicious=0, step_cosine=0.0, step_length=0.0)
+
+    # The rule's step is measured as one message more.
+    step = result.after - result.before  # [dim]
+    everything = torch.cat([result.messages, step[None]])  # [clients + 1, dim]
+    cosine = torch.cosine_similarity(everything, honest.mean(dim=0, keepdim=True), dim=1)
+    length = everything.norm(dim=1) / honest.norm(dim=1).quantile(0.5)
+    return Crowd(
+        cosine=cosine[:-1],
+        length=length[:-1],
+        malicious=int((result.clients < malicious).sum()),
+        step_cosine=float(cosine[-1]),
+        step_length=float(length[-1]),
+    )
 
 
-def reading(controls: Mapping[str, Any], state: State) -> str:
+def reading(controls: Mapping[str, Any], state: RunAndCrowd) -> str:
     """The state in words."""
     count = round(controls["malicious"] * matrix.CLIENTS)
-    loud = "" if controls["attack"] in OWN_SIZE else f", boosted {controls['boost']:g} times"
+    takes_boost = KINDS[ATTACKS[controls["attack"]]].takes_boost
+    loud = f", boosted {controls['boost']:g} times" if takes_boost else ""
     who = f"{count} of {matrix.CLIENTS} clients ({controls['attack']}{loud})" if count else "Nobody"
     lost = 100 * (state.clean[-1] - state.accuracy[-1])
     return (
         f"Round {len(state.accuracy)} of {len(state.clean)}, {controls['regime']}: {who} against "
         f"{controls['rule']}. Accuracy {state.accuracy[-1]:.2f}, clean mean {state.clean[-1]:.2f}: "
         f"{abs(lost):.0f} points {'lost' if lost >= 0 else 'gained'}. "
-        f"The rule's step has cosine {state.moved[0]:.2f} with the honest mean."
+        f"The rule's step has cosine {state.crowd.step_cosine:.2f} with the honest mean."
     )
+
+
+ROUNDS = 50  # of every cell of the matrix
+LENGTHS = (0.03, 30.0)  # the axis of the crowd
+NEAREST = 0.04  # what lies outside of these two is drawn at them
+FARTHEST = 25.0
+
+
+class CrowdDrawing:
+    """Accuracy over rounds, and the crowd of messages as the server could see it.
+
+    Artists are made once; `update` changes their data only.
+    """
+
+    def __init__(self) -> None:
+        self.figure = plots.figure(6.6, 5.4)
+        top, bottom = plots.axes(self.figure, 2, 1, height_ratios=(1.25, 1))
+        with plots.style():
+            self.race = Race(top, ROUNDS, "clean mean")
+            self._crowd(bottom)
+        self.moving = [*self.race.moving, self.honest, self.bad, self.step, self.step_name]
+
+    def _crowd(self, ax: Any) -> None:
+        ax.set(xlim=(-1.08, 1.08), ylim=LENGTHS, yscale="log")
+        ax.set(xlabel="cosine with the honest mean", ylabel="length (honest median = 1)")
+        ax.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
+        ax.set_title("Who stands out? Last round's messages, and the rule's step", fontsize=10)
+        ax.axvline(0, color=plots.BAND, zorder=0)
+        ax.axhline(1, color=plots.BAND, zorder=0)
+        dot = {"linestyle": "none", "markersize": 6, "alpha": 0.75}
+        (self.honest,) = ax.plot([], [], marker="o", color=plots.GREY, markeredgecolor=plots.INK, **dot)
+        (self.bad,) = ax.plot(
+            [], [], marker="X", color=plots.ATTACKER, markeredgecolor="white", **{**dot, "markersize": 9}
+        )
+        (self.step,) = ax.plot([], [], marker="D", color=plots.DEFENDER, linestyle="none", markersize=9)
+        self.step_name = ax.text(0, 0, "the rule's step", color=plots.DEFENDER, fontweight="bold", va="center")
+        self.step_name.set_bbox({"facecolor": plots.PAPER, "alpha": 0.8, "edgecolor": "none", "pad": 1})
+
+    def update(self, values: Mapping[str, Any], state: RunAndCrowd) -> None:
+        """Show a state; nothing is laid out anew."""
+        held = "holds" if state.accuracy[-1] > state.clean[-1] - 0.1 else "fails"
+        title = f"{values['rule'][0].upper()}{values['rule'][1:]} {held}: accuracy {state.accuracy[-1]:.2f}"
+        self.race.update(title, state.clean, state.accuracy, attacked=bool(values["malicious"]))
+
+        # The malicious messages come first.
+        crowd = state.crowd
+        cosine = crowd.cosine.numpy()
+        length = crowd.length.clamp(NEAREST, FARTHEST).numpy()
+        self.bad.set_data(cosine[: crowd.malicious], length[: crowd.malicious])
+        self.honest.set_data(cosine[crowd.malicious :], length[crowd.malicious :])
+
+        # The name stands where there is room for it: beside the mark, towards the middle.
+        x = crowd.step_cosine
+        y = min(max(crowd.step_length, NEAREST), FARTHEST)
+        self.step.set_data([x], [y])
+        at_left = x < 0.5
+        self.step_name.set_position((x + 0.06 if at_left else x - 0.06, y))
+        self.step_name.set_ha("left" if at_left else "right")
 
 
 def panel() -> live.Panel:
@@ -110,6 +204,6 @@ def panel() -> live.Panel:
         defender={"rule": live.choice("Rule", list(RULES), "mean")},
         setting={"regime": live.choice("Regime", list(REGIMES), "FedAvg, IID")},
         compute=compute,
-        draw=Drawing(50),
+        draw=CrowdDrawing(),
         reading=reading,
     )

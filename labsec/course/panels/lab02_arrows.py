@@ -9,58 +9,55 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labsec import plots, poison, robust
+from labsec import plots
 from labsec.course import live
-from labsec.federation.bind import bind
 from labsec.models import mlp
+from labsec.study import catalogue
 from labsec.types import AttackerView
 
 HONEST = torch.tensor([[0.7, 2.0], [2.1, 0.5], [1.0, 1.3], [1.8, 1.4], [0.4, 0.8]])  # [clients, dim]
 REACH = 3.0
-RULES: dict[str, tuple[Callable[..., Tensor], str]] = {  # name -> (rule for six clients, marker)
-    "mean": (robust.mean, "o"),
-    "median": (robust.median, "s"),
-    "trimmed mean": (bind(robust.trimmed_mean, f=1), "^"),
-    "Krum": (bind(robust.krum, f=1), "P"),
-    "geometric median": (robust.geometric_median, "D"),
+MARKERS = {"mean": "o", "median": "s", "trimmed_mean": "^", "krum": "P", "geometric_median": "D"}
+RULES: dict[str, tuple[Callable[..., Tensor], str]] = {  # title -> (rule that believes in one attacker, marker)
+    catalogue.RULES[name].title: (catalogue.RULES[name].fields(1)["aggregate"], marker)
+    for name, marker in MARKERS.items()
 }
 DRAGGED = "your arrow"
+CHOSEN = ("alie_1.5", "ipm_0.5", "min_max", "mimic")
 ATTACKS: dict[str, Callable[[AttackerView], Tensor] | None] = {
     DRAGGED: None,
-    "sign flip x 2": bind(poison.sign_flip, scale=2.0),
-    "ALIE, z = 1.5": bind(poison.alie, z=1.5),
-    "IPM x 0.5": bind(poison.ipm, scale=0.5),
-    "min-max": poison.min_max,
-    "mimic": poison.mimic,
+    "sign flip x 2": catalogue.KINDS["sign_flip"].scenario(2)["attack"],  # ten times as long would leave the picture
+    **{catalogue.ATTACKS[name].title: catalogue.ATTACKS[name].scenario()["attack"] for name in CHOSEN},
 }
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class WhereRulesGo:
     """The sixth arrow [dim], and where each rule goes with all six: name -> [dim]."""
 
     sent: Tensor
     results: dict[str, Tensor]
 
 
-def compute(*, attack: str, x: float, y: float) -> Iterator[State]:
+def compute(*, attack: str, x: float, y: float) -> Iterator[WhereRulesGo]:
     """Where each rule goes when the sixth client sends (x, y), or what the attack makes of the honest five.
 
     >>> state = next(compute(attack="your arrow", x=-2.0, y=-2.0))
     >>> bool(state.results["mean"][0] < state.results["median"][0])
     True
     """
-    function, model = ATTACKS[attack], mlp((1,), 1, hidden=())
+    function = ATTACKS[attack]
+    model = mlp((1,), 1, hidden=())
     own = HONEST.mean(dim=0, keepdim=True)  # what the sixth would send if it were honest
     view = AttackerView(
         round=0, params=torch.zeros(2), own=own, others=HONEST, model=model, x=own[:, :1], y=torch.zeros(1).long()
     )
     sent = torch.tensor([[x, y]]) if function is None else function(view)
     rows = torch.cat([HONEST, sent])
-    yield State(sent[0], {name: rule(rows) for name, (rule, _) in RULES.items()})
+    yield WhereRulesGo(sent[0], {name: rule(rows) for name, (rule, _) in RULES.items()})
 
 
-def reading(controls: Mapping[str, Any], state: State) -> str:
+def reading(controls: Mapping[str, Any], state: WhereRulesGo) -> str:
     """The state in words: who went how far from the honest mean."""
     away = {name: float((place - HONEST.mean(dim=0)).norm()) for name, place in state.results.items()}
     order = sorted(away, key=lambda name: -away[name])
@@ -68,12 +65,13 @@ def reading(controls: Mapping[str, Any], state: State) -> str:
     return f"The sixth sends ({state.sent[0]:.1f}, {state.sent[1]:.1f}). Distance from the honest mean: {told}."
 
 
-class Drawing:
+class ArrowsDrawing:
     """Arrows of the six, a marker for each rule."""
 
     def __init__(self) -> None:
         self.figure = plots.figure(6.0, 5.2)
-        self.axes = ax = plots.axes(self.figure)
+        self.axes = plots.axes(self.figure)
+        ax = self.axes
         ax.set(
             xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal", xlabel="first weight", ylabel="second weight"
         )
@@ -92,7 +90,7 @@ class Drawing:
         ax.legend(loc="lower right", frameon=False, title="where the rule goes")
         self.moving = [self.sixth, self.name, *self.marks.values()]
 
-    def update(self, values: Mapping[str, Any], state: State) -> None:
+    def update(self, values: Mapping[str, Any], state: WhereRulesGo) -> None:
         """Show a state."""
         x, y = state.sent.clamp(-REACH, REACH).tolist()
         self.sixth.xy = (x, y)
@@ -117,7 +115,7 @@ def panel() -> live.Panel:
         },
         defender={},
         compute=compute,
-        draw=Drawing(),
+        draw=ArrowsDrawing(),
         reading=reading,
         drag=live.Drag(x="x", y="y", sets={"attack": DRAGGED}),
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from labsec import plots
+from labsec.study.catalogue import title_of
 from labsec.study.matrix import draw_map
 
 if TYPE_CHECKING:
     import pandas
 
 SHOWN = ("mean", "median", "krum", "multi_krum", "norm_clip", "nnm_trimmed")
-RULE_NAMES = {"mean": "mean", "norm_clip": "norm clip + mean"}
+BOOSTED_AGAINST = ("mean", "norm_clip")
 
 
 def boost_maps(frame: pandas.DataFrame) -> plots.Picture:
@@ -22,15 +23,15 @@ def boost_maps(frame: pandas.DataFrame) -> plots.Picture:
     fig = plots.figure(9.0, 4.6)
     grid = plots.axes(fig, 2, 2)
     words = []
-    for row, rule in zip(grid, RULE_NAMES, strict=True):
+    for row, rule in zip(grid, BOOSTED_AGAINST, strict=True):
         for ax, name in zip(row, ("digits", "notes"), strict=True):
             part = frame[(frame["rule"] == rule) & (frame["data"] == name)]
             groups = part.groupby(["fraction", "boost"])["accuracy"]
-            draw_map(ax, f"{name}, {RULE_NAMES[rule]}", groups.mean().unstack(), groups.std().unstack())
+            draw_map(ax, f"{name}, {title_of(rule)}", groups.mean().unstack(), groups.std().unstack())
             ax.set(xlabel="boost", ylabel="share of attackers")
             least: Any = groups.mean().idxmin()
             lowest = f"lowest {groups.mean().min():.2f} at a share of {least[0]:.2f} and boost {least[1]}"
-            words.append(f"{name} under the {RULE_NAMES[rule]}: {lowest}")
+            words.append(f"{name} under the {title_of(rule)}: {lowest}")
     return plots.Picture(fig, f"Four heat maps of accuracy by share of attackers and boost. {'; '.join(words)}.")
 
 
@@ -45,7 +46,7 @@ def breakdown(frame: pandas.DataFrame, regime: str, attack: str, *, title: str) 
     }
     return plots.curves(
         [float(share) for share in wide["mean"].columns],
-        {rule.replace("_", " "): table.to_numpy().tolist() for rule, table in wide.items()},
+        {title_of(rule): table.to_numpy().tolist() for rule, table in wide.items()},
         title=title,
         xlabel="share of malicious clients",
         ylabel="accuracy after 50 rounds",
@@ -59,22 +60,27 @@ def prices(frame: pandas.DataFrame) -> plots.Picture:
     """
     part = frame[frame["attack"] == "none"].assign(lost=lambda rows: 100 * (rows["clean"] - rows["accuracy"]))
     groups = part.groupby(["regime", "rule"], sort=False)["lost"]
-    mean, low, high = (getattr(groups, name)().unstack(level=0) for name in ("mean", "min", "max"))
+    mean = groups.mean().unstack(level=0)  # [rules, regimes]
+    low = groups.min().unstack(level=0)
+    high = groups.max().unstack(level=0)
     order = mean["fedsgd"].sort_values().index
     fig = plots.figure(7.0, 4.0)
     ax = plots.axes(fig)
-    looks = {"fedavg": (plots.GREY, 0.2, "alike clients (FedAvg, IID)")}
-    looks["fedsgd"] = (plots.DEFENDER, -0.2, "unlike clients (FedSGD, Dirichlet 0.3)")
+    looks = {
+        "fedavg": (plots.GREY, 0.2, "alike clients (FedAvg, IID)"),
+        "fedsgd": (plots.DEFENDER, -0.2, "unlike clients (FedSGD, Dirichlet 0.3)"),
+    }
     for regime, (colour, shift, label) in looks.items():
         value = mean.loc[order, regime]
         places = [i + shift for i in range(len(order))]
         ax.barh(places, value, height=0.36, color=colour, label=label)
         ax.hlines(places, low.loc[order, regime], high.loc[order, regime], color=plots.INK, linewidth=1)
-    dearest, points = order[-1].replace("_", " "), mean["fedsgd"].max()
+    dearest = title_of(order[-1])
+    points = mean["fedsgd"].max()
     title = f"With nobody attacking, {dearest} still costs {points:.0f} points"
     with plots.style():
-        ax.set(yticks=range(len(order)), yticklabels=[name.replace("_", " ") for name in order])
+        ax.set(yticks=range(len(order)), yticklabels=[title_of(name) for name in order])
         ax.set(xlabel="points of accuracy lost to the plain mean", title=title)
     ax.legend(frameon=False, loc="lower right")
-    words = [f"{rule.replace('_', ' ')} {mean.loc[rule, 'fedsgd']:.1f}" for rule in order]
+    words = [f"{title_of(rule)} {mean.loc[rule, 'fedsgd']:.1f}" for rule in order]
     return plots.Picture(fig, f"Bar chart. {title}. On unlike clients: {', '.join(words)} points.")

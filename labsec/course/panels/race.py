@@ -54,5 +54,6 @@ def _apart(clean: float, now: float) -> tuple[float, float]:
     """
     if abs(clean - now) >= APART:
         return clean, now
-    middle, side = min((clean + now) / 2, 1 - APART / 2), APART / 2
+    side = APART / 2
+    middle = min((clean + now) / 2, 1 - side)
     return (middle + side, middle - side) if clean >= now else (middle - side, middle + side)

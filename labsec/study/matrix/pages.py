@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from labsec import plots
-from labsec.study.catalogue import ATTACKS, REGIMES, RULES
+from labsec.study.catalogue import REGIMES, title_of
 from labsec.study.matrix.cells import BELIEF, CLIENTS, MALICIOUS
 from labsec.study.matrix.tables import run_table
 from labsec.study.sweep import RUNS
@@ -72,7 +72,7 @@ class HeatMap:
     """
 
     def __init__(self, ax: Axes, title: str, rows: Iterable[Any], columns: Iterable[Any]) -> None:
-        rows, columns = [_readable(name) for name in rows], [_readable(name) for name in columns]
+        rows, columns = [title_of(name) for name in rows], [title_of(name) for name in columns]
         blank = np.full((len(rows), len(columns)), np.nan)
         self.image = ax.imshow(blank, cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
         middle: Any = {"ha": "center", "va": "center", "fontsize": 8.5}
@@ -110,16 +110,9 @@ def _number(mean: float, spread: float) -> str:
     return f"{mean:.2f}" if np.isnan(spread) else f"{mean:.2f} ± {spread:.2f}"
 
 
-def _readable(name: Any) -> str:
-    """What a row or a column is called for people: its title in the catalogue, if it has one."""
-    if name in ATTACKS:
-        return ATTACKS[name].title
-    return RULES[name].title if name in RULES else str(name)
-
-
 def _in_words(title: str, mean: pandas.DataFrame) -> str:
     worst = {rule: (column.min(), column.idxmin()) for rule, column in mean.items()}
-    said = ", ".join(f"{_readable(rule)} {low:.2f} under {_readable(attack)}" for rule, (low, attack) in worst.items())
+    said = ", ".join(f"{title_of(rule)} {low:.2f} under {title_of(attack)}" for rule, (low, attack) in worst.items())
     return f"{title}: the lowest accuracy of each rule is {said}."
 
 
@@ -129,9 +122,9 @@ def markdown_page(frame: pandas.DataFrame) -> str:
     parts = [INTRODUCTION, f"Seeds: {frame['seed'].nunique()}.", f'<img alt="{alt}" src="matrix.png">']
     for regime in frame["regime"].unique():
         mean, spread = _tables(frame, regime)
-        lines = [["attack", *map(_readable, mean.columns)], ["---"] + ["---:"] * len(mean.columns)]
+        lines = [["attack", *map(title_of, mean.columns)], ["---"] + ["---:"] * len(mean.columns)]
         for i, attack in enumerate(mean.index):
-            lines.append([_readable(attack), *map(_number, mean.iloc[i], spread.iloc[i])])
+            lines.append([title_of(attack), *map(_number, mean.iloc[i], spread.iloc[i])])
         rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         parts.append(f"## {REGIMES[regime].title}\n\n{rows}")
     return "\n\n".join(parts) + "\n"

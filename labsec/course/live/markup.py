@@ -1,4 +1,4 @@
-"""What the browser needs besides core widgets: the style of a panel, and names for screen readers."""
+"""What the browser needs besides core widgets: HTML, the style of a panel, and names for screen readers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def heading(role: str) -> str:
     return f'<div class="live-heading">{mark} {role.capitalize()}</div>'
 
 
-def picture(png: bytes, size: tuple[int, int], alt: str, shown: str) -> str:
+def image_tag(png: bytes, size: tuple[int, int], alt: str, shown: str) -> str:
     """The picture as an element that keeps its place while it changes.
 
     shown   for which settings it holds: the number of each control's option, in the order of the page

@@ -34,8 +34,8 @@ class Drawing(Protocol):
         """Put a state into the artists."""
 
 
-class Picture:
-    """Draws one figure again and again.
+class Renderer:
+    """Draws one figure again and again, and makes a PNG of it.
 
     Raises ValueError if the figure is too wide for a panel.
     """
@@ -45,7 +45,7 @@ class Picture:
         width, height = figure.get_size_inches()
         if width > WIDEST:
             raise ValueError(f"a panel's figure is at most {WIDEST} inches wide; got {width:g}")
-        self.size = round(width * PIXELS_PER_INCH), round(height * PIXELS_PER_INCH)
+        self.size = (round(width * PIXELS_PER_INCH), round(height * PIXELS_PER_INCH))  # pixels on the page
         canvas = figure.canvas
         self._canvas = canvas if isinstance(canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
         self._drawing = drawing
@@ -93,8 +93,8 @@ def encode_png(pixels: np.ndarray) -> bytes:
     lines = np.zeros((height, 1 + 3 * width), np.uint8)  # each line begins with the number of its filter: 0, none
     lines[:, 1:] = pixels.reshape(height, -1)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, RGB
-    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(lines.data, 1)), (b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in chunks)
+    chunks = {b"IHDR": header, b"IDAT": zlib.compress(lines.data, 1), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in chunks.items())
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
