@@ -27,14 +27,15 @@ def is_finite_row(updates: Tensor) -> Tensor:
     """Tell for each row whether every entry is finite: [clients, dim] -> bool [clients].
 
     A row's sum is finite only if its entries are, so one pass settles almost every row; a sum may overflow, so the
-    few that fail are looked at entry by entry.
+    few that fail are judged by their largest and smallest entry, which a NaN would be, too.
 
     >>> is_finite_row(torch.tensor([[1.0, 2.0], [float("nan"), 0.0]])).tolist()
     [True, False]
     """
     suspicious = ~updates.sum(dim=1).isfinite()  # [clients]
     if suspicious.any():
-        suspicious[suspicious.clone()] = ~updates[suspicious].isfinite().all(dim=1)
+        rows = updates[suspicious]
+        suspicious[suspicious.clone()] = ~(rows.amax(dim=1).isfinite() & rows.amin(dim=1).isfinite())
     return ~suspicious
 
 
@@ -77,10 +78,33 @@ def clip_rows(updates: Tensor, bound: float | Tensor) -> Tensor:
     >>> clip_rows(torch.tensor([[3.0, 4.0], [0.3, 0.4]]), 1.0)
     tensor([[0.6000, 0.8000],
             [0.3000, 0.4000]])
+
+    An infinite bound leaves every row as it is; a finite one holds also where a norm overflows.
     """
     norms = row_norms(updates)  # [clients]
     scale = (bound / norms.clamp_min(torch.finfo(updates.dtype).tiny)).clamp_max(1.0)
-    return updates * scale[:, None]
+    clipped = updates * scale[:, None]
+    overflown = ~norms.isfinite()
+    if overflown.any():
+        # Measured in units of its largest entry, such a row has a length that is a number.
+        rows = updates[overflown]
+        peaks = rows.abs().amax(dim=1, keepdim=True)
+        lengths = (rows / peaks).norm(dim=1, keepdim=True)
+        bounds = torch.as_tensor(bound).to(updates).expand(len(updates))[overflown, None]
+        clipped[overflown] = torch.where(bounds / peaks >= lengths, rows, rows / peaks * (bounds / lengths))
+    return clipped
+
+
+def distances_from(updates: Tensor, point: Tensor) -> Tensor:
+    """L2 distances of all rows from one point: [n, dim], [dim] -> [n], float64; infinite where a square overflows.
+
+    >>> distances_from(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.tensor([0.0, 1.0]))
+    tensor([4.2426, 0.0000], dtype=torch.float64)
+    """
+    squares = torch.zeros(len(updates), dtype=torch.float64, device=updates.device)
+    for columns, part in zip(updates.split(COLUMNS_AT_ONCE, dim=1), point.split(COLUMNS_AT_ONCE), strict=True):
+        squares += (columns - part).norm(dim=1).double().square()
+    return squares.sqrt()
 
 
 COLUMNS_AT_ONCE = 8192  # a chunk of 50 rows fits into a core's cache
@@ -92,7 +116,8 @@ def centred_gram(updates: Tensor) -> Tensor:
     Which centre is not promised, so only what does not depend on it means something: distances between rows, and
     between weighted means of them. float32 inner products lose both when the rows share a large offset, and so do
     differences from the mean when one huge row carries the mean away. So the centre is zero where that is precise
-    enough, else the mean, else, in float64, the coordinate-wise median, which no minority of rows can carry away.
+    enough, else the mean of the rows of ordinary length, else, in float64, the coordinate-wise median, which no
+    minority of rows can carry away. Where squares overflow, the rows at fault are shortened before the product.
 
     >>> centred_gram(torch.tensor([[1e6, 0.0], [1e6 + 2.0, 0.0]]))
     tensor([[ 1., -1.],
@@ -101,28 +126,51 @@ def centred_gram(updates: Tensor) -> Tensor:
     For ordinary updates one product of the matrix with itself is all it costs; what is made of the result is [n, n].
     """
     dtype = torch.promote_types(updates.dtype, torch.float32)
-    for centre in (None, _mean):
-        gram = _gram(updates, dtype, centre)
-        if _is_precise(gram, torch.finfo(dtype).eps):
-            return gram
-    return _gram(updates, torch.float64, _middle)
+    eps = torch.finfo(dtype).eps
+    shortening = None
+    gram = _gram(updates, dtype)
+    if not gram.isfinite().all():
+        shortening = _shortening(updates, dtype)
+        gram = _gram(updates, dtype, shortening=shortening)
+    if _is_precise(gram, eps):
+        return gram
+    ordinary = gram.diagonal() <= 1e4 * gram.diagonal().median()  # [n], at most a hundred times the typical length
+    share = (ordinary / ordinary.sum()).to(dtype)
+    gram = _gram(updates, dtype, lambda part: share @ part, shortening)
+    if _is_precise(gram, eps):
+        return gram
+    return _gram(updates, torch.float64, lambda part: part.median(dim=0).values)
 
 
-def _mean(part: Tensor) -> Tensor:
-    return part.mean(dim=0)
+def _gram(
+    updates: Tensor,
+    dtype: torch.dtype,
+    centre: Callable[[Tensor], Tensor] | None = None,
+    shortening: Tensor | None = None,
+) -> Tensor:
+    """Inner products around a centre, in columns that fit into a cache; not finite as soon as one square overflows.
 
-
-def _middle(part: Tensor) -> Tensor:
-    return part.median(dim=0).values
-
-
-def _gram(updates: Tensor, dtype: torch.dtype, centre: Callable[[Tensor], Tensor] | None) -> Tensor:
+    centre        [n, columns] -> [columns]; None for zero
+    shortening    [n, 1] factors on the rows that the result is free of again; None for ones
+    """
     total = torch.zeros(len(updates), len(updates), dtype=torch.float64, device=updates.device)
     for columns in updates.split(COLUMNS_AT_ONCE, dim=1):
         part = columns.to(dtype)  # [n, chunk]
         around = part if centre is None else part - centre(part)
+        around = around if shortening is None else around * shortening
         total += around @ around.T
+        if not total.trace().isfinite():
+            break
+    if shortening is not None:
+        total /= shortening.double() @ shortening.double().T
     return (total + total.T) / 2
+
+
+def _shortening(updates: Tensor, dtype: torch.dtype) -> Tensor:
+    """Powers of two [n, 1] that bring the rows' entries down to where a sum of squares does not overflow."""
+    limit = (torch.finfo(dtype).max / COLUMNS_AT_ONCE) ** 0.5 / 4
+    peaks = torch.maximum(updates.amax(dim=1, keepdim=True), -updates.amin(dim=1, keepdim=True)).double()  # [n, 1]
+    return torch.exp2(-(peaks / limit).log2().ceil().clamp_min(0)).to(dtype)
 
 
 def _is_precise(gram: Tensor, eps: float) -> bool:

@@ -21,9 +21,10 @@ def evaluate(model: Model, params: Tensor, x: Tensor, y: Tensor) -> dict[str, fl
     right, loss = 0, 0.0
     with torch.no_grad():
         for part, labels in zip(x.split(SAMPLES_AT_ONCE), y.split(SAMPLES_AT_ONCE), strict=True):
-            logits = model(params[None], part[None])[0]  # [part, classes]
-            right += int((logits.argmax(dim=1) == labels).sum())
-            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+            logits = model(params[None], part[None])[0]  # [part, classes], a view of columns [classes, part]
+            right += int((logits.contiguous().argmax(dim=1) == labels).sum())  # rows: 5 times faster than columns
+            logs = logits.T.log_softmax(dim=0).T  # columns: one sweep for all samples
+            loss += float(F.nll_loss(logs, labels, reduction="sum"))
     return {"accuracy": right / len(y), "loss": loss / len(y)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +45,8 @@ HARD = {
     "the largest numbers there are": lambda: torch.cat([torch.full((4, 300), 3e38), draw(17, 300)]),
     "colluding duplicates": lambda: torch.cat([draw(1, 300).expand(6, 300), draw(15, 300, seed=1)]),
     "two camps": lambda: torch.cat([draw(8, 300) + 50, draw(13, 300)]),
+    "the largest numbers beside an offset": lambda: torch.cat([3e38 * draw(4, 300).sign(), draw(17, 300) * 0.1 + 1000]),
+    "two far groups beside an offset": lambda: torch.cat([draw(9, 300) * 0.01 - 300, draw(12, 300) * 0.01 + 300]),
     "wide": lambda: draw(9, 9000),
 }
 hard = pytest.mark.parametrize("updates", [pytest.param(make(), id=name) for name, make in HARD.items()])
@@ -220,20 +222,84 @@ def test_settings_must_be_positive(make) -> None:
 
 
 def test_gram_costs_one_pass_over_ordinary_rows_and_more_only_where_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
-    passes: list[torch.dtype] = []
+    passes: list[str] = []
     gram = geometry._gram
 
-    def counted(rows: Tensor, dtype: torch.dtype, centre: Callable[[Tensor], Tensor] | None) -> Tensor:
-        passes.append(dtype)
-        return gram(rows, dtype, centre)
+    def counted(rows: Tensor, dtype: torch.dtype, centre: Any = None, shortening: Tensor | None = None) -> Tensor:
+        kind = "float64" if dtype == torch.float64 else "shortened" if shortening is not None else "plain"
+        passes.append(kind if centre is None else f"{kind}, centred")
+        return gram(rows, dtype, centre, shortening)
 
     monkeypatch.setattr(geometry, "_gram", counted)
     for name, wanted in (
-        ("plain", [torch.float32]),
-        ("colluding duplicates", [torch.float32]),
-        ("large common offset", [torch.float32] * 2),
-        ("a square that overflows", [torch.float32, torch.float32, torch.float64]),
+        ("plain", ["plain"]),
+        ("colluding duplicates", ["plain"]),
+        ("large common offset", ["plain", "plain, centred"]),
+        ("a square that overflows", ["plain", "shortened"]),
+        ("the largest numbers there are", ["plain", "shortened"]),
+        ("the largest numbers beside an offset", ["plain", "shortened", "shortened, centred"]),
+        ("two far groups beside an offset", ["plain", "plain, centred", "float64, centred"]),
     ):
         passes.clear()
         geometry.centred_gram(HARD[name]())
         assert passes == wanted, name
+
+
+def test_an_overflow_is_noticed_in_the_first_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A product that must be made again costs one chunk of columns, not a pass over the matrix."""
+    monkeypatch.setattr(geometry, "COLUMNS_AT_ONCE", 4)
+    seen: list[int] = []
+    geometry._gram(torch.full((2, 40), 3e38), torch.float32, lambda part: seen.append(1) or torch.zeros(4))
+    assert len(seen) == 1
+
+
+def test_rows_of_very_unlike_sizes_keep_their_distances() -> None:
+    """Powers of two shorten the huge rows, so that the distances carry float32's relative error and nothing else."""
+    rows = draw(20, 9000)
+    rows[:3] *= torch.tensor([[1e12], [1e25], [3e37]])
+    torch.testing.assert_close(squared_distances(rows), slow_distances(rows), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("bound", [1.0, torch.inf, 1e60])
+def test_clip_rows_where_a_norm_overflows(bound: float) -> None:
+    rows = torch.cat([3e38 * draw(2, 50).sign(), 1e30 * draw(1, 50), draw(2, 50)])
+    clipped = clip_rows(rows, bound)
+    if bound == 1.0:
+        torch.testing.assert_close(row_norms(clipped), torch.ones(5))
+        torch.testing.assert_close(torch.cosine_similarity(clipped[:2], rows[:2] / 3e38), torch.ones(2))
+    else:
+        assert torch.equal(clipped, rows)
+
+
+def test_clip_rows_bounds_an_overflowing_row_by_its_own_bound() -> None:
+    rows = torch.full((3, 4), 3e38)
+    clipped = clip_rows(rows, torch.tensor([2.0, torch.inf, 4.0]))
+    torch.testing.assert_close(clipped, torch.tensor([[1.0], [3e38], [2.0]]).expand(3, 4))
+
+
+@pytest.mark.parametrize("updates", [pytest.param(make(), id=name) for name, make in HARD.items()])
+@pytest.mark.parametrize("radius", [0.1, 30.0])
+def test_centered_clip_is_the_papers(updates: Tensor, radius: float) -> None:
+    """The mean of the clipped differences, as Algorithm 2 writes it, in float64."""
+    centre = torch.zeros(updates.shape[1], dtype=torch.float64)
+    for _ in range(3):
+        away = updates.double() - centre
+        centre = centre + (away * (radius / away.norm(dim=1, keepdim=True)).clamp_max(1)).mean(dim=0)
+    found = robust.CenteredClip(radius=radius, iterations=3)(updates)
+    size = updates.abs()[updates.abs() < 1e5].max()
+    torch.testing.assert_close(found.double(), centre, rtol=1e-5, atol=1e-6 * float(size))
+
+
+def test_centered_clip_moves_no_further_than_its_bound_for_rows_of_any_size() -> None:
+    updates = torch.zeros(10, 40)
+    rule = robust.CenteredClip(radius=1.0)
+    rule(updates)
+    updates[0] = 3e38
+    assert float(rule(updates).norm()) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_rows_are_finite_whose_sum_is_not(bad: float) -> None:
+    rows = torch.cat([torch.full((1, 5), 3e38), torch.full((1, 5), -3e38), draw(2, 5)])
+    rows[3, 2] = bad
+    assert geometry.is_finite_row(rows).tolist() == [True, True, True, False]

@@ -7,7 +7,7 @@ from collections import deque
 import torch
 from torch import Tensor
 
-from labsec.geometry import clip_rows, finite_rows, row_norms
+from labsec.geometry import clip_rows, distances_from, finite_rows, row_norms
 from labsec.types import Update, Updates
 
 
@@ -65,7 +65,8 @@ class CenteredClip:
     radius        bound on the L2 norm of each difference, in parameter units; the neutral setting is infinity
     iterations    how often a call repeats the step
 
-    A bad client moves the result by radius / clients at most, whatever it sends. The first round starts from zero.
+    With one iteration a bad client moves the result by radius / clients at most, whatever it sends; each further one
+    starts from where the last has ended, so that the bound holds for it alone. The first round starts from zero.
 
     >>> rule = CenteredClip(radius=1.0)
     >>> rule(torch.tensor([[0.2], [0.4], [900.0]]))
@@ -89,9 +90,19 @@ class CenteredClip:
         if centre.shape != rows.shape[1:]:
             raise ValueError(f"CenteredClip remembers {len(centre)} parameters; got updates of {rows.shape[1]}")
         for _ in range(self.iterations):
-            centre = centre + clip_rows(rows - centre, self.radius).mean(dim=0)
+            centre = centre + self._step(rows, centre)
         self._centre = centre
         return centre.clone()
+
+    def _step(self, rows: Updates, centre: Update) -> Update:
+        """The mean of the clipped differences, [dim], without making them: it is a weighted sum of rows and centre."""
+        distances = distances_from(rows, centre)  # [n]
+        share = (self.radius / distances).clamp_max(1.0) / len(rows)  # [n], none for a distance that overflows
+        step = share.to(rows.dtype) @ rows - share.sum().to(rows.dtype) * centre
+        far = distances.isinf()
+        if far.any():
+            step += clip_rows(rows[far] - centre, self.radius).sum(dim=0) / len(rows)
+        return step
 
 
 def _check_positive(name: str, **values: float) -> None:
