@@ -182,7 +182,7 @@ def check_commands(python: str, arguments: list[str]) -> list[list[str]]:
         [python, "-m", "ruff", "check", "."],
         [python, "-m", "ruff", "format", "--check", "."],
         [python, "-m", "mypy", "labsec"],
-        [python, "-m", "pytest", "-n", "2", "--dist", "loadfile", *arguments],
+        [python, "-m", "pytest", "-n", "2", "--dist", "loadgroup", *arguments],
     ]
 
 

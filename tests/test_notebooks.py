@@ -1,63 +1,103 @@
-"""Every notebook runs from top to bottom: solved ones strictly, learners' with nothing done."""
+"""Every lab runs from top to bottom, once solved and once with nothing solved.
+
+Solved: here, strictly, and with every warning an error. Unsolved: in the browser (tests/browser), where the panels are
+turned as well; where there is no Chromium, here.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import nbclient
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
-from labsec.course.build import COURSE
+from labsec.course import build
+from tests.browser.lab_page import answers_of_checks
+from tests.browser.lab_server import chromium_path
 
-SOLUTIONS = sorted((COURSE / "solutions").glob("[0-9][0-9]_*.ipynb"))
-LEARNERS = sorted((COURSE / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+SOLUTIONS = sorted((build.COURSE / "solutions").glob("[0-9][0-9]_*.ipynb"))
+LEARNERS = sorted((build.COURSE / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 NBVAL = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=60", "-p", "no:cacheprovider", "-q")
+WARNINGS_ARE_ERRORS = "import warnings\nwarnings.simplefilter('error')\n"
 
 
-def nbval(path, **environment):
-    command = [sys.executable, "-m", "pytest", *NBVAL, "-p", "no:xdist", str(path)]
-    result = subprocess.run(
-        command, env={**os.environ, **environment}, cwd=COURSE, capture_output=True, text=True, check=False
+def each(paths: Iterable[Path]) -> Any:
+    """One test for each lab; what concerns one lab runs in one process."""
+    labs = [pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(f"lab{path.name[:2]}")) for path in paths]
+    return pytest.mark.parametrize("path", labs)
+
+
+def nbval(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a notebook with nbval, checks strict and warnings errors; IPython's start-up files go to a folder."""
+    startup = folder / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "strict.py").write_text(WARNINGS_ARE_ERRORS, encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *NBVAL, "-p", "no:xdist", str(path)],
+        env={**os.environ, "LABSEC_STRICT": "1", "IPYTHONDIR": str(folder)},
+        cwd=build.COURSE,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+
+
+@each(SOLUTIONS)
+def test_solutions_run_with_strict_checks_and_without_a_warning(path, tmp_path):
+    result = nbval(path, tmp_path)
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
     assert "passed" in result.stdout
 
 
-@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
-def test_solutions_run_with_strict_checks(path):
-    nbval(path, LABSEC_STRICT="1")
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import warnings\nwarnings.warn('careless')", "UserWarning"),
+        ("from labsec.course import check\ncheck('01.5', lambda updates, *, weights: updates[0])", "AssertionError"),
+    ],
+    ids=["warning", "wrong answer"],
+)
+def test_a_warning_or_a_wrong_answer_would_be_noticed(code, reason, tmp_path):
+    path = tmp_path / "fixture.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("1 + 1", id="good"), new_code_cell(code, id="bad")]), path)
+    result = nbval(path, tmp_path / "ipython")
+    assert result.returncode == 1
+    assert "1 failed, 1 passed" in result.stdout
+    assert reason in result.stdout
 
 
-@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
-def test_sources_run_as_plain_python_without_a_warning(path, tmp_path):
-    command = [sys.executable, "-W", "error", str(path.with_suffix(".py"))]
-    environment = {**os.environ, "LABSEC_STRICT": "1"}
-    result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr[-4000:]
+@each(SOLUTIONS)
+def test_sources_are_plain_python(path):
+    """No magic and no shell command, which jupytext hides in a comment: what runs in a kernel runs without one."""
+    source = path.with_suffix(".py").read_text(encoding="utf-8")
+    for cell in build.read(source, path.stem).cells:
+        if cell.cell_type == "code":
+            compile(cell.source, cell.id, "exec")
 
 
-@pytest.mark.parametrize("path", LEARNERS, ids=lambda path: path.stem)
-def test_notebooks_run_with_nothing_solved(path):
-    nbval(path, LABSEC_STRICT="0")
+def test_a_magic_is_no_plain_python():
+    (cell,) = build.read("# %%\n# %matplotlib inline\n", "99_x").cells
+    with pytest.raises(SyntaxError):
+        compile(cell.source, cell.id, "exec")
 
 
-@pytest.mark.parametrize("path", LEARNERS, ids=lambda path: path.stem)
-def test_with_nothing_solved_every_check_says_to_do(path, tmp_path):
+@each(LEARNERS)
+def test_every_exercise_has_a_check(path):
+    tags = [tag for cell in nbformat.read(path, as_version=4).cells for tag in cell.metadata.get("tags", [])]
+    assert tags.count("exercise") == tags.count("check")
+
+
+# The browser test runs the same cells and looks at the same answers; a second run would prove nothing more.
+@pytest.mark.skipif(chromium_path() is not None, reason="the browser runs every lab with nothing solved")
+@each(LEARNERS)
+def test_with_nothing_solved_a_lab_runs_and_every_check_says_to_do(path, tmp_path):
     notebook = nbformat.read(path, as_version=4)
-    cells = [cell for cell in notebook.cells if "check" in cell.metadata.get("tags", [])]
-    exercises = [cell for cell in notebook.cells if "exercise" in cell.metadata.get("tags", [])]
-    assert len(cells) == len(exercises)
-    if cells:
-        nbclient.NotebookClient(upto_the_last(notebook, cells[-1]), timeout=60).execute(cwd=str(tmp_path))
-    for cell in cells:
-        (shown,) = [output.data["text/plain"] for output in cell.outputs]
-        assert shown.startswith("○ TODO · "), shown
-
-
-def upto_the_last(notebook, cell):
-    """The notebook's cells up to one of them; nbval has run the others."""
-    notebook.cells = notebook.cells[: notebook.cells.index(cell) + 1]
-    return notebook
+    nbclient.NotebookClient(notebook, timeout=60).execute(cwd=str(tmp_path))
+    assert all(answer.startswith("○ TODO · ") for answer in answers_of_checks(notebook.cells))

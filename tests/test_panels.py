@@ -32,7 +32,7 @@ def modules() -> list[Any]:
     for entry in pkgutil.iter_modules(panels.__path__):
         module = import_module(f"{panels.__name__}.{entry.name}")
         if hasattr(module, "panel"):
-            group = pytest.mark.xdist_group(f"panels of {entry.name[:5]}")
+            group = pytest.mark.xdist_group(entry.name[:5])
             found.append(pytest.param(module, id=entry.name, marks=group))
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from PIL import Image, ImageChops
@@ -76,6 +77,10 @@ class Notebook:
         """Code cells that have not been run."""
         return self.page.evaluate(NOT_RUN)
 
+    def cells(self) -> list[dict[str, Any]]:
+        """The notebook's cells with their outputs, as they would be saved."""
+        return self.page.evaluate("() => jupyterapp.shell.currentWidget.context.model.toJSON().cells")
+
     def settled(self, panel: Locator) -> None:
         """Wait until picture, number boxes and reading are those of the controls, and demand that nothing failed."""
         self.page.wait_for_function(SETTLED, arg=panel.element_handle(), timeout=20_000)
@@ -92,6 +97,12 @@ class Notebook:
         """End the kernel and the page."""
         self.page.evaluate("() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.shutdown()")
         self.page.context.close()
+
+
+def answers_of_checks(cells: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What each check of an executed notebook says, as text; one that says nothing is the empty string."""
+    checks = [cell for cell in cells if "check" in cell["metadata"].get("tags", [])]
+    return ["".join(output["data"]["text/plain"] for output in cell["outputs"]) for cell in checks]
 
 
 def changed(before: bytes, after: bytes) -> float:

@@ -1,12 +1,15 @@
-"""What a learner sees: every panel of every notebook in JupyterLab and Chromium, by keyboard and by mouse."""
+"""What a learner sees: every lab with nothing solved, in JupyterLab and Chromium, its panels by keyboard and mouse.
 
-import re
+What the controls lead to is tested without a browser (tests/test_panels.py). Here it is that each of them can be
+turned, and that the page follows.
+"""
+
 from pathlib import Path
+from typing import Any
 
 import axe_playwright_python
-import nbformat
 import pytest
-from lab_page import Notebook, changed
+from lab_page import Notebook, answers_of_checks, changed
 from playwright.sync_api import Locator
 
 ROOT = Path(__file__).parents[2]
@@ -15,15 +18,14 @@ AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 VISIBLE = 0.0005  # share of the pixels
 
 
-def with_panels() -> list[str]:
-    """The notebooks of the course that have a live panel, and the one that this folder brings along."""
-    found = ["fixture_good.ipynb"]
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        cells = nbformat.read(path, as_version=4).cells
-        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-        if re.search(r"\bpanels\b|\blive\.", code):
-            found.append(path.name)
-    return found
+def labs() -> list[Any]:
+    """Every notebook of the course; what concerns one lab runs in one process."""
+    names = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+    return [pytest.param(name, marks=pytest.mark.xdist_group(f"lab{name[:2]}")) for name in names]
+
+
+# The notebooks that this folder brings along are quick: they share one JupyterLab.
+of_fixtures = pytest.mark.xdist_group("fixtures of the browser")
 
 
 def run(notebook: Notebook, path: str) -> None:
@@ -34,6 +36,7 @@ def run(notebook: Notebook, path: str) -> None:
 
 
 def panels(notebook: Notebook) -> list[Locator]:
+    """The panels of a notebook that has one at least."""
     notebook.page.locator(".live-panel").first.wait_for()
     return notebook.page.locator(".live-panel").all()
 
@@ -67,12 +70,13 @@ def turn_slider(notebook: Notebook, panel: Locator, slider: Locator) -> None:
 
 
 def turn_menu(notebook: Notebook, panel: Locator, menu: Locator) -> None:
-    seen = {notebook.still(panel)}
-    options = menu.locator("option").all_inner_texts()
-    for option in options:
-        menu.select_option(option)
-        seen.add(notebook.still(panel))
-    assert len(seen) > 1, f"{options}: no choice changed anything"
+    before = notebook.still(panel)
+    chosen = menu.evaluate("menu => menu.selectedIndex")
+    last = menu.locator("option").count() - 1
+    menu.select_option(index=last if chosen != last else 0)
+    assert notebook.still(panel) != before, "another choice changed nothing"
+    menu.select_option(index=chosen)
+    assert notebook.still(panel) == before, "the first choice did not come back"
 
 
 def turn_switch(notebook: Notebook, panel: Locator, switch: Locator) -> None:
@@ -118,24 +122,38 @@ def check_accessible(notebook: Notebook) -> None:
         assert handle.get_attribute("aria-valuetext")
 
 
-@pytest.mark.parametrize("path", with_panels())
-def test_panels_of(path: str, notebook: Notebook) -> None:
+@pytest.mark.parametrize("path", labs())
+def test_a_lab_with_nothing_solved(path: str, notebook: Notebook) -> None:
     run(notebook, path)
+    answers = answers_of_checks(notebook.cells())
+    assert all(answer.startswith("○ TODO · ") for answer in answers), answers
+    look_at_panels(notebook, Path(path).stem)
+
+
+@of_fixtures
+def test_a_panel_of_every_kind_of_control(notebook: Notebook) -> None:
+    run(notebook, "fixture_good.ipynb")
+    look_at_panels(notebook, "fixture_good")
+
+
+def look_at_panels(notebook: Notebook, stem: str) -> None:
+    """Turn every control of every panel, measure, take pictures, and demand that nothing failed."""
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
     for number, panel in enumerate(panels(notebook)):
         turn_everything(notebook, panel)
         check_size(panel)
-        notebook.page.screenshot(path=ARTIFACTS / f"{Path(path).stem}-{number}.png")
+        notebook.page.screenshot(path=ARTIFACTS / f"{stem}-{number}.png")
     check_accessible(notebook)
     notebook.page.set_viewport_size({"width": 1024, "height": 640})  # 1280 x 800 at a zoom of 125 %
     for number, panel in enumerate(panels(notebook)):
         panel.scroll_into_view_if_needed()
         check_size(panel)
-        notebook.page.screenshot(path=ARTIFACTS / f"{Path(path).stem}-{number}-zoom.png")
+        notebook.page.screenshot(path=ARTIFACTS / f"{stem}-{number}-zoom.png")
     assert notebook.errors() == []
     assert notebook.off_machine == []
 
 
+@of_fixtures
 def test_number_box_moves_the_slider(notebook: Notebook) -> None:
     run(notebook, "fixture_good.ipynb")
     (panel,) = panels(notebook)
@@ -149,6 +167,7 @@ def test_number_box_moves_the_slider(notebook: Notebook) -> None:
     assert panel.get_by_role("slider", name="Malicious share").get_attribute("aria-valuetext") == "30%"
 
 
+@of_fixtures
 def test_the_arrow_follows_the_pointer(notebook: Notebook) -> None:
     run(notebook, "fixture_arrows.ipynb")
     (panel,) = panels(notebook)
@@ -168,11 +187,13 @@ def test_the_arrow_follows_the_pointer(notebook: Notebook) -> None:
     assert panel.locator("select").input_value() == "your arrow"
 
 
+@of_fixtures
 def test_a_cell_that_raises_is_caught(notebook: Notebook) -> None:
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         run(notebook, "fixture_bad_cell.ipynb")
 
 
+@of_fixtures
 @pytest.mark.parametrize(
     ("name", "what"), [("bad_worker", "boom in the worker"), ("bad_observer", "ZeroDivisionError")]
 )
