@@ -22,7 +22,7 @@ from torch import Tensor
 from labsec import metrics
 from labsec.federation.contract import NOT_FINITE, SUM_OF_SEVERAL, Messages, Part, Turn
 from labsec.federation.history import History, Round
-from labsec.federation.population import Population
+from labsec.federation.population import Lessons, Population
 from labsec.federation.scenario import Scenario
 from labsec.geometry import is_finite_row
 from labsec.models import Model
@@ -128,40 +128,23 @@ class Clients:
         else:
             # A sybil has nothing to learn from: its honest update is zero.
             has_data = self.population.sizes[senders] > 0  # [k]
+            starts = received if received.ndim == 1 else received[has_data]
             updates = turn.params.new_zeros(len(senders), self.model.dim)
-            updates[has_data] = self._learn(
-                turn, senders[has_data], received if received.ndim == 1 else received[has_data]
-            )
+            updates[has_data] = self._learn(turn, senders[has_data], starts)
         return Messages(updates, senders, self.population.weights[senders])
 
-    def _learn(self, turn: Turn, senders: Tensor, received: Tensor) -> Tensor:
+    def _learn(self, turn: Turn, senders: Tensor, starts: Tensor) -> Tensor:
         """The updates [k, dim] of clients that hold data."""
         if not len(senders):
             return turn.params.new_zeros(0, self.model.dim)
-        data = self.population
-        batches = data.batches(turn.number, senders)  # [k, steps, batch]
-        return self._trained(self.training, turn, received, data.x, data.y, batches, senders, lr=self.s.lr)
+        return self._fit(self.training, turn, senders, starts, self.population.lessons(turn.number, senders), self.s.lr)
 
-    def _trained(
-        self,
-        training: Part,
-        turn: Turn,
-        start: Tensor,
-        x: Tensor,
-        y: Tensor,
-        batches: Tensor,
-        clients: Tensor,
-        *,
-        lr: float,
-    ) -> Tensor:
-        """What the scenario's training makes of the batches: one row for each of the clients."""
+    def _fit(self, training: Part, turn: Turn, clients: Tensor, starts: Tensor, lessons: Lessons, lr: float) -> Tensor:
+        """What the scenario's training makes of some clients' lessons: [k, dim]."""
+        x, y, batches = lessons
         updates = training.rows(
             turn,
-            self.model,
-            start,
-            x,
-            y,
-            batches,
+            *(self.model, starts, x, y, batches),
             width=self.model.dim,
             pool=(x, y),
             lr=lr,
@@ -169,9 +152,9 @@ class Clients:
             clients=clients,
             weights=self.population.weights[clients],
         )
-        if updates.shape != (len(batches), self.model.dim):
+        if updates.shape != (len(clients), self.model.dim):
             raise ValueError(
-                f"{training.name} must return [clients, dim] = {[len(batches), self.model.dim]}; "
+                f"{training.name} must return [clients, dim] = {[len(clients), self.model.dim]}; "
                 f"got {list(updates.shape)}"
             )
         return updates
@@ -270,7 +253,7 @@ class Clients:
             batches = self._batches_of_choice(turn.number, len(y), count)[clients]  # [malicious, steps, batch]
             rate = s.lr if lr is None else lr
             first = received if start is None else start
-            return self._trained(self.training.on_trial(), turn.trial(), first, x, y, batches, clients, lr=rate)
+            return self._fit(self.training.on_trial(), turn.trial(), clients, first, Lessons(x, y, batches), rate)
 
         return train
 

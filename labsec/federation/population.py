@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,18 @@ from labsec import data
 from labsec.federation.contract import Part, Turn
 from labsec.federation.scenario import Scenario
 from labsec.types import generator
+
+
+class Lessons(NamedTuple):
+    """What some clients train on.
+
+    x, y       [n, *shape], [n] a pool of samples
+    batches    [k, steps, batch] indices into it, -1 for a place left empty
+    """
+
+    x: Tensor
+    y: Tensor
+    batches: Tensor
 
 
 class Population:
@@ -82,6 +95,10 @@ class Population:
         else:
             chosen = (torch.rand(s.clients, generator=draw) < s.participation).nonzero()[:, 0]
         return chosen.to(s.device)
+
+    def lessons(self, number: int, clients: Tensor) -> Lessons:
+        """What each of some clients that hold data trains on in a round."""
+        return Lessons(self.x, self.y, self.batches(number, clients))
 
     def batches(self, number: int, clients: Tensor) -> Tensor:
         """What each of some clients that hold data trains on: [k, steps, batch] indices, -1 for a place left empty."""
