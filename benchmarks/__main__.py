@@ -1,4 +1,4 @@
-"""`python -m benchmarks NAME …` measures and writes the section into docs/benchmarks.md."""
+"""`python -m benchmarks NAME … [--against REV]` measures and writes the section into docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -18,10 +18,15 @@ def main(arguments: list[str] | None = None, page: Path = PAGE) -> None:
     """Run the named benchmarks on one thread and replace their sections in the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="+", choices=[*NAMES, "all"], metavar="NAME", help=f"{', '.join(NAMES)} or all")
-    chosen = parser.parse_args(arguments).names
+    parser.add_argument("--against", metavar="REV", help="a commit to compare the federation's rounds with")
+    options = parser.parse_args(arguments)
+    chosen = options.names
+    if options.against is not None and not {"federation", "all"} & set(chosen):
+        parser.error("--against compares the federation's rounds; name federation, too")
     torch.set_num_threads(1)
     for name in NAMES if "all" in chosen else dict.fromkeys(chosen):
-        section = import_module(f"benchmarks.{name}").main()
+        settings = {"against": options.against} if name == "federation" else {}
+        section = import_module(f"benchmarks.{name}").main(**settings)
         print(section, flush=True)
         text = page.read_text(encoding="utf-8") if page.exists() else ""
         page.write_text(replace_section(text, name, section), encoding="utf-8")

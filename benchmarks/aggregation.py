@@ -16,7 +16,12 @@ from benchmarks.robust_peers import MODULES, Pair, missing, pairs
 
 SIZES = {(20, 10_000): 11, (100, 100_000): 3, (50, 1_000_000): 3}  # (clients, parameters): repeats
 TOO_LARGE_FOR_PEERS = {("nnm", 50)}  # ByzFL gathers [clients, clients - f, dim]
-TIMED = ("median", "trimmed_mean", "krum", "multi_krum", "geometric_median", "nnm")
+TIMED = ("median", "trimmed_mean", "krum", "multi_krum", "geometric_median", "nnm", "CenteredClip")
+RADIUS = 2.0  # of CenteredClip
+WITH_DISTANCES = ("krum", "geometric_median", "nnm")
+HUGE = 3e38  # near the largest float32
+HUGE_ROWS = 10
+REPEATS_HUGE = 5
 NNM_MEMORY = (100, 100_000)
 
 
@@ -31,6 +36,7 @@ def main() -> str:
             "float32, normally distributed; medians in milliseconds. "
             + " ".join(f"{reason}." for reason in missing().values()),
             *(race(clients, dim, repeats) for (clients, dim), repeats in SIZES.items()),
+            huge_rows(),
             alignment(),
             memory(),
         ]
@@ -80,7 +86,9 @@ def labsec_rules(clients: int) -> dict[str, Callable[[Tensor], Tensor]]:
 
     f = suspected(clients)
     with_f = ("trimmed_mean", "krum", "multi_krum", "nnm")
-    return {rule: bind(getattr(robust, rule), **({"f": f} if rule in with_f else {})) for rule in TIMED}
+    functions = [rule for rule in TIMED if rule != "CenteredClip"]
+    rules = {rule: bind(getattr(robust, rule), **({"f": f} if rule in with_f else {})) for rule in functions}
+    return {**rules, "CenteredClip": lambda updates: robust.CenteredClip(radius=RADIUS)(updates)}
 
 
 def _row(rule: str, milliseconds: dict[str, float], product: float) -> list[str]:
@@ -94,6 +102,27 @@ def _row(rule: str, milliseconds: dict[str, float], product: float) -> list[str]
         *(f"{value:,.4g}" if value is not None else "–" for value in peers),
         f"{min(known) / ours:.3g}x" if known else "–",
     ]
+
+
+def huge_rows() -> str:
+    """How much longer the rules that need distances take when some rows lie near the largest float32."""
+    clients, dim = max(SIZES, key=lambda size: size[0] * size[1])
+    ordinary = torch.randn(clients, dim, generator=torch.Generator().manual_seed(0))
+    huge = ordinary.clone()
+    huge[:HUGE_ROWS] = HUGE * huge[:HUGE_ROWS].sign()
+    rules = {rule: part for rule, part in labsec_rules(clients).items() if rule in WITH_DISTANCES}
+    functions: dict[str, Callable[[], object]] = {}
+    for rule, part in rules.items():
+        functions[f"{rule} ordinary"] = lambda part=part: part(ordinary)
+        functions[f"{rule} huge"] = lambda part=part: part(huge)
+    milliseconds = {name: 1e3 * median(values) for name, values in interleaved(functions, REPEATS_HUGE).items()}
+    rows = []
+    for rule in rules:
+        plain, longer = milliseconds[f"{rule} ordinary"], milliseconds[f"{rule} huge"]
+        rows.append([f"`{rule}`", f"{plain:.3g}", f"{longer:.3g}", f"{longer / plain:.2f}x"])
+    return f"### {HUGE_ROWS} of {clients} rows near the largest float32, {dim:,} parameters\n\n" + table(
+        ["rule", "ordinary rows, ms", "huge ones among them, ms", "longer"], rows
+    )
 
 
 def alignment() -> str:

@@ -9,7 +9,7 @@ from time import perf_counter
 
 import torch
 
-from benchmarks import contestants, mnist
+from benchmarks import contestants, mnist, regimes
 from benchmarks.common import interleaved, machine, versions
 from benchmarks.fresh import measure
 from benchmarks.peers import byzfl_federation, flower
@@ -51,14 +51,16 @@ class Race:
         return {name: median(seconds) for name, seconds in self.seconds.items()}
 
 
-def main() -> str:
-    """The section, as Markdown."""
+def main(against: str | None = None) -> str:
+    """The section, as Markdown; `against` names a commit to compare rounds with."""
     races = [race(clients) for clients in CLIENTS]
     flower_version = next((r.flower_version for r in races if r.flower_version), "not measured")
     parts = [
         "## A federation, round by round",
         f"{machine()}. {versions('torch', 'numpy', 'byzfl')}, Flower {flower_version}.",
         speed(races),
+        regimes.regimes(against),
+        regimes.trainings(),
         first_round(races),
         thousand_clients(),
         on_gpu(),

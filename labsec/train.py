@@ -7,6 +7,7 @@ share a parameter.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from torch import Generator, Tensor
 from labsec.models import Layers, Model
 from labsec.types import Update, Updates
 
-WORKING_BYTES = 6 * 2**20  # what the clients that train together may take: more leaves a core's own caches
+WORKING_BYTES = 3 * 2**20  # what the clients that train together may take: more leaves a core's own caches
 Seen = list[tuple[Tensor, Tensor]]  # of each layer: what it saw [c, in, b] and the slope at its output [c, out, b]
 
 
@@ -119,8 +120,10 @@ def _clients_at_once(model: Model, batches: Tensor, *, apart: bool = False) -> i
     if batches.device.type != "cpu":
         return max(1, len(batches))
     samples = batches.shape[2]
-    numbers = 3 * samples * model.width + (samples if apart else 1) * model.dim
-    return max(1, WORKING_BYTES // (4 * numbers))
+    numbers = 2 * samples * model.width + (samples if apart else 1) * model.dim
+    most = max(1, WORKING_BYTES // (4 * numbers))
+    chunks = max(1, math.ceil(len(batches) / most))
+    return max(1, math.ceil(len(batches) / chunks))  # no chunk much smaller than the others
 
 
 def _train(
@@ -294,9 +297,9 @@ class _Private:
         if self.noise == 0:
             return
         noise = layers[0].new_empty(len(self.streams), model.dim)  # [c, dim]
-        for row, stream in zip(noise, self.streams, strict=True):
-            row.normal_(generator=stream)
-        noise *= self.noise * self.clip * weight.amax(dim=2)  # [c, 1]
+        stds = self.noise * self.clip * weight.amax(dim=(1, 2))  # [c]
+        for row, std, stream in zip(noise, stds.tolist(), self.streams, strict=True):
+            row.normal_(0.0, std, generator=stream)
         for layer, part in zip(layers, model.layers(noise), strict=True):
             layer.add_(part)
 

@@ -1,6 +1,9 @@
 """The benchmarks compare like with like, and their page keeps what was not measured again."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import CalledProcessError
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +12,7 @@ from torch.nn.utils import parameters_to_vector
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks import __main__ as command
-from benchmarks import common, contestants, federation, mnist
+from benchmarks import aggregation, common, contestants, federation, mnist, regimes
 from benchmarks.peers import byzfl_federation, flower, tutorial
 from benchmarks.report import replace_section, table
 from labsec import data
@@ -89,10 +92,12 @@ def test_a_row_that_does_not_fit_is_refused() -> None:
 def test_the_command_writes_the_named_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "benchmarks.md"
     page.write_text(replace_section("", "panel", "kept"), encoding="utf-8")
-    monkeypatch.setattr(command, "import_module", lambda name: SimpleNamespace(main=lambda: f"measured {name}"))
-    command.main(["federation"], page)
+    monkeypatch.setattr(
+        command, "import_module", lambda name: SimpleNamespace(main=lambda against: f"measured {name} and {against}")
+    )
+    command.main(["federation", "--against", "v1"], page)
     text = page.read_text(encoding="utf-8")
-    assert "measured benchmarks.federation" in text
+    assert "measured benchmarks.federation and v1" in text
     assert "kept" in text
     assert "benchmarks.panel" not in text
 
@@ -101,6 +106,68 @@ def test_the_command_refuses_unknown_names(tmp_path: Path, capsys: pytest.Captur
     with pytest.raises(SystemExit):
         command.main(["federatoin"], tmp_path / "benchmarks.md")
     assert "federatoin" in capsys.readouterr().err
+
+
+def test_a_commit_to_compare_with_needs_the_federation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["aggregation", "--against", "HEAD"], tmp_path / "benchmarks.md")
+    assert "--against compares the federation's rounds" in capsys.readouterr().err
+
+
+def test_a_worker_runs_rounds_of_the_package_it_is_given(tmp_path: Path) -> None:
+    with regimes.worker(regimes.ROOT) as block:
+        assert block("20 clients", 2) > 0
+        with pytest.raises(RuntimeError, match="ended in the regime 'no such regime'"):
+            block("no such regime", 1)
+    (tmp_path / "labsec.py").write_text("raise SystemExit")
+    with regimes.worker(tmp_path) as block, pytest.raises(RuntimeError, match="ended in the regime"):
+        block("20 clients", 1)
+
+
+def test_a_commit_is_unpacked_beside_the_checkout() -> None:
+    if not (regimes.ROOT / ".git").exists():
+        pytest.skip("this copy of the course is no git checkout")
+    with regimes.checkout("HEAD") as folder:
+        assert (folder / "labsec" / "__init__.py").is_file()
+        assert regimes.ROOT not in folder.parents
+    with pytest.raises(CalledProcessError), regimes.checkout("no-such-commit"):
+        pass
+
+
+def test_the_ratio_is_that_of_neighbouring_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that grows slower block by block hits both alike: 2, 4, 8 … against 1, 2, 4 … is twice as fast."""
+
+    @contextmanager
+    def worker(package: Path) -> Iterator[regimes.Block]:
+        factor = 1e-3 if package == regimes.ROOT else 2e-3
+        slower = iter(range(99))
+        yield lambda regime, rounds: factor * rounds * 2 ** next(slower)
+
+    @contextmanager
+    def checkout(revision: str) -> Iterator[Path]:
+        yield Path(revision)
+
+    monkeypatch.setattr(regimes, "worker", worker)
+    monkeypatch.setattr(regimes, "checkout", checkout)
+    monkeypatch.setattr(regimes, "REGIMES", {"a regime": None})
+    monkeypatch.setattr(regimes, "BLOCKS", 3)
+    assert "| a regime | 4 | 8 | 2.00 x |" in regimes.regimes("v1")
+    assert regimes.regimes().endswith("|  | ms a round |\n|---|---|\n| a regime | 4 |")
+
+
+def test_every_way_of_training_starts_from_the_same_work() -> None:
+    ways = regimes._ways((1, 8, 8), mlp)
+    updates = {name: way() for name, way in ways.items()}
+    torch.testing.assert_close(updates["loop"], updates["plain"], atol=1e-5, rtol=0)
+    assert updates["clipped"].norm() < updates["noisy"].norm()
+
+
+def test_huge_rows_are_timed_beside_ordinary_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aggregation, "SIZES", {(40, 100): 1})
+    monkeypatch.setattr(aggregation, "REPEATS_HUGE", 1)
+    text = aggregation.huge_rows()
+    assert "### 10 of 40 rows near the largest float32, 100 parameters" in text
+    assert [line.split("|")[1].strip() for line in text.splitlines()[-3:]] == ["`krum`", "`geometric_median`", "`nnm`"]
 
 
 def test_flower_without_an_environment_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
