@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import median
 
@@ -44,8 +44,9 @@ def worker(package: Path) -> Iterator[Block]:
         assert process.stdout is not None
 
         def block(regime: str, rounds: int) -> float:
-            process.stdin.write(json.dumps({"regime": regime, "rounds": rounds}) + "\n")
-            process.stdin.flush()
+            with suppress(BrokenPipeError):  # it has ended already: its silence says so
+                process.stdin.write(json.dumps({"regime": regime, "rounds": rounds}) + "\n")
+                process.stdin.flush()
             answer = process.stdout.readline()
             if not answer:
                 raise RuntimeError(f"the worker in {package} ended in the regime {regime!r}")
@@ -54,7 +55,8 @@ def worker(package: Path) -> Iterator[Block]:
         try:
             yield block
         finally:
-            process.stdin.close()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
 
 
 @contextmanager
