@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from labsec.federation.bind import asked_for, part_name
 from labsec.geometry import is_finite_row
-from labsec.types import generator
+from labsec.types import AttackerView, generator
 
 SUM_OF_SEVERAL = -1  # the identity of a row that stands for several clients
 NOT_FINITE = "returned a NaN or an infinity"
@@ -253,12 +253,12 @@ def _own(value: Any) -> Any:
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:
-    """The tensors among some arguments, those in the fields of a view included."""
+    """The tensors among some arguments, those in the fields of an attackers' view included."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
-        elif is_dataclass(value):
-            yield from _tensors(getattr(value, item.name) for item in fields(value))
+        elif isinstance(value, AttackerView):
+            yield from _tensors(vars(value).values())
 
 
 def _same_bits(tensor: Tensor, other: Tensor) -> bool:

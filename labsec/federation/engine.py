@@ -60,7 +60,7 @@ def rounds(scenario: Scenario) -> Iterator[Round]:
     population = Population(s)
     clients = Clients(s, model, population)
     wire = Part("wire", s.wire, s.seed)
-    server = Server(s, model)
+    server = Server(s, model, population)
     rehearse(s, model, population)
     params = model.init(generator(s.seed, "start")) if s.start is None else s.start
     params = params.to(s.device)
@@ -72,7 +72,7 @@ def rounds(scenario: Scenario) -> Iterator[Round]:
 
         # The server sends its model to whoever was drawn; a malicious server may send each client another one.
         senders = population.participants(number)  # [k], the malicious ones first
-        received = server.send(turn, senders, population.weights[senders])  # [dim], or [k, dim]
+        received = server.send(turn, senders)  # [dim], or [k, dim]
 
         # Everybody trains on what it received, with honest or with poisoned data. An update is what that changes.
         learned = clients.train(turn, senders, received)  # [k, dim]
@@ -269,36 +269,38 @@ class Clients:
 class Server:
     """The server's half of a round: what it sends, its stages and its rule, with what they remember."""
 
-    def __init__(self, s: Scenario, model: Model) -> None:
+    def __init__(self, s: Scenario, model: Model, population: Population) -> None:
         self.s = s
         self.model = model
+        self.population = population
         self.sending = None if s.broadcast is None else Part("broadcast", s.broadcast, s.seed)
         self.stages = [Part("server stage", stage, s.seed, order=i) for i, stage in enumerate(s.server_stages)]
         self.rule = Part("rule", s.aggregate, s.seed)
 
-    def send(self, turn: Turn, senders: Tensor, weights: Tensor) -> Tensor:
+    def send(self, turn: Turn, senders: Tensor) -> Tensor:
         """What the clients receive: the model [dim], or [k, dim] from a server that tells each something else."""
         if self.sending is None:
             return turn.params
-        sent = self.sending.rows(turn, turn.params, width=self.model.dim, clients=senders, weights=weights)
+        counts = self.population.weights[senders]
+        sent = self.sending.rows(turn, turn.params, width=self.model.dim, clients=senders, weights=counts)
         if sent.shape not in {(self.model.dim,), (len(senders), self.model.dim)}:
             raise ValueError(f"{self.sending.name} must return [dim] or [{len(senders)}, dim]; got {list(sent.shape)}")
         return sent
 
     def step(self, turn: Turn, messages: Messages) -> Tensor:
         """What the server makes of a round's messages: [dim], zero in a round that is skipped."""
-        nothing = torch.zeros_like(turn.params)
-        if not len(messages):
-            if "expected" not in self.rule.asks:
-                turn.skip("no finite message arrived")
-                return nothing
+        if not len(messages) and "expected" in self.rule.asks:
             # A sum over nobody is zero, and a private one still adds its noise: nobody can tell that nobody came.
-            messages = anonymous(nothing[None])
+            messages = anonymous(torch.zeros_like(turn.params)[None])
+        if not len(messages):
+            turn.skip("no finite message arrived")
+        if turn.skipped:
+            return torch.zeros_like(turn.params)
         try:
             update = self.aggregate(turn, messages)
         except ImpossibleRule as error:
             turn.skip(str(error))
-        return nothing if turn.skipped else update
+        return torch.zeros_like(turn.params) if turn.skipped else update
 
     def aggregate(self, turn: Turn, messages: Messages) -> Tensor:
         """Stages, then the rule: [dim]. Zero if a stage leaves nobody, or rows that are not finite."""
@@ -356,7 +358,7 @@ def rehearse(s: Scenario, model: Model, population: Population) -> None:
     turn = Turn(-1, torch.zeros(model.dim, device=s.device), on_trial=True)
     messages = Messages(noise, senders, population.weights[senders])
     arrived = Part("wire", s.wire, s.seed).stage(turn, messages, expected=s.expected)
-    Server(s, model).aggregate(turn, arrived)
+    Server(s, model, population).aggregate(turn, arrived)
 
 
 def evaluate(s: Scenario, model: Model, params: Tensor) -> dict[str, float]:

@@ -108,8 +108,12 @@ class Population:
 
         # The draw is made for everybody, so that a client's batches do not depend on who else takes part.
         draw = torch.rand(s.clients, s.local_steps * s.batch_size, generator=generator(s.seed, number, "batches"))
-        places = (draw.to(s.device, torch.float64)[clients] * self.sizes[clients, None]).long()
-        return self.shards[clients].gather(1, places).view(-1, s.local_steps, s.batch_size)
+        places = (draw.to(s.device, torch.float64) * self.sizes[:, None]).long()
+        if len(clients) == s.clients:
+            drawn = self.shards.gather(1, places)
+        else:
+            drawn = self.shards[clients].gather(1, places[clients])
+        return drawn.view(-1, s.local_steps, s.batch_size)
 
     def attackers_share(self, senders: Tensor) -> tuple[float, float]:
         """The malicious clients' share of those who take part in a round, and of the samples that these report."""
