@@ -156,6 +156,8 @@ def parser() -> argparse.ArgumentParser:
     opening.add_argument("--port", type=int, help="port on 127.0.0.1 (default: the first free one from 8888)")
     building = commands.add_parser("build", help="make the notebooks from solutions/ (for authors)")
     building.add_argument("numbers", nargs="*", metavar="NN")
+    starting = commands.add_parser("new", help="write a lab that works, for you to change (for authors)")
+    starting.add_argument("name", metavar="NN_topic", help="such as 03_backdoors")
     checking = commands.add_parser("doctor", help="say what works on this machine, and what to do about the rest")
     checking.add_argument("--json", action="store_true", help="the same for programs")
     resetting = commands.add_parser("reset", help="start a lab afresh; your copy is kept as a backup")
@@ -185,6 +187,20 @@ def measure_tables(arguments: argparse.Namespace, course: Path) -> None:
         print("\n".join(f"Wrote {file}." for file in files))
 
 
+def new_lab(name: str, course: Path) -> None:
+    """Write the skeleton of a lab and say which files it wrote; raises CourseError for a name that cannot be had."""
+    from labsec.course import skeleton
+
+    try:
+        files = skeleton.new(name, course)
+    except ValueError as error:
+        raise CourseError(f"No lab was made: {error}.") from error
+    for file in files:
+        done = "Added a row to" if file.name == "README.md" else "Wrote"
+        print(f"{done} {file.relative_to(course)}.")
+    print(f"Next: python3 lab.py build {name[:2]}. How a lab is made is in CONTRIBUTING.md.")
+
+
 def run_command(arguments: argparse.Namespace, course: Path) -> int:
     """Carry out one parsed command; returns the exit status."""
     match arguments.command:
@@ -194,6 +210,8 @@ def run_command(arguments: argparse.Namespace, course: Path) -> int:
             from labsec.course.build import build
 
             build(arguments.numbers)
+        case "new":
+            new_lab(arguments.name, course)
         case "doctor":
             from labsec.doctor import doctor
 

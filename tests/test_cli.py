@@ -102,6 +102,11 @@ def test_build_and_ledger_are_handed_on(monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().out == "claim 1 holds\n"
 
 
+def test_a_lab_that_cannot_be_made_is_told_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["new", "00_again"]) == 1
+    assert capsys.readouterr().err == "No lab was made: the number 00 is taken by solutions/00_start.py.\n"
+
+
 def test_doctors_verdict_is_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
     monkeypatch.setitem(

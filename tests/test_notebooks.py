@@ -88,10 +88,13 @@ def test_a_magic_is_no_plain_python():
         compile(cell.source, cell.id, "exec")
 
 
-@each(LEARNERS)
-def test_every_exercise_has_a_check(path):
-    tags = [tag for cell in nbformat.read(path, as_version=4).cells for tag in cell.metadata.get("tags", [])]
+@each(SOLUTIONS)
+def test_every_exercise_has_a_check_and_the_first_says_how_to_get_a_hint(path):
+    cells = build.read(path.with_suffix(".py").read_text(encoding="utf-8"), path.stem).cells
+    tags = [tag for cell in cells for tag in cell.metadata.get("tags", [])]
     assert tags.count("exercise") == tags.count("check")
+    if "exercise" in tags:
+        assert any(f'hint("{path.name[:2]}.1", 1)' in cell.source for cell in cells)
 
 
 # The browser test runs the same cells and looks at the same answers; a second run would prove nothing more.

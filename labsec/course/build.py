@@ -24,7 +24,8 @@ from nbformat import NotebookNode
 from labsec.course import ledger
 
 COURSE = Path(__file__).resolve().parents[2]
-BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+BEGIN = "### BEGIN SOLUTION"
+END = "### END SOLUTION"
 BLANK = ("# Your turn: replace the next line with your own code.", "raise NotImplementedError")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 BUILDING = {"LABSEC_STRICT": "1", "LABSEC_BUILD": "1"}
@@ -90,7 +91,8 @@ def read(text: str, stem: str) -> NotebookNode:
     """
     notebook = jupytext.reads(text, fmt="py:percent")
     notebook.metadata = NotebookNode({"kernelspec": dict(KERNEL), "language_info": {"name": "python"}})
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    notebook.nbformat = 4
+    notebook.nbformat_minor = 5
     for number, cell in enumerate(notebook.cells):
         tags = cell.metadata.get("tags", [])
         cell.metadata = NotebookNode({"tags": list(tags)} if tags else {})
@@ -133,7 +135,9 @@ def learner_notebook(notebook: NotebookNode) -> NotebookNode:
     result = copy.deepcopy(notebook)
     for cell in result.cells:
         if cell.cell_type == "code":
-            cell.source, cell.outputs, cell.execution_count = blanked(cell.source, cell.id), [], None
+            cell.source = blanked(cell.source, cell.id)
+            cell.outputs = []
+            cell.execution_count = None
     return result
 
 

@@ -63,11 +63,11 @@ class Notebook:
     def run_all(self) -> None:
         """Run all cells to the end."""
         self.page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
-        self.idle()
+        self.idle(timeout=300)  # a whole lab, on a busy machine
 
-    def idle(self) -> None:
-        """Wait until no cell is running."""
-        self.page.wait_for_function(IDLE, timeout=120_000)
+    def idle(self, timeout: float = 120) -> None:
+        """Wait until no cell is running, so many seconds at most."""
+        self.page.wait_for_function(IDLE, timeout=1000 * timeout)
 
     def errors(self) -> list[str]:
         """Every error of cells, observers, workers and the page."""

@@ -75,9 +75,12 @@ class Panel(widgets.VBox):  # type: ignore[misc]
     ) -> None:
         if name in _open:
             _open[name].close()
+
+        # The first run comes before any widget, so that one that raises leaves nothing behind.
         groups = {"attacker": attacker, "defender": defender, "setting": setting}
         values = _start_values(groups)
         state = _last(compute(**values), values)
+
         self.controls = {key: control for group in groups.values() for key, control in group.items()}
         self.compute = compute
         self.draw = draw
@@ -86,6 +89,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         self._renderer = Renderer(draw)
         self._fields = {key: Field(control) for key, control in self.controls.items()}
         self._quiet = False  # while several controls are turned at once
+
+        # What the page shows: controls beside the picture, the reading below, and an alarm that is seldom there.
         self._view = widgets.HTML().add_class("live-view")
         self._line = widgets.HTML().add_class("live-reading")
         self._alarm = widgets.HTML(layout={"display": "none"}).add_class("live-alarm")
@@ -94,6 +99,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         columns = widgets.Box([self._columns(groups), self._view]).add_class("live-body")
         super().__init__([columns, self._line, self._alarm, Names(), *self._pointers(drag, draw)])
         self.add_class("live-panel")
+
+        # From here on whatever is turned is run in the worker's thread.
         for field in self._fields.values():
             field.source.observe(self._turned, field.trait)
         self._worker = Worker(f"panel {name}", compute, show=self._show, settle=self._settle, fail=self._fail)
