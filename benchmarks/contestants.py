@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any
-from unittest.mock import patch
+from dataclasses import replace
 
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from benchmarks.peers import byzfl_federation, tutorial
@@ -18,7 +16,10 @@ from labsec.models import mlp
 from labsec.train import local_updates_loop
 from labsec.types import generator
 
-STEPS, BATCH, LR, HIDDEN = 5, 16, 0.3, 64
+STEPS = 5
+BATCH = 16
+LR = 0.3
+HIDDEN = 64
 ENDLESS = 10**9  # more rounds than any measurement takes, so that nothing is evaluated
 
 OneRound = Callable[[], object]
@@ -47,25 +48,14 @@ def labsec(clients: int) -> OneRound:
 
 def loop_twin(clients: int) -> OneRound:
     """Our engine with the slow twin in place of the stacked training."""
-    stream = engine.rounds(scenario(clients))
-
-    def one_round() -> object:
-        with _trained_one_by_one():
-            return next(stream)
-
-    return one_round
-
-
-def _trained_one_by_one() -> AbstractContextManager:
-    def twin(*arguments: Any, lr: float, chunk: int | None) -> Tensor:
-        return local_updates_loop(*arguments, lr=lr)
-
-    return patch.object(engine, "local_updates", twin)
+    stream = engine.rounds(replace(scenario(clients), train=local_updates_loop))
+    return lambda: next(stream)
 
 
 def tutorial_loop(clients: int) -> OneRound:
     """A loop as tutorials write it."""
-    model, loaders = network(), _loaders(clients)
+    model = network()
+    loaders = _loaders(clients)
     return lambda: tutorial.tutorial_round(model, loaders, lr=LR)
 
 
@@ -91,5 +81,6 @@ def _loaders(clients: int) -> list[DataLoader]:
 def flops(clients: int) -> float:
     """Floating-point operations of the matrix products in one round: forward, weights' and hidden layer's gradients."""
     digits = data.load("digits")
-    first, second = HIDDEN * digits.x[0].numel(), HIDDEN * digits.classes
+    first = HIDDEN * digits.x[0].numel()
+    second = HIDDEN * digits.classes
     return 2.0 * BATCH * (2 * first + 3 * second) * STEPS * clients
