@@ -229,7 +229,7 @@ def on_gpu(clients: int = 10_000, rounds: int = 20) -> str:
     """Ten thousand clients on a GPU, where there is one."""
     title = f"### {clients:,} clients on a GPU\n\n"
     if not torch.cuda.is_available():
-        return title + "No GPU was at hand; not measured."
+        return title + "No GPU was available; not measured."
     draw = generator(0, "synthetic digits")
     x, y = torch.rand(clients * 16, 1, 8, 8, generator=draw), torch.randint(10, (clients * 16,), generator=draw)
     synthetic = data.Dataset(name="synthetic", x=x, y=y, x_test=x[:1000], y_test=y[:1000], classes=10)

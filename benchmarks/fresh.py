@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def measure(*arguments: object) -> dict[str, Any]:
-    """Start a fresh process for these arguments: its result, and `seconds` until that was there."""
+    """Start a fresh process for these arguments: its result, and `seconds` until it was there."""
     begin = perf_counter()
     command = [sys.executable, "-m", "benchmarks.fresh", *map(str, arguments)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:

@@ -95,7 +95,7 @@ def answer_times(notebook: Notebook, panel: Locator) -> list[tuple[float, float]
 
 
 def drag_rate(page: Page, panel: Locator) -> float:
-    """Pictures a second while a slider is dragged to and fro, 0.6 seconds from end to end."""
+    """Pictures a second while a slider is dragged back and forth, 0.6 seconds from end to end."""
     slider = panel.locator(".live-slider").first
     track, handle = slider.locator(".noUi-target").bounding_box(), slider.get_by_role("slider").bounding_box()
     assert track is not None

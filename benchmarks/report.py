@@ -7,7 +7,7 @@ from collections.abc import Sequence
 TITLE = """# Benchmarks
 
 Written by `python -m benchmarks all`; each section names its machine and versions. Contestants take turns in one
-process wherever they can, so that a slow moment hits all alike, and medians are shown.
+process wherever they can, so that a slow moment affects all equally; medians are shown.
 """
 
 

@@ -30,7 +30,7 @@ class Pair:
     peer       ByzFL or Flower
     ours       labsec's, with the peer's conventions
     theirs     the peer's, on a tensor [clients, dim]
-    aligned    what had to be done for both to mean the same; "" for nothing
+    aligned    what had to be done to make both compute the same; "" for nothing
     """
 
     rule: str

@@ -24,7 +24,7 @@ def notebook_names(course: Path) -> list[str]:
     course    the folder that holds notebooks/
     returns   names such as 00_start_here.ipynb
 
-    Raises CourseError if there is none.
+    Raises CourseError if the folder holds no notebook.
     """
     names = sorted(path.name for path in (course / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     if not names:
@@ -37,7 +37,7 @@ def notebook_name(number: str, course: Path) -> str:
 
     number    of the lab: "02", or "2" for short
 
-    Raises CourseError if there is no such lab, and names those there are.
+    Raises CourseError if there is no such lab, and names the labs that exist.
     """
     names = notebook_names(course)
     for name in names:
@@ -91,7 +91,7 @@ def reset(number: str, course: Path) -> Path | None:
 def jupyter_environment(course: Path, temporary: str, inherited: str = "") -> dict[str, str]:
     """Return the environment that gives the learner the course's JupyterLab and leaves their own untouched.
 
-    What should last (layout, settings, the trust in outputs) lies in my/.jupyter. Tokens and connection files go
+    What should last (layout, settings, the trust in outputs) is kept in my/.jupyter. Tokens and connection files go
     to a temporary folder on the local disk: they must be readable by their owner only, which a shared or foreign
     file system cannot promise, and they are worthless once the server has ended.
 
@@ -163,12 +163,12 @@ def parser() -> argparse.ArgumentParser:
     resetting = commands.add_parser("reset", help="start a lab afresh; your copy is kept as a backup")
     resetting.add_argument("number", metavar="NN")
     commands.add_parser("ledger", help="print the claims and their verdicts")
-    _add_matrix(commands.add_parser("matrix", help="run every attack against every rule, and draw what comes of it"))
+    _add_matrix(commands.add_parser("matrix", help="run every attack against every rule, and plot the results"))
     return top
 
 
 def _add_matrix(measuring: argparse.ArgumentParser) -> None:
-    measuring.description = "Finished runs are kept: a command that was stopped goes on where it was."
+    measuring.description = "Finished runs are kept: a command that was stopped resumes where it was."
     measuring.add_argument("tables", nargs="*", metavar="TABLE", help="matrix (default), breakdown, three_percent")
     measuring.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each cell (default: 1)")
     measuring.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at a time (default: 2)")
@@ -218,7 +218,7 @@ def run_command(arguments: argparse.Namespace, course: Path) -> int:
             return doctor(course, as_json=arguments.json)
         case "reset":
             backup = reset(arguments.number, course)
-            print(f"Lab {arguments.number} is fresh." + (f" Your own copy is {backup}." if backup else ""))
+            print(f"Lab {arguments.number} starts afresh." + (f" Your own copy is {backup}." if backup else ""))
         case "ledger":
             from labsec.course.ledger import show
 
@@ -240,7 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted; the same command goes on where it was.", file=sys.stderr)
+        print("Interrupted; run the same command to resume.", file=sys.stderr)
         return 130
 
 

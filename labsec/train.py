@@ -313,7 +313,7 @@ def _streams(generator: Generator, clients: int) -> list[Generator]:
 def local_updates_loop(
     model: Model, params: Update | Updates, x: Tensor, y: Tensor, batches: Tensor, *, lr: float
 ) -> Updates:
-    """The same as `local_updates`, one client and one torch.nn module at a time: slow, and plainly right.
+    """The same as `local_updates`, one client and one torch.nn module at a time: slow and obviously right.
 
     >>> from labsec.models import mlp
     >>> model, x, y = mlp((3,), 2), torch.rand(4, 3), torch.tensor([0, 1, 1, 0])

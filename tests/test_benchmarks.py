@@ -208,7 +208,7 @@ def test_without_the_real_images_the_data_say_so(monkeypatch: pytest.MonkeyPatch
 
 def test_a_gpu_section_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert "No GPU was at hand" in federation.on_gpu()
+    assert "No GPU was available" in federation.on_gpu()
 
 
 def test_peak_memory_is_that_of_a_process_with_torch() -> None:

@@ -126,7 +126,7 @@ def test_what_is_no_number_changes_nothing_and_says_so() -> None:
     box, note = field.view.children[0], field.view.children[-1]
     box.value = "<many>"
     assert (field.value, box.value) == (0.1, "0.10")
-    assert "“&lt;many&gt;” is no number" in note.value
+    assert "“&lt;many&gt;” is not a number" in note.value
     box.value = "0.2"
     assert note.value == "of the clients"
 

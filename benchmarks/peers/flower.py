@@ -70,7 +70,7 @@ def _do(command: list[str]) -> str:
 
 
 def simulate(dataset: Dataset, *, clients: int, rounds: int, steps: int, batch_size: int, lr: float) -> Simulation:
-    """Run one simulation from scratch; raises Unavailable if Flower is not to be had or does not finish."""
+    """Run one simulation from scratch; raises Unavailable if Flower is not available or does not finish."""
     python = environment()
     table = HOME / f"{dataset.name}.npz"
     np.savez(table, x=dataset.x.numpy(), y=dataset.y.numpy())

@@ -1,6 +1,6 @@
 """What teaches: exercises and their checks, panels, cards, claims, and how a lab is made.
 
-checking, compare, exercises, progress_file   what a learner builds, and where an answer stands
+checking, compare, exercises, progress_file   what a learner builds, and how good an answer is so far
 panels, live                                  pictures with sliders that re-run the real thing
 card, cards, claims, ledger                   things to read, claims and their verdicts
 build, skeleton                               from one source to two notebooks; a new lab

@@ -34,11 +34,11 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class BuildError(ValueError):
-    """A lab's source, or what came of running it, is not fit to be published."""
+    """A lab's source, or the result of running it, is not fit to be published."""
 
 
 def build(numbers: list[str]) -> None:
-    """Make the notebooks of some labs (of all, if none is named), then the ledger.
+    """Make the notebooks of the named labs (of all, if no number is given), then the ledger.
 
     numbers    such as ["01"]
 

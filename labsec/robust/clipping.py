@@ -1,4 +1,4 @@
-"""Rules that bound how much one client can weigh by bounding the length of its update."""
+"""Rules that limit one client's influence by limiting the length of its update."""
 
 from __future__ import annotations
 

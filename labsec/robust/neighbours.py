@@ -1,4 +1,4 @@
-"""Rules that ask who stands close to whom: Krum, Multi-Krum, and mixing with the nearest neighbours.
+"""Rules that ask which updates are close to which: Krum, Multi-Krum, and mixing with the nearest neighbours.
 
 All distances come from one product of the centred matrix with itself (`geometry.squared_distances`).
 """
@@ -58,7 +58,7 @@ def multi_krum(updates: Updates, *, f: int, keep: int | None = None) -> Update:
 def nnm(updates: Updates, *, f: int) -> Updates:
     """Stage: replace every update by the mean of the n - f updates nearest to it, itself included.
 
-    A row far from the crowd is diluted with its neighbours, and honest clients with unlike data become more alike.
+    A row far from the crowd is diluted with its neighbours, and honest clients with different data become more similar.
 
     updates    [clients, dim]
     f          bad clients to withstand; with f = 0 every row becomes the mean

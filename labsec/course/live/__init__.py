@@ -3,7 +3,7 @@
 Core ipywidgets and an <img>, one worker thread per panel, one figure that is kept: nothing is fetched from anywhere,
 the newest value wins, and no run queues up behind another.
 
-    controls   what a learner can turn
+    controls   what a learner can set
     worker     the thread: newest value first, errors kept for whoever waits
     rendering  from a drawing to PNG bytes, redrawing only what moves
     markup     HTML and style, and the names that screen readers need

@@ -1,4 +1,4 @@
-"""What a learner can turn: sliders with a number box, choices and switches, described before any widget exists."""
+"""What a learner can set: sliders with a number box, choices and switches, described before any widget exists."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Control:
         >>> choice("Rule", {"mean": 1, "median": 2}, "mean").find("median")
         1
 
-        Raises ValueError, naming what there is, if there is none.
+        Raises ValueError, naming the options, if no option matches.
         """
         for number, (text, value) in enumerate(self.options):
             if wanted is value or wanted == text or (type(wanted) is not str and _same(wanted, value)):
@@ -55,7 +55,7 @@ class Control:
         raise ValueError(f"{self.label!r} has no {wanted!r}; it has {', '.join(text for text, _ in self.options)}")
 
     def nearest(self, typed: str) -> int | None:
-        """Number of the option closest to what was typed into the number box; None if that is no number.
+        """Number of the option closest to what was typed into the number box; None if it is not a number.
 
         >>> slider("Share", 0.0, 0.0, 0.5, 0.1, fmt="{:.0%}").nearest("28 %")
         3
@@ -77,7 +77,7 @@ def slider(
 ) -> Control:
     """Evenly spaced values from low to high, both included.
 
-    fmt    how a value is shown, with its unit if it has one; "{:.0%}" makes the number box speak in percent
+    fmt    how a value is shown, with its unit if it has one; "{:.0%}" makes the number box show percentages
 
     >>> [text for text, _ in slider("Clients", 2, 1, 3, 1, fmt="{:d}").options]
     ['1', '2', '3']
@@ -100,7 +100,7 @@ def log_slider(label: str, start: float, choices: Sequence[float], *, help: str 
     >>> [text for text, _ in log_slider("Epsilon", 10.0, [1.0, 10.0, math.inf]).options]
     ['1', '10', 'off']
 
-    Raises ValueError if start is none of them.
+    Raises ValueError if start is not one of them.
     """
     show: Callable[[float], str] = fmt if callable(fmt) else fmt.format
     options = tuple(("off" if value == math.inf else show(value), value) for value in choices)
@@ -137,8 +137,8 @@ def _same(a: object, b: object) -> bool:
 class Field:
     """A control's widgets.
 
-    view      what is laid out
-    source    the widget that is turned: its trait named `trait` holds the number of the option
+    view      the widget that is shown
+    source    the widget that the learner moves: its trait named `trait` holds the number of the option
     """
 
     def __init__(self, control: Control) -> None:
@@ -180,7 +180,7 @@ class Field:
             return
         number = self.control.nearest(change["new"])
         lost = number is None
-        self._explain(f"“{change['new']}” is no number; still {current}." if lost else self.control.help)
+        self._explain(f"“{change['new']}” is not a number; still {current}." if lost else self.control.help)
         if number is not None:
             self.number = number
         change["owner"].value = self.control.options[self.number][0]
@@ -194,7 +194,7 @@ class Field:
         return source, [source]
 
     def _texts(self) -> list[str]:
-        """What the widget holds: the values stay here, for to a widget a value of None is no choice at all."""
+        """What the widget holds: the values stay here, because a widget takes a value of None for no choice at all."""
         return [text for text, _ in self.control.options]
 
     def _switch(self) -> tuple[Any, list[Any]]:

@@ -35,12 +35,12 @@ def image_tag(png: bytes, size: tuple[int, int], alt: str, shown: str) -> str:
 
 
 def sentence(text: str, shown: str, *, busy: bool) -> str:
-    """The reading of the same settings; while it is busy, screen readers wait for the end."""
+    """The sentence for the same settings; while it is busy, screen readers wait."""
     return f'<span class="live-caption" data-for="{shown}" data-busy="{str(busy).lower()}">{html.escape(text)}</span>'
 
 
 def alarm(error: Exception, trace: str) -> str:
-    """An error, and where it comes from for those who want to know."""
+    """An error, and where it comes from for those who want the details."""
     message = html.escape(f"{type(error).__name__}: {error}")
     return (
         f'<div class="live-error" role="alert">✗ The run stopped. {message}</div>'

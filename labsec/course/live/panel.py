@@ -28,7 +28,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
     name       of the panel; a new panel closes the open one of the same name
     attacker   the attacker's controls by argument of `compute`
     defender   the defender's
-    setting    what belongs to neither
+    setting    the controls that belong to neither
     compute    keyword values of all controls -> iterator of states; the picture follows each, the last is the result
     draw       the figure, and how a state changes it
     drag       controls that follow the pointer on the picture; None if it cannot be dragged
@@ -117,10 +117,10 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         return {key: field.value for key, field in self._fields.items()}
 
     def set(self, **values: object) -> None:
-        """Turn controls as a learner would, all at once; a value or its text will do.
+        """Set controls as a learner would, all at once; a value or its text will do.
 
-        Raises ValueError for a control that is not there and for a value that the control does not have; then
-        nothing is turned.
+        Raises ValueError for an unknown control and for a value that the control does not have; then
+        nothing changes.
         """
         strange = sorted(values.keys() - self._fields.keys())
         if strange:
@@ -135,7 +135,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         self._submit()
 
     def wait(self, timeout: float = 60.0) -> Any:
-        """The final state for the present values, as soon as it is there.
+        """Wait for the final state for the current values, and return it.
 
         Raises what compute, the drawing or the reading raised; TimeoutError; RuntimeError if the panel is closed.
         """
@@ -235,7 +235,7 @@ def _last(states: Iterator[Any], values: Mapping[str, Any]) -> Any:
 
 
 def _close_all(box: Any) -> None:
-    """Close the widgets that belong to a box; a box closed alone leaves them in the kernel for good."""
+    """Close the widgets that belong to a box; closing the box alone would leave them in the kernel."""
     for child in box.children:
         if isinstance(child, widgets.Box):
             _close_all(child)

@@ -11,7 +11,7 @@ import traitlets
 
 @dataclass(frozen=True, kw_only=True)
 class Drag:
-    """What dragging on the picture turns; the drawing has an attribute `axes`, in whose units the place is read.
+    """What dragging on the picture changes; the drawing has an attribute `axes`, in whose units the place is read.
 
     x, y    names of two sliders that follow the pointer
     sets    further controls that a drag puts to a value

@@ -15,7 +15,7 @@ class Worker:
     """Runs `compute(**values)` for the newest values, one run at a time.
 
     A run is an iterator of states. Its first state is always shown, so that a long drag still moves the picture; a
-    newer request stops it at the next state; of the others only so many are shown that drawing takes at most a quarter
+    newer request stops it at the next state; in between, states are shown so rarely that drawing stays below a quarter
     of the time. The last is always shown.
 
     compute    values -> states
@@ -118,6 +118,6 @@ class Worker:
 
 
 def check_state(state: Any, values: Mapping[str, Any]) -> None:
-    """Raise RuntimeError if a run has come to its end without any state."""
+    """Raise RuntimeError if a run has ended without any state."""
     if state is NOTHING:
         raise RuntimeError(f"compute yielded no state for {dict(values)}")

@@ -100,7 +100,7 @@ def _rule_and_noise(epsilon: float, noise_at: str, rule: Callable[..., Tensor]) 
     if noise_at == "client":
         return {"aggregate": rule, "client_stages": (clip, bind(privacy.gaussian_noise, std=2 * noise * CLIP))}
 
-    # Under the mean at the server every client counts alike: sensitivity C / n.
+    # Under the mean at the server every client has the same weight: sensitivity C / n.
     if rule is robust.mean:
         return {"aggregate": bind(privacy.noisy_mean, clip=CLIP, noise=noise)}
 
@@ -234,7 +234,7 @@ def outcome(seed: int = 0, **controls: Any) -> tuple[float, float]:
     return last.metrics["accuracy"], leak.found / len(leak.psnr)
 
 
-SHOWN = 8  # digits side by side; one place more is kept for the guess that needs no message
+SHOWN = 8  # digits side by side; one more place is kept for the guess that needs no message
 GAP = 2  # white pixels between them
 SIDE = 8  # pixels of a digit
 
@@ -271,7 +271,7 @@ class LeakDrawing:
         top.text(centres[-1], SIDE / 2 - 0.5, "a guess\nwithout a\nmessage", **middle)
 
     def update(self, values: Mapping[str, Any], state: RunAndLeak) -> None:
-        """Show a state; nothing is laid out anew."""
+        """Show a state; the layout stays as it is."""
         leak = state.leak
         title = f"Accuracy {state.accuracy[-1]:.2f}; {leak.found} of {len(leak.psnr)} digits read"
         self.race.update(title, state.clean, state.accuracy, attacked=bool(values["malicious"]))

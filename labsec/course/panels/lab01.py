@@ -65,7 +65,7 @@ def shards(y: Tensor, parts: Sequence[Tensor], *, title: str) -> plots.Picture:
 
 
 def arrows(updates: Tensor, weights: Tensor, *, plain: Tensor, weighted: Tensor, title: str) -> plots.Picture:
-    """A few clients' updates in two dimensions, an arrow the thicker the larger its client, with both kinds of mean.
+    """A few clients' updates in two dimensions, as arrows that are thicker for larger clients, with both kinds of mean.
 
     updates            [clients, 2]
     weights            [clients] sample counts
@@ -92,7 +92,7 @@ def arrows(updates: Tensor, weights: Tensor, *, plain: Tensor, weighted: Tensor,
 
 
 def _title(ax: Axes, text: str) -> None:
-    with plots.style():  # where a title stands and how it looks is decided when it is set
+    with plots.style():  # position and style of a title are fixed when it is set
         ax.set_title(text)
 
 
@@ -212,7 +212,7 @@ class ShardsDrawing:
         ax.set(xlim=(0, most_clients + 1), ylim=(0, MOST_SAMPLES), xlabel="client", ylabel="digits held")
 
     def update(self, values: Mapping[str, Any], state: RunAndShards) -> None:
-        """Show a state; nothing is laid out anew."""
+        """Show a state; the layout stays as it is."""
         done = len(state.accuracy)
         title = f"Accuracy {state.accuracy[-1]:.2f} after {done} rounds; pooled training ends at {state.pooled[-1]:.2f}"
         self.race.update(title, state.pooled, state.accuracy, attacked=False)

@@ -1,6 +1,6 @@
 """The panel of lab 02: thirty clients, some of them bad, under one attack and one rule, live.
 
-The rules are those of the matrix, and believe in as many bad clients as there.
+The rules are those of the matrix, and believe in as many bad clients as they do there.
 
     scenario        the federation behind the controls
     compute         its run, with the crowd of messages in every round
@@ -98,7 +98,7 @@ def compute(**controls: Any) -> Iterator[RunAndCrowd]:
 def _crowd(result: Round, malicious: int) -> Crowd:
     honest = result.messages[result.clients >= malicious]  # [honest, dim]
 
-    # When the model has blown up, and with it all honest updates, there is nothing to compare with.
+    # When the model has blown up, and so have all honest updates, there is nothing to compare with.
     if not len(honest):
         nobody = torch.zeros(0)
         return Crowd(cosine=nobody, length=nobody, malicious=0, step_cosine=0.0, step_length=0.0)
@@ -169,7 +169,7 @@ class CrowdDrawing:
         self.step_name.set_bbox({"facecolor": plots.PAPER, "alpha": 0.8, "edgecolor": "none", "pad": 1})
 
     def update(self, values: Mapping[str, Any], state: RunAndCrowd) -> None:
-        """Show a state; nothing is laid out anew."""
+        """Show a state; the layout stays as it is."""
         held = "holds" if state.accuracy[-1] > state.clean[-1] - 0.1 else "fails"
         title = f"{values['rule'][0].upper()}{values['rule'][1:]} {held}: accuracy {state.accuracy[-1]:.2f}"
         self.race.update(title, state.clean, state.accuracy, attacked=bool(values["malicious"]))

@@ -67,8 +67,8 @@ def prices(frame: pandas.DataFrame) -> plots.Picture:
     fig = plots.figure(7.0, 4.0)
     ax = plots.axes(fig)
     looks = {
-        "fedavg": (plots.GREY, 0.2, "alike clients (FedAvg, IID)"),
-        "fedsgd": (plots.DEFENDER, -0.2, "unlike clients (FedSGD, Dirichlet 0.3)"),
+        "fedavg": (plots.GREY, 0.2, "similar clients (FedAvg, IID)"),
+        "fedsgd": (plots.DEFENDER, -0.2, "dissimilar clients (FedSGD, Dirichlet 0.3)"),
     }
     for regime, (colour, shift, label) in looks.items():
         value = mean.loc[order, regime]
@@ -83,4 +83,4 @@ def prices(frame: pandas.DataFrame) -> plots.Picture:
         ax.set(xlabel="points of accuracy lost to the plain mean", title=title)
     ax.legend(frameon=False, loc="lower right")
     words = [f"{title_of(rule)} {mean.loc[rule, 'fedsgd']:.1f}" for rule in order]
-    return plots.Picture(fig, f"Bar chart. {title}. On unlike clients: {', '.join(words)} points.")
+    return plots.Picture(fig, f"Bar chart. {title}. On dissimilar clients: {', '.join(words)} points.")

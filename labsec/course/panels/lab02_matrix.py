@@ -1,4 +1,4 @@
-"""The matrix of lab 02 to filter: what the attackers may know, in which regime, and which rule then holds best."""
+"""The matrix of lab 02 to filter: what the attackers may know, in which regime, and which rule withstands them best."""
 
 from __future__ import annotations
 

@@ -30,12 +30,12 @@ class Race:
         room = 1.1 + 0.011 * max(len(compared), len("this run"))
         ax.set(xlim=(1, rounds * room), ylim=(0, 1.02), xlabel="round", ylabel="test accuracy")
         ax.set_xticks(range(10, rounds + 1, 10))
-        ax.set_title(" ")  # keeps the room
+        ax.set_title(" ")  # an empty string would free the space
         self.title = ax.text(0, 1.04, "", transform=ax.transAxes, fontsize=12, fontweight="bold")
         self.moving = [self.title, self.clean, self.now, self.clean_name, self.now_name]
 
     def update(self, title: str, clean: Sequence[float], now: Sequence[float], *, attacked: bool) -> None:
-        """Show all of `clean` and as much of `now` as there is, in the attacker's colour or the defender's."""
+        """Show all of `clean`, and `now` up to the latest round, in the attacker's colour or the defender's."""
         self.title.set_text(title)
         self.clean.set_ydata(clean)
         self.now.set_data(self.rounds[: len(now)], now)
