@@ -51,7 +51,8 @@ def race(clients: int, dim: int, repeats: int) -> str:
     found = [p for p in pairs(suspected(clients), clients) if p.rule in TIMED]
     seconds = interleaved(contestants(found, updates), repeats)
     milliseconds = {name: 1e3 * median(values) for name, values in seconds.items()}
-    product, reading = milliseconds.pop("X @ X.T"), milliseconds.pop("reading X")
+    product = milliseconds.pop("X @ X.T")
+    reading = milliseconds.pop("reading X")
     rows = [_row(rule, milliseconds, product) for rule in TIMED]
     return (
         f"### {clients} clients x {dim:,} parameters\n\n"
@@ -118,7 +119,8 @@ def huge_rows() -> str:
     milliseconds = {name: 1e3 * median(values) for name, values in interleaved(functions, REPEATS_HUGE).items()}
     rows = []
     for rule in rules:
-        plain, longer = milliseconds[f"{rule} ordinary"], milliseconds[f"{rule} huge"]
+        plain = milliseconds[f"{rule} ordinary"]
+        longer = milliseconds[f"{rule} huge"]
         rows.append([f"`{rule}`", f"{plain:.3g}", f"{longer:.3g}", f"{longer / plain:.2f}x"])
     return f"### {HUGE_ROWS} of {clients} rows near the largest float32, {dim:,} parameters\n\n" + table(
         ["rule", "ordinary rows, ms", "huge ones among them, ms", "longer"], rows

@@ -23,7 +23,8 @@ def machine() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     processor = names[0] if names else platform.processor() or platform.machine()
-    threads, cores = torch.get_num_threads(), len(names) or "unknown number of"
+    threads = torch.get_num_threads()
+    cores = len(names) or "unknown number of"
     return f"{processor}, {cores} cores, {threads} thread{'s' * (threads > 1)} used, {platform.system()}"
 
 

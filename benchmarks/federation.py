@@ -191,8 +191,11 @@ def _seconds(values: list[float]) -> str:
 
 def thousand_clients() -> str:
     """The convolutional network with bounded memory."""
-    clients, rounds, chunk = MNIST["clients"], MNIST["rounds"], MNIST["chunk"]
-    bounded, all_at_once = measure("mnist", clients, rounds, chunk), measure("mnist", clients, 1, clients)
+    clients = MNIST["clients"]
+    rounds = MNIST["rounds"]
+    chunk = MNIST["chunk"]
+    bounded = measure("mnist", clients, rounds, chunk)
+    all_at_once = measure("mnist", clients, 1, clients)
     rows = [
         [
             str(size),
@@ -231,7 +234,8 @@ def on_gpu(clients: int = 10_000, rounds: int = 20) -> str:
     if not torch.cuda.is_available():
         return title + "No GPU was available; not measured."
     draw = generator(0, "synthetic digits")
-    x, y = torch.rand(clients * 16, 1, 8, 8, generator=draw), torch.randint(10, (clients * 16,), generator=draw)
+    x = torch.rand(clients * 16, 1, 8, 8, generator=draw)
+    y = torch.randint(10, (clients * 16,), generator=draw)
     synthetic = data.Dataset(name="synthetic", x=x, y=y, x_test=x[:1000], y_test=y[:1000], classes=10)
     stream = engine.rounds(
         Scenario(data=synthetic, clients=clients, rounds=rounds + 3, evaluate_every=rounds + 3, device="cuda")

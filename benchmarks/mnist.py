@@ -24,7 +24,8 @@ def images() -> data.Dataset:
     if root := os.environ.get(FOLDER):
         return data.load("mnist", root=root)
     draw = generator(0, "noise for MNIST")
-    x, y = torch.rand(60_000, 1, 28, 28, generator=draw), torch.randint(10, (60_000,), generator=draw)
+    x = torch.rand(60_000, 1, 28, 28, generator=draw)
+    y = torch.randint(10, (60_000,), generator=draw)
     return data.Dataset(name="noise of MNIST's shape", x=x, y=y, x_test=x[:10_000], y_test=y[:10_000], classes=10)
 
 
@@ -42,7 +43,8 @@ def train(clients: int, rounds: int, chunk: int) -> dict[str, Any]:
         lr=0.1,
         chunk=chunk,
     )
-    before, begin = peak_megabytes(), perf_counter()
+    before = peak_megabytes()
+    begin = perf_counter()
     results = [result.row() for result in engine.rounds(scenario)]
     return {
         "data": dataset.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -66,7 +66,8 @@ def opened_panel(name: str, number: int) -> Iterator[tuple[Notebook, Locator]]:
     if path is None:
         raise SystemExit(NO_CHROMIUM)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, chromium(path) as browser:
-        course, temporary = Path(folder, "course"), Path(folder, "temporary")
+        course = Path(folder, "course")
+        temporary = Path(folder, "temporary")
         temporary.mkdir()
         shutil.copytree(ROOT / "notebooks", course / "notebooks")
         cli.copy_missing(course)
@@ -97,7 +98,8 @@ def answer_times(notebook: Notebook, panel: Locator) -> list[tuple[float, float]
 def drag_rate(page: Page, panel: Locator) -> float:
     """Pictures a second while a slider is dragged back and forth, 0.6 seconds from end to end."""
     slider = panel.locator(".live-slider").first
-    track, handle = slider.locator(".noUi-target").bounding_box(), slider.get_by_role("slider").bounding_box()
+    track = slider.locator(".noUi-target").bounding_box()
+    handle = slider.get_by_role("slider").bounding_box()
     assert track is not None
     assert handle is not None
     height = handle["y"] + handle["height"] / 2
@@ -113,6 +115,16 @@ def drag_rate(page: Page, panel: Locator) -> float:
     return rate
 
 
+def half(times: Sequence[float]) -> str:
+    """The median, rounded."""
+    return f"{np.median(times):.0f}"
+
+
+def most(times: Sequence[float]) -> str:
+    """The 95th percentile, rounded."""
+    return f"{np.percentile(times, 95):.0f}"
+
+
 def rows(name: str, number: int) -> list[tuple[str, str, str]]:
     """What was measured, the figure, the goal."""
     with opened_panel(name, number) as (notebook, panel):
@@ -122,7 +134,6 @@ def rows(name: str, number: int) -> list[tuple[str, str, str]]:
         for _ in range(DRAGS):
             rates.append(drag_rate(notebook.page, panel))
             notebook.settled(panel)
-    half, most = (lambda times: f"{np.median(times):.0f}"), (lambda times: f"{np.percentile(times, 95):.0f}")
     drags = f"{min(rates):.0f} / {half(rates)}"
     return [
         ("key to first pixels, ms: p50 / p95", f"{half(first)} / {most(first)}", GOALS["first_ms"]),

@@ -25,7 +25,9 @@ from labsec.types import generator
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK_SECONDS = 0.1  # a block of rounds takes about so long
 BLOCKS = 15  # of each contestant in each regime
-CLIENTS, STEPS, BATCH = 50, 5, 16
+CLIENTS = 50
+STEPS = 5
+BATCH = 16
 TRAININGS = {"ConvNet 28 x 28": (1, 28, 28), "MLP 3072-64-10": (3, 32, 32), "MLP 64-64-10": (1, 8, 8)}
 REPEATS = 5
 

@@ -37,7 +37,8 @@ def replace_section(page: str, name: str, section: str) -> str:
     >>> [line for line in page.splitlines() if line.startswith("##")]
     ['## Speed: fast', '## Size']
     """
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    begin = f"<!-- {name}: begin -->"
+    end = f"<!-- {name}: end -->"
     block = f"{begin}\n{section.strip()}\n{end}\n"
     page = page or TITLE
     if begin not in page:

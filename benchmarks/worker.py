@@ -25,7 +25,8 @@ SILENT = {"rounds": ENDLESS, "evaluate_every": ENDLESS}
 def noise(shape: tuple[int, ...], samples: int) -> Dataset:
     """Images of noise; their content does not change how long training takes."""
     draw = torch.Generator().manual_seed(0)
-    x, y = torch.rand(samples, *shape, generator=draw), torch.randint(10, (samples,), generator=draw)
+    x = torch.rand(samples, *shape, generator=draw)
+    y = torch.randint(10, (samples,), generator=draw)
     return Dataset(name="noise", x=x, y=y, x_test=x[:360], y_test=y[:360], classes=10)
 
 

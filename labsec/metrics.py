@@ -18,7 +18,8 @@ SAMPLES_AT_ONCE = 2000
 
 def evaluate(model: Model, params: Tensor, x: Tensor, y: Tensor) -> dict[str, float]:
     """Accuracy (share of samples) and mean cross-entropy (nats) of one model, params [dim], on x [n, *shape], y [n]."""
-    right, loss = 0, 0.0
+    right = 0
+    loss = 0.0
     with torch.no_grad():
         for part, labels in zip(x.split(SAMPLES_AT_ONCE), y.split(SAMPLES_AT_ONCE), strict=True):
             logits = model(params[None], part[None])[0]  # [part, classes], a view of columns [classes, part]

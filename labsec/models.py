@@ -267,7 +267,8 @@ def _convolutional(
     widths = [math.prod(shape)]
     for out, k, stride, padding in layers:
         shapes += [(out, channels, k, k), (out,)]
-        channels, sides = out, [(side + 2 * padding - k) // stride + 1 for side in sides]
+        channels = out
+        sides = [(side + 2 * padding - k) // stride + 1 for side in sides]
         widths.append(channels * math.prod(sides))
     features = widths[-1]
     shapes += [(classes, features), (classes,)]
@@ -400,7 +401,8 @@ def build(spec: Mapping[str, Any]) -> Model:
     """
     if not isinstance(spec, Mapping) or set(spec) != {"constructor", "arguments"}:
         raise ValueError(f"a model's spec holds a constructor and its arguments, nothing else; got {spec!r}")
-    constructor, arguments = spec["constructor"], spec["arguments"]
+    constructor = spec["constructor"]
+    arguments = spec["arguments"]
     if not isinstance(constructor, str) or constructor not in _CONSTRUCTORS:
         raise ValueError(f"no model is made by {constructor!r}; known: {', '.join(_CONSTRUCTORS)}")
     make = _CONSTRUCTORS[constructor]

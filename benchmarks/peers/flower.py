@@ -75,7 +75,9 @@ def simulate(dataset: Dataset, *, clients: int, rounds: int, steps: int, batch_s
     table = HOME / f"{dataset.name}.npz"
     np.savez(table, x=dataset.x.numpy(), y=dataset.y.numpy())
     numbers = [str(number) for number in (clients, rounds, steps, batch_size, lr)]
-    begin, first, ends = perf_counter(), float("nan"), []
+    begin = perf_counter()
+    first = float("nan")
+    ends = []
     for line in _lines([str(python), str(SCRIPT), str(table), *numbers]):
         if line.startswith("round "):
             ends.append(float(line.split()[2]))

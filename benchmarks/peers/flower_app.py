@@ -23,7 +23,8 @@ from flwr.simulation import run_simulation
 
 def network(data: Any) -> torch.nn.Module:
     """The MLP of the other contestants."""
-    inputs, classes = int(data["x"][0].size), int(data["y"].max()) + 1
+    inputs = int(data["x"][0].size)
+    classes = int(data["y"].max()) + 1
     layers = [torch.nn.Linear(inputs, 64), torch.nn.ReLU(), torch.nn.Linear(64, classes)]
     return torch.nn.Sequential(torch.nn.Flatten(), *layers)
 
@@ -36,7 +37,8 @@ def client_app(path: str, clients: int, steps: int, batch_size: int, lr: float) 
     def train(message: Message, context: Any) -> Message:
         torch.set_num_threads(1)
         data = np.load(path)
-        x, y = torch.from_numpy(data["x"]), torch.from_numpy(data["y"])
+        x = torch.from_numpy(data["x"])
+        y = torch.from_numpy(data["y"])
         shard = torch.arange(len(y))[int(context.node_config["partition-id"]) :: clients]
         (loader,) = tutorial.loaders(x, y, [shard], steps=steps, batch_size=batch_size)
         model = network(data)

@@ -164,7 +164,8 @@ class Scenario:
             )
 
     def _check_data_and_model(self) -> None:
-        data, model = self.data, self.model
+        data = self.data
+        model = self.model
         if not isinstance(data, Dataset):
             raise TypeError(f"data is a Dataset, as data.load('digits') gives one; got {data!r}")
         if model is not None and not isinstance(model, Model):

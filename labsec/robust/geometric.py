@@ -33,7 +33,8 @@ def geometric_median(updates: Updates, *, tolerance: float = 1e-7, iterations: i
         return rows[optimal.nonzero()[0, 0]].clone()
     share = _normalised(distances.quantile(0.5, dim=1))
     for _ in range(iterations):
-        before, share = share, _normalised(_distances_from(share, gram))
+        before = share
+        share = _normalised(_distances_from(share, gram))
         if (share - before).abs().max() <= tolerance:
             break
     return share.to(rows.dtype) @ rows

@@ -72,7 +72,8 @@ class HeatMap:
     """
 
     def __init__(self, ax: Axes, title: str, rows: Iterable[Any], columns: Iterable[Any]) -> None:
-        rows, columns = [title_of(name) for name in rows], [title_of(name) for name in columns]
+        rows = [title_of(name) for name in rows]
+        columns = [title_of(name) for name in columns]
         blank = np.full((len(rows), len(columns)), np.nan)
         self.image = ax.imshow(blank, cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
         middle: Any = {"ha": "center", "va": "center", "fontsize": 8.5}
@@ -89,7 +90,8 @@ class HeatMap:
         """Means and standard deviations [rows, columns]; a cell that is NaN stays empty."""
         self.image.set_data(values)
         for (i, j), text in self.texts.items():
-            value, spread = float(values[i, j]), np.nan if spreads is None else float(spreads[i, j])
+            value = float(values[i, j])
+            spread = np.nan if spreads is None else float(spreads[i, j])
             text.set_text("" if np.isnan(value) else _number(value, spread))
             text.set_color("black" if np.isnan(value) else _ink(value))
 
