@@ -376,7 +376,7 @@ for name, regime in {"FedAvg, IID": base, "FedSGD, Dirichlet 0.3": other}.items(
 # The alarm hears those who shout and is deaf to those who hide. And with nobody bad at all it accuses about one honest message in
 # twenty: in a federation of thirty, one or two clients in every round. Did you expect more false alarms in the second
 # world? So did we; perhaps skewed labels change an update's *direction* more than they change its length, and this alarm looks
-# at the length alone. Lab 05 builds detectors that look at more, and measures them the same way.
+# at the length alone. Lab 06 builds detectors that look at more, and measures them the same way.
 #
 # # Part four: five claims
 # The numbers below come from tables that `labsec matrix --seeds 5` made: every attack against every rule, thirty clients,
