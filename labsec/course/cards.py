@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from labsec.course import exercises
 from labsec.course.card import ORANGE, Card
 from labsec.course.claims import claim, reading, sources
-from labsec.course.exercises.threat import ThreatModel
+from labsec.course.exercises.threat import ThreatModel, threat_card
 
 __all__ = ["Card", "claim", "reading", "safety", "sources", "threat_model"]
 
@@ -22,8 +20,7 @@ def threat_model(lab: str) -> Card:
     Raises ValueError for a number that no lab has.
     """
     model: ThreatModel = exercises.load(lab).THREAT_MODEL
-    rows = {f.name.replace("_", " ").capitalize(): getattr(model, f.name) for f in fields(model)}
-    return Card(symbol="⚑", title=f"Threat model of lab {lab}", rows=rows, edge=ORANGE)
+    return threat_card(model, title=f"Threat model of lab {lab}")
 
 
 def safety() -> Card:
