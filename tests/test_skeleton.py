@@ -120,7 +120,11 @@ def test_each_fact_of_the_scenario_changes_its_sentence_alone() -> None:
     before = threat_of(base)
     changes = {
         "knowledge": [{"omniscient": True}, {"public_rule": True}],
-        "capability": [{"attack": poison.mimic}, {"data_attack": poison.label_flip}],
+        "capability": [
+            {"attack": poison.mimic},
+            {"data_attack": poison.label_flip},
+            {"broadcast": lambda params: -params},
+        ],
         "share": [{"malicious": 0.4}],
         "visibility": [
             {"aggregate": robust.median},

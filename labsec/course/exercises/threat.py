@@ -72,7 +72,11 @@ def _knowledge(s: Scenario) -> str:
 def _capability(s: Scenario) -> str:
     sent = f"Send what {_names(s.attack)} makes of their updates." if s.attack else "Send what they learned."
     learned = f"Train on what {_names(s.data_attack)} makes of their data." if s.data_attack else ""
-    return f"{learned} {sent}".strip() if s.malicious_count else "Read, and follow the protocol."
+    clients = f"{learned} {sent}".strip() if s.malicious_count else "Read, and follow the protocol."
+    if s.broadcast is None:
+        return clients
+    server = f"The server sends out what {_names(s.broadcast)} makes of its model."
+    return f"{clients} {server}" if s.malicious_count else server
 
 
 def _visibility(s: Scenario) -> str:
