@@ -2,7 +2,7 @@
 
 An epsilon here always covers the whole run. Its unit is a client, and it needs a delta and a notion of neighbours:
 noise at the server hides whether a client took part (its row is there or zero: sensitivity C, "zero-out"); noise at
-the client hides which update it sent (one row is replaced: sensitivity 2 C, "replace-one"). `in_words` prints all of it.
+the client hides which update it sent (one row is replaced: sensitivity 2 C, "replace-one"). `in_words` prints it all.
 """
 
 from __future__ import annotations

@@ -142,19 +142,7 @@ def _noise_for(target: float, rate: float, rounds: int, delta: float, relation: 
             f"got delta={delta}, and {ever_drawn:.3g} for rate={rate}, rounds={rounds}"
         )
 
-    # Sampling only helps, so what is enough without it is enough with it: halve it until it is not, then bisect.
-    enough = everybody
-    little = everybody / 2
-    while _epsilon(little, rate, rounds, delta, relation) <= target:
-        enough = little
-        little /= 2
-    while enough > 1.004 * little:
-        middle = sqrt(little * enough)
-        if _epsilon(middle, rate, rounds, delta, relation) <= target:
-            enough = middle
-        else:
-            little = middle
-    return enough
+    return _sampled_noise(target, everybody, rate, rounds, delta, relation)
 
 
 def _moved(relation: Relation, rounds: int) -> float:
@@ -210,3 +198,42 @@ def _log_delta(noise: float, epsilon: float) -> float:
     # In the tail both terms have the factor e^(-a² / 2), which would take a small delta below the smallest double.
     left = erfcx(-a / sqrt(2)) - erfcx(-b / sqrt(2))
     return log(left / 2) - a * a / 2 if left > 0 else -inf
+
+
+# --- sampling
+
+
+def _sampled_noise(
+    target: float, everybody: float, rate: float, rounds: int, delta: float, relation: Relation
+) -> float:
+    """The least multiplier, but for half a percent, that is enough with sampling; `everybody` is enough without."""
+
+    def excess(noise: float) -> float:
+        """Log of epsilon over its target: positive where the noise is too little."""
+        return log(max(_epsilon(noise, rate, rounds, delta, relation), 0.01 * target) / target)
+
+    # Sampling only helps, so begin with what is enough without it. Epsilon grows about as the noise shrinks, or
+    # faster: what is left of the target says how far to go down until the noise is too little.
+    enough = little = everybody
+    excess_of_enough = excess_of_little = excess(everybody)
+    while excess_of_little <= 0:
+        enough = little
+        excess_of_enough = excess_of_little
+        little *= exp(min(excess_of_little, -0.05))
+        excess_of_little = excess(little)
+
+    # Close in from both sides. A straight line between them, on logarithmic scales, tells about where the target is
+    # met; a step beside it, towards the farther side, leaves the target between two near neighbours.
+    while enough > 1.004 * little:
+        share = excess_of_little / (excess_of_little - excess_of_enough)
+        met = little * (enough / little) ** share
+        beside = met * 1.0015 if met * met < little * enough else met / 1.0015
+        middle = min(max(beside, little * 1.001), enough / 1.001)
+        excess_of_middle = excess(middle)
+        if excess_of_middle <= 0:
+            enough = middle
+            excess_of_enough = excess_of_middle
+        else:
+            little = middle
+            excess_of_little = excess_of_middle
+    return enough
