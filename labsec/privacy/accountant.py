@@ -11,7 +11,7 @@ from math import exp, expm1, inf, isfinite, log, log1p, sqrt
 from typing import Literal, get_args
 
 from scipy.optimize import brentq
-from scipy.special import erf, erfcx, log_ndtr, ndtr
+from scipy.special import erf, erfcx, ndtr
 
 from labsec.privacy.losses import sampled_epsilon
 
@@ -19,7 +19,7 @@ Relation = Literal["zero-out", "replace-one"]
 Unit = Literal["client", "example"]
 
 # A multiplier beyond these leaves the exact formula too few digits of a double.
-LEAST_NOISE = 1e-12
+LEAST_NOISE = 1e-9
 MOST_NOISE = 1e12
 
 
@@ -120,7 +120,7 @@ def _check(rate: float, rounds: int, delta: float, relation: str) -> None:
 @cache
 def _epsilon(noise: float, rate: float, rounds: int, delta: float, relation: Relation) -> float:
     everybody = _exact_epsilon(noise / _moved(relation, rounds), delta)
-    if rate == 1:
+    if rate == 1 or everybody == 0:
         return everybody
     sampled = sampled_epsilon(noise, rate=rate, rounds=rounds, delta=delta, replaced=relation == "replace-one")
 
@@ -192,12 +192,13 @@ def _log_delta(noise: float, epsilon: float) -> float:
     """Log of the delta that one Gaussian has at an epsilon: log of Phi(a) - e^epsilon Phi(b)."""
     a = 0.5 / noise - epsilon * noise
     b = -0.5 / noise - epsilon * noise
-    if a > 1:
-        return log(ndtr(a) - exp(epsilon + log_ndtr(b)))
 
-    # In the tail both terms have the factor e^(-a² / 2), which would take a small delta below the smallest double.
-    left = erfcx(-a / sqrt(2)) - erfcx(-b / sqrt(2))
-    return log(left / 2) - a * a / 2 if left > 0 else -inf
+    # e^epsilon Phi(b) is e^(-a² / 2) erfcx(-b / sqrt(2)) / 2, in which nothing is too large for a double. Where a is
+    # small the same is done with Phi(a): a delta below the smallest double still has a logarithm.
+    if a > 1:
+        return log(ndtr(a) - exp(-a * a / 2) * erfcx(-b / sqrt(2)) / 2)
+    difference = erfcx(-a / sqrt(2)) - erfcx(-b / sqrt(2))
+    return log(difference / 2) - a * a / 2 if difference > 0 else -inf
 
 
 # --- sampling
