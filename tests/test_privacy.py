@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labsec import Scenario, bind, privacy, robust, rounds
+from labsec.privacy import losses
 from labsec.types import generator
 
 
@@ -43,14 +44,99 @@ def test_sampling_helps_and_is_inverted():
     assert privacy.epsilon(noise, rate=0.1, rounds=50, delta=1e-5) == pytest.approx(2.0, rel=0.01)
 
 
-def test_the_coarse_grid_never_promises_too_much():
-    from dp_accounting.pld import privacy_loss_distribution as pld
+SAMPLED = [  # noise, rate, rounds, delta
+    (0.6, 0.01, 50, 1e-7),
+    (1.1, 0.004, 10_000, 1e-5),
+    (2.0, 0.01, 50, 1e-5),
+    (8.0, 0.5, 1000, 1e-7),
+]
 
-    for noise, rate in ((1.0, 0.1), (7.64, 0.5), (2.0, 0.01)):
-        fine = pld.from_gaussian_mechanism(noise, sampling_prob=rate, value_discretization_interval=1e-4)
-        exact = fine.self_compose(50).get_epsilon_for_delta(1e-5)
-        coarse = privacy.epsilon(noise, rate=rate, rounds=50, delta=1e-5)
-        assert exact - 1e-3 <= coarse <= exact * 1.01
+
+@pytest.mark.parametrize(("noise", "rate", "rounds", "delta"), SAMPLED)
+def test_sampled_epsilons_are_those_of_a_fine_grid_of_another_accountant(noise, rate, rounds, delta):
+    """For both relations, against dp-accounting's distributions: at most half a percent above, and never below."""
+    from dp_accounting.pld import privacy_loss_distribution as pld
+    from dp_accounting.privacy_accountant import NeighboringRelation
+
+    relations = {"zero-out": NeighboringRelation.ADD_OR_REMOVE_ONE, "replace-one": NeighboringRelation.REPLACE_ONE}
+    for relation, neighbours in relations.items():
+        found = privacy.epsilon(noise, rate=rate, rounds=rounds, delta=delta, relation=relation)
+        fine = pld.from_gaussian_mechanism(
+            noise, sampling_prob=rate, value_discretization_interval=1e-4, neighboring_relation=neighbours
+        )
+        exact = fine.self_compose(rounds).get_epsilon_for_delta(delta)
+        assert exact - 2e-4 * exact <= found <= exact * 1.005
+
+
+@pytest.mark.parametrize(("noise", "rate", "rounds", "delta"), SAMPLED)
+@pytest.mark.filterwarnings("ignore:Secure RNG turned off", "ignore:Optimal order is the largest alpha")
+def test_sampled_epsilons_are_those_of_opacus(noise, rate, rounds, delta):
+    """Its accountant by another method; both allow themselves an error, and agree to a percent or 0.01."""
+    prv = pytest.importorskip("opacus.accountants", reason="opacus, a second accountant, is not installed")
+    accountant = prv.PRVAccountant()
+    accountant.history = [(noise, rate, rounds)]
+    theirs = accountant.get_epsilon(delta) - 0.01  # it adds its own tolerance on top
+    assert privacy.epsilon(noise, rate=rate, rounds=rounds, delta=delta) == pytest.approx(theirs, rel=0.01, abs=0.01)
+
+
+@pytest.mark.parametrize(("noise", "rate", "delta"), [(0.6, 0.001, 1e-5), (1.0, 0.1, 1e-7), (3.0, 0.5, 1e-5)])
+def test_one_sampled_round_by_the_formula_of_amplification(noise, rate, delta):
+    """delta(eps) of one sampled round is rate * delta'(eps') of one full round with e^eps' = 1 + (e^eps - 1) / rate."""
+    full = privacy.epsilon(noise, rounds=1, delta=delta / rate)
+    by_hand = math.log1p(rate * math.expm1(full))
+    assert privacy.epsilon(noise, rate=rate, rounds=1, delta=delta) == pytest.approx(by_hand, rel=4e-3, abs=2e-6)
+
+
+@pytest.mark.parametrize("relation", ["zero-out", "replace-one"])
+def test_sampling_almost_everybody_is_everybody(relation):
+    sure = privacy.epsilon(30.0, rounds=100, delta=1e-7, relation=relation)
+    almost = privacy.epsilon(30.0, rate=1 - 1e-9, rounds=100, delta=1e-7, relation=relation)
+    assert almost == pytest.approx(sure, rel=5e-3)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.9])
+def test_a_finer_grid_only_lowers_epsilon(rate, monkeypatch):
+    """A grid of a fifth of the step gives no more, and hardly less."""
+    coarse = losses.sampled_epsilon(1.5, rate=rate, rounds=300, delta=1e-6, replaced=False)
+    monkeypatch.setattr(losses, "FIRST", 5 * 128 * 8)
+    fine = losses.sampled_epsilon(1.5, rate=rate, rounds=300, delta=1e-6, replaced=False)
+    assert fine <= coarse <= fine * 1.005
+
+
+def test_a_client_that_is_almost_never_drawn_in_a_noiseless_round():
+    """Its row, added to Q, moves every loss to -log(1 - rate): the grid must hold a distribution of one point."""
+    rate = 1.4844504854801097e-4
+    assert privacy.epsilon(0.05627, rate=rate, rounds=17, delta=2.57e-7) == pytest.approx(331.7, abs=1)
+
+
+def test_replacing_one_row_moves_the_sum_twice_as_far():
+    for noise in (5.0, 40.0):
+        replaced = privacy.epsilon(2 * noise, rounds=50, delta=1e-5, relation="replace-one")
+        assert replaced == pytest.approx(privacy.epsilon(noise, rounds=50, delta=1e-5))
+    assert privacy.noise_for(4, rounds=50, delta=1e-5, relation="replace-one") == pytest.approx(2 * 7.64, abs=0.02)
+
+
+@pytest.mark.parametrize("relation", ["zero-out", "replace-one"])
+@pytest.mark.parametrize("target", [1e-3, 0.1, 1.0, 30.0, 1e4, 1e7])
+@pytest.mark.parametrize(("rate", "rounds"), [(0.01, 50), (0.5, 1), (0.001, 10_000), (1.0, 50)])
+def test_the_noise_is_enough_and_a_percent_less_is_not(target, rate, rounds, relation):
+    settings = {"rate": rate, "rounds": rounds, "delta": 1e-5, "relation": relation}
+    noise = privacy.noise_for(target, **settings)
+    assert privacy.epsilon(noise, **settings) <= target < privacy.epsilon(0.99 * noise, **settings)
+
+
+def test_a_delta_far_below_the_smallest_double_step_is_answered():
+    noise = privacy.noise_for(1e-9, rounds=50, delta=1e-30)
+    assert privacy.epsilon(noise, rounds=50, delta=1e-30) == pytest.approx(1e-9, rel=1e-3)
+    noise = privacy.noise_for(1e7, rounds=1, delta=1e-300)
+    assert privacy.epsilon(noise, rounds=1, delta=1e-300) == pytest.approx(1e7, rel=1e-6)
+
+
+def test_an_epsilon_is_printed_with_everything_it_depends_on():
+    text = privacy.in_words(2.0, unit="client", rate=0.1, rounds=50, delta=1e-5, relation="replace-one")
+    for part in ("ε = 2 ", "client", "whole run", "50 rounds", "δ = 1e-05", "replace-one", "0.1"):
+        assert part in text
+    assert "ε = ∞" in privacy.in_words(math.inf, unit="example", rounds=1, delta=1e-5)
 
 
 def test_ends_of_the_scale():
@@ -58,6 +144,7 @@ def test_ends_of_the_scale():
     assert privacy.noise_for(math.inf, rounds=5, delta=1e-5) == 0.0
     assert privacy.epsilon(1e6, rounds=1, delta=0.1) == 0.0
     assert privacy.epsilon(math.inf, rounds=5, delta=1e-5) == 0.0
+    assert privacy.epsilon(1e300, rate=0.5, rounds=5, delta=1e-5) == 0.0
     assert privacy.noise_for(1e11, rounds=1, delta=1e-5) <= 1e-4
 
 
@@ -75,6 +162,14 @@ def noisy(**changes):
         (lambda: privacy.epsilon(1.0, rounds=5, delta=0.0), "delta=0.0"),
         (lambda: privacy.epsilon(-1.0, rounds=5, delta=1e-5), "noise >= 0; got -1.0"),
         (lambda: privacy.noise_for(0.0, rounds=5, delta=1e-5), "epsilon > 0; got 0.0"),
+        (lambda: privacy.epsilon(1.0, rounds=5, delta=1e-5, relation="near"), "relation out of .*got 'near'"),
+        (lambda: privacy.noise_for(1.0, rounds=5, delta=1e-5, relation="near"), "relation out of .*got 'near'"),
+        (lambda: privacy.in_words(1.0, unit="server", rounds=5, delta=1e-5), "unit out of .*got 'server'"),
+        (lambda: privacy.in_words(-1.0, unit="client", rounds=5, delta=1e-5), "epsilon >= 0; got -1.0"),
+        (lambda: privacy.epsilon(1e-13, rounds=1, delta=1e-5), "double precision cannot answer; got 1e-13"),
+        (lambda: privacy.noise_for(1e30, rounds=1, delta=1e-5), "none of them suits epsilon=1e\\+30"),
+        (lambda: privacy.epsilon(1.0, rate=0.1, rounds=50, delta=1e-13), "double precision drowns it; .*delta=1e-13"),
+        (lambda: privacy.noise_for(1.0, rate=1e-6, rounds=5, delta=1e-5), "no noise is necessary; .*and 5e-06"),
         (lambda: privacy.clip(torch.ones(2, 2), bound=0.0), "bound > 0; got 0.0"),
         (lambda: privacy.clip(torch.ones(2), bound=1.0), "must be a floating-point matrix"),
         (lambda: privacy.gaussian_noise(torch.ones(2, 2), std=-1.0, generator=generator(0)), "std >= 0; got -1.0"),

@@ -1,0 +1,240 @@
+"""How much a whole run gives away, and how much noise keeps it to an epsilon.
+
+With everybody in every round the rounds are one Gaussian, and both questions have a formula. With sampling, the
+distribution of the privacy loss is added up over the rounds (`labsec.privacy.losses`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from math import exp, expm1, inf, isfinite, log, log1p, sqrt
+from typing import Literal, get_args
+
+from scipy.optimize import brentq
+from scipy.special import erf, erfcx, ndtr
+
+from labsec.privacy.losses import sampled_epsilon
+
+Relation = Literal["zero-out", "replace-one"]
+Unit = Literal["client", "example"]
+
+# A multiplier beyond these leaves the exact formula too few digits of a double.
+LEAST_NOISE = 1e-9
+MOST_NOISE = 1e12
+
+
+def epsilon(noise: float, *, rate: float = 1.0, rounds: int, delta: float, relation: Relation = "zero-out") -> float:
+    """The epsilon of `rounds` rounds of the Gaussian mechanism together.
+
+    noise       multiplier: standard deviation of the noise on the sum over the CLIP, whatever the relation
+    rate        chance of each client to take part in a round (Poisson sampling); 1 for everybody. Noise that clients
+                add themselves is not helped by sampling: who receives the messages sees who sent. Leave it at 1 there
+    delta       the probability that the guarantee may fail, for the whole run
+    relation    what the epsilon makes hard to tell: "zero-out", whether a client's row is in the sum (add or remove
+                one; the sum moves by the clip), or "replace-one", which of two rows it is (by twice the clip)
+
+    >>> round(epsilon(7.64, rounds=50, delta=1e-5), 2)
+    4.0
+    >>> round(epsilon(2 * 7.64, rounds=50, delta=1e-5, relation="replace-one"), 2)
+    4.0
+    >>> round(epsilon(1.1, rate=0.004, rounds=10_000, delta=1e-5), 2)
+    1.84
+
+    At rate 1 all rounds together are one Gaussian with noise / sqrt(rounds), which is solved exactly. Below 1 the
+    answer is an upper end, which a finer grid would lower by about 0.2 % or 1e-6, whichever is more.
+    Raises ValueError for values out of range, and where double precision cannot answer: below rate 1 for a delta less
+    than 1e-15 * (1000 + rounds).
+    Sources: Balle and Wang 2018, arXiv:1805.06530, for the exact formula; for the rest see `labsec.privacy.losses`.
+    """
+    _check(rate, rounds, delta, relation)
+    if not noise >= 0:
+        raise ValueError(f"epsilon needs noise >= 0; got {noise}")
+    if noise in (0, inf):
+        return inf if noise == 0 else 0.0
+    return _epsilon(float(noise), rate, rounds, delta, relation)
+
+
+def noise_for(
+    epsilon: float, *, rate: float = 1.0, rounds: int, delta: float, relation: Relation = "zero-out"
+) -> float:
+    """The noise multiplier that makes a whole run (epsilon, delta)-private; 0 for an infinite epsilon.
+
+    >>> round(noise_for(2.5, rounds=50, delta=1e-5), 2)
+    11.55
+
+    Arguments and errors as for `epsilon`, whose answer for this multiplier is never above the epsilon asked for; below
+    rate 1 the multiplier is up to 1 % larger than necessary. Raises ValueError too where no noise is necessary: a
+    client that is drawn at all with a probability of at most delta may be shown to everybody.
+    """
+    _check(rate, rounds, delta, relation)
+    if not epsilon > 0:
+        raise ValueError(f"noise_for needs epsilon > 0; got {epsilon}")
+    if not isfinite(epsilon):
+        return 0.0
+    return _noise_for(float(epsilon), rate, rounds, delta, relation)
+
+
+def in_words(
+    epsilon: float, *, unit: Unit, rate: float = 1.0, rounds: int, delta: float, relation: Relation = "zero-out"
+) -> str:
+    """A guarantee with all that it depends on, as it should be printed.
+
+    unit    who is hidden: a "client" with all its data, or one "example" of the training data
+
+    >>> print(in_words(4, unit="client", rounds=50, delta=1e-5))
+    ε = 4 per client for the whole run of 50 rounds, δ = 1e-05, zero-out neighbours, everybody in every round
+    >>> print(in_words(1.8413, unit="example", rate=0.004, rounds=1, delta=1e-5, relation="replace-one"))
+    ε = 1.84 per example for the whole run of 1 round, δ = 1e-05, replace-one neighbours, each drawn with chance 0.004
+
+    Raises ValueError for an unknown unit or relation, and for values out of range.
+    """
+    _check(rate, rounds, delta, relation)
+    if unit not in get_args(Unit):
+        raise ValueError(f"in_words needs a unit out of {get_args(Unit)}; got {unit!r}")
+    if not epsilon >= 0:
+        raise ValueError(f"in_words needs epsilon >= 0; got {epsilon}")
+    amount = "∞" if epsilon == inf else f"{epsilon:.3g}"
+    turns = "1 round" if rounds == 1 else f"{rounds} rounds"
+    drawn = "everybody in every round" if rate == 1 else f"each drawn with chance {rate:g}"
+    return f"ε = {amount} per {unit} for the whole run of {turns}, δ = {delta:g}, {relation} neighbours, {drawn}"
+
+
+def _check(rate: float, rounds: int, delta: float, relation: str) -> None:
+    """Raise unless accounting makes sense for these."""
+    if not (0 < rate <= 1 and rounds >= 1 and rounds == int(rounds) and 0 < delta < 1):
+        raise ValueError(
+            "accounting needs 0 < rate <= 1, a whole number of rounds >= 1 and 0 < delta < 1; "
+            f"got rate={rate}, rounds={rounds}, delta={delta}"
+        )
+    if relation not in get_args(Relation):
+        raise ValueError(f"accounting needs a relation out of {get_args(Relation)}; got {relation!r}")
+
+    # The rounding errors of the Fourier transform add up to about this share of a wrong delta.
+    if rate < 1 and delta < 1e-15 * (1000 + rounds):
+        raise ValueError(
+            "accounting at a rate below 1 needs delta >= 1e-15 * (1000 + rounds), or double precision drowns it; "
+            f"got rate={rate}, rounds={rounds}, delta={delta}"
+        )
+
+
+@cache
+def _epsilon(noise: float, rate: float, rounds: int, delta: float, relation: Relation) -> float:
+    everybody = _exact_epsilon(noise / _moved(relation, rounds), delta)
+    if rate == 1 or everybody == 0:
+        return everybody
+    sampled = sampled_epsilon(noise, rate=rate, rounds=rounds, delta=delta, replaced=relation == "replace-one")
+
+    # Sampling only helps, so the formula without it is an upper end too.
+    return min(everybody, sampled)
+
+
+@cache
+def _noise_for(target: float, rate: float, rounds: int, delta: float, relation: Relation) -> float:
+    everybody = _moved(relation, rounds) * _exact_noise(target, delta)
+    if rate == 1:
+        return everybody
+
+    # Whoever is never drawn is safe without any noise.
+    ever_drawn = -expm1(rounds * log1p(-rate))
+    if ever_drawn <= delta:
+        raise ValueError(
+            "noise_for needs delta below the chance to be drawn at all, or no noise is necessary; "
+            f"got delta={delta}, and {ever_drawn:.3g} for rate={rate}, rounds={rounds}"
+        )
+
+    return _sampled_noise(target, everybody, rate, rounds, delta, relation)
+
+
+def _moved(relation: Relation, rounds: int) -> float:
+    """How far one client moves the sums of all rounds together, in clips."""
+    return sqrt(rounds) * (2 if relation == "replace-one" else 1)
+
+
+# --- everybody in every round: one Gaussian
+
+
+def _exact_epsilon(noise: float, delta: float) -> float:
+    """The epsilon of one Gaussian whose noise is so many times its sensitivity."""
+    # At epsilon = 0 delta is the total variation between the two cases.
+    if erf(1 / (2 * sqrt(2) * noise)) <= delta:
+        return 0.0
+    if not LEAST_NOISE <= noise <= MOST_NOISE:
+        raise ValueError(
+            f"epsilon needs a multiplier between {LEAST_NOISE:g} and {MOST_NOISE:g} over the root of the rounds (half "
+            f"of it for replace-one), or double precision cannot answer; got {noise}"
+        )
+
+    # Delta falls as epsilon grows: double an upper end until it is high enough, then search between.
+    high = 1.0
+    while _log_delta(noise, high) > log(delta):
+        high *= 2
+    return float(brentq(lambda e: _log_delta(noise, e) - log(delta), 0.0, high, xtol=1e-18, rtol=1e-12))
+
+
+def _exact_noise(target: float, delta: float) -> float:
+    """The noise, in sensitivities, that makes one Gaussian (target, delta)-private."""
+
+    def excess(log_noise: float) -> float:
+        return _log_delta(exp(log_noise), target) - log(delta)
+
+    low, high = log(LEAST_NOISE), log(MOST_NOISE)
+    if not excess(low) > 0 > excess(high):
+        raise ValueError(
+            f"noise_for finds multipliers between {LEAST_NOISE:g} and {MOST_NOISE:g}, as far as double precision goes, "
+            f"and none of them suits epsilon={target}, delta={delta}"
+        )
+
+    # A part in a billion more, so that rounding cannot leave the guarantee a little short.
+    return exp(brentq(excess, low, high, xtol=1e-12)) * (1 + 1e-9)
+
+
+def _log_delta(noise: float, epsilon: float) -> float:
+    """Log of the delta that one Gaussian has at an epsilon: log of Phi(a) - e^epsilon Phi(b)."""
+    a = 0.5 / noise - epsilon * noise
+    b = -0.5 / noise - epsilon * noise
+
+    # e^epsilon Phi(b) is e^(-a² / 2) erfcx(-b / sqrt(2)) / 2, in which nothing is too large for a double. Where a is
+    # small the same is done with Phi(a): a delta below the smallest double still has a logarithm.
+    if a > 1:
+        return log(ndtr(a) - exp(-a * a / 2) * erfcx(-b / sqrt(2)) / 2)
+    difference = erfcx(-a / sqrt(2)) - erfcx(-b / sqrt(2))
+    return log(difference / 2) - a * a / 2 if difference > 0 else -inf
+
+
+# --- sampling
+
+
+def _sampled_noise(
+    target: float, everybody: float, rate: float, rounds: int, delta: float, relation: Relation
+) -> float:
+    """The least multiplier, but for half a percent, that is enough with sampling; `everybody` is enough without."""
+
+    def excess(noise: float) -> float:
+        """Log of epsilon over its target: positive where the noise is too little."""
+        return log(max(_epsilon(noise, rate, rounds, delta, relation), 0.01 * target) / target)
+
+    # Sampling only helps, so begin with what is enough without it. Epsilon grows about as the noise shrinks, or
+    # faster: what is left of the target says how far to go down until the noise is too little.
+    enough = little = everybody
+    excess_of_enough = excess_of_little = excess(everybody)
+    while excess_of_little <= 0:
+        enough = little
+        excess_of_enough = excess_of_little
+        little *= exp(min(excess_of_little, -0.05))
+        excess_of_little = excess(little)
+
+    # Close in from both sides. A straight line between them, on logarithmic scales, tells about where the target is
+    # met; a step beside it, towards the farther side, leaves the target between two near neighbours.
+    while enough > 1.004 * little:
+        share = excess_of_little / (excess_of_little - excess_of_enough)
+        met = little * (enough / little) ** share
+        beside = met * 1.0015 if met * met < little * enough else met / 1.0015
+        middle = min(max(beside, little * 1.001), enough / 1.001)
+        excess_of_middle = excess(middle)
+        if excess_of_middle <= 0:
+            enough = middle
+            excess_of_enough = excess_of_middle
+        else:
+            little = middle
+            excess_of_little = excess_of_middle
+    return enough

@@ -1,0 +1,78 @@
+"""Clipping and Gaussian noise: what a client or a server does to hide what one row of a sum gives away."""
+
+from __future__ import annotations
+
+from math import inf
+
+import torch
+from torch import Generator
+
+from labsec.geometry import check_updates, clip_rows, finite_rows
+from labsec.types import Update, Updates
+
+
+def clip(updates: Updates, *, bound: float) -> Updates:
+    """Shorten every update that is longer than `bound` (L2 norm, in parameter units) to it.
+
+    >>> clip(torch.tensor([[3.0, 4.0], [0.3, 0.4]]), bound=1.0)
+    tensor([[0.6000, 0.8000],
+            [0.3000, 0.4000]])
+
+    Raises ValueError if bound <= 0. Source: Abadi et al. 2016, arXiv:1607.00133.
+    """
+    check_updates(updates)
+    if not bound > 0:
+        raise ValueError(f"clip needs bound > 0; got {bound}")
+    return clip_rows(updates, bound)
+
+
+def gaussian_noise(updates: Updates, *, std: float, generator: Generator) -> Updates:
+    """Add independent Gaussian noise of standard deviation `std` (in parameter units) to every entry.
+
+    >>> rows = torch.zeros(2, 3)
+    >>> gaussian_noise(rows, std=0.0, generator=Generator()).equal(rows)
+    True
+
+    Raises ValueError if std < 0 or is not finite.
+    """
+    check_updates(updates)
+    if not 0 <= std < inf:
+        raise ValueError(f"gaussian_noise needs a finite std >= 0; got {std}")
+    noise = torch.randn(updates.shape, generator=generator, dtype=updates.dtype, device=updates.device)
+    return noise.mul_(std).add_(updates)
+
+
+def noisy_mean(
+    updates: Updates, *, clip: float, noise: float, generator: Generator, expected: float | None = None
+) -> Update:
+    """Clip each client's update, average, add Gaussian noise: client-level privacy by a trusted server.
+
+    updates    [clients, dim]; rows that are not finite are dropped
+    clip       bound on each row's L2 norm, in parameter units
+    noise      multiplier, no unit: the standard deviation of the noise on the SUM is noise * clip
+    expected   what the sum is divided by: the number of clients that are expected in a round, participation * clients,
+               which the engine fills in; None for the number of rows
+    returns    [dim]; noise per coordinate has standard deviation noise * clip / divisor
+
+    >>> rows = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    >>> noisy_mean(rows, clip=1.0, noise=0.0, generator=Generator())
+    tensor([0.3000, 0.4000])
+    >>> noisy_mean(rows, clip=1.0, noise=0.0, generator=Generator(), expected=4.0)
+    tensor([0.1500, 0.2000])
+
+    The divisor must not depend on who was drawn: the number of rows would tell whether one more client took part.
+    The accountant must know the rate at which clients are drawn.
+
+    Raises ValueError if clip <= 0, noise < 0 or expected <= 0, or if one of them is not finite.
+    Source: McMahan et al. 2018, arXiv:1710.06963, Algorithm 1, with its fixed divisor.
+    """
+    rows = finite_rows(updates)
+    if not 0 < clip < inf or not 0 <= noise < inf:
+        raise ValueError(f"noisy_mean needs a finite clip > 0 and noise >= 0; got clip={clip}, noise={noise}")
+    divisor = len(rows) if expected is None else expected
+    if not 0 < divisor < inf:
+        raise ValueError(f"noisy_mean needs a finite expected > 0; got expected={expected}")
+
+    # One client changes the sum by `clip` at most: that is the sensitivity which `noise` multiplies.
+    total = clip_rows(rows, clip).sum(dim=0, keepdim=True)  # [1, dim]
+    return gaussian_noise(total, std=noise * clip, generator=generator)[0] / divisor
