@@ -701,3 +701,85 @@ def test_the_scenario_keeps_no_trace_of_a_run():
     before = copy.copy(rule.__dict__)
     run(s)
     assert rule.__dict__ == before
+
+
+def test_accuracy_is_that_of_the_test_part():
+    result = next(rounds(Scenario(**SMALL)))
+    s = Scenario(**SMALL)
+    model = s.network()
+    for part, said in ((s.data.x_test, True), (s.data.x, False)):
+        labels = s.data.y_test if said else s.data.y
+        right = model(result.after[None], part[None])[0].argmax(dim=1) == labels
+        assert (float(right.double().mean()) == pytest.approx(result.metrics["accuracy"])) == said
+
+
+def test_a_data_poisoner_does_not_run_the_honest_clients_stages():
+    def tenth(updates):
+        return updates / 10
+
+    s = Scenario(malicious=0.5, data_attack=poison.label_flip, **SMALL)
+    plain = next(rounds(s)).messages
+    protected = next(rounds(replace(s, client_stages=[tenth]))).messages
+    assert torch.equal(protected[:3], plain[:3])
+    assert torch.allclose(protected[3:], plain[3:] / 10)
+
+
+def test_the_model_is_sent_to_those_who_take_part():
+    for result in rounds(Scenario(clients=20, rounds=3, local_steps=1, participation=0.5)):
+        assert result.bytes_down == 4 * 4810 * result.participants < 4 * 4810 * 20
+
+
+def test_merged_rows_share_the_samples_evenly():
+    seen = {}
+
+    def halves(updates):
+        return torch.stack([updates[:3].mean(dim=0), updates[3:].mean(dim=0)])
+
+    def rule(updates, *, weights, clients):
+        seen.update(weights=weights.tolist(), clients=clients.tolist())
+        return updates.mean(dim=0)
+
+    s = Scenario(**SMALL, server_stages=[halves], aggregate=rule)
+    next(rounds(s))
+    assert seen == {"weights": [1438 // 2] * 2, "clients": [-1, -1]}
+
+
+def test_a_mask_on_the_rehearsals_noise_stops_no_run():
+    def short_ones(updates):
+        return updates.norm(dim=1) < 5  # updates are that short, and noise in 4,810 dimensions is not
+
+    s = Scenario(**SMALL, server_stages=[short_ones], aggregate=bind(robust.trimmed_mean, f=2))
+    assert next(rounds(s)).skipped == ""
+
+
+def test_trying_the_rule_does_not_change_what_a_stage_remembers():
+    class Fading:
+        def __init__(self):
+            self.calls = 0
+
+        def __call__(self, updates):
+            self.calls += 1
+            return updates / self.calls
+
+    def curious(view):
+        for _ in range(5):
+            view.rule(view.own)
+        return view.own
+
+    s = Scenario(malicious=0.5, attack=curious, public_rule=True, server_stages=[Fading()], **SMALL)
+    assert torch.equal(list(rounds(s))[-1].after, list(rounds(replace(s, attack=honest)))[-1].after)
+
+
+def test_attackers_without_batches_train_on_all_of_their_choice():
+    seen = {}
+
+    def busy(view):
+        seen["update"] = view.train(view.x[:30], view.y[:30])
+        seen["view"] = view
+        return view.own
+
+    next(rounds(Scenario(malicious=0.5, attack=busy, clients=6, rounds=1, local_steps=1, batch_size=None)))
+    view = seen["view"]
+    everything = torch.arange(30)[None, None]
+    by_hand = local_updates(view.model, view.params, view.x[:30], view.y[:30], everything, lr=view.lr)
+    assert torch.allclose(seen["update"], by_hand.expand(3, -1), atol=1e-6)

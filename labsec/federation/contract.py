@@ -33,7 +33,6 @@ class Turn:
     notes       what parts put on record with `note`
     skipped     why the model did not change; "" if it did
     resting     why the attackers sent honest updates; "" if they attacked, or if there are none
-    on_trial    whether this is no real round: parts work on copies, and nothing is put on record
     """
 
     number: int
@@ -41,15 +40,14 @@ class Turn:
     notes: list[dict[str, Any]] = field(default_factory=list)
     skipped: str = ""
     resting: str = ""
-    on_trial: bool = False
 
     def skip(self, reason: str) -> None:
         """Leave the model as it is in this round; the first reason counts, for the others follow from it."""
         self.skipped = self.skipped or reason
 
     def trial(self) -> Turn:
-        """The same round, for whoever tries something out."""
-        return Turn(self.number, self.params, on_trial=True)
+        """The same round for whoever tries something out: what is put on record there, nobody reads."""
+        return Turn(self.number, self.params)
 
 
 class Note:
@@ -73,8 +71,7 @@ class Note:
         if taken:
             raise ValueError(f"{self._place}: note fills {' and '.join(taken)} itself")
         plain = {name: self._plain(name, value) for name, value in values.items()}
-        if not self._turn.on_trial:
-            self._turn.notes.append({"round": self._turn.number, "place": self._place, **plain})
+        self._turn.notes.append({"round": self._turn.number, "place": self._place, **plain})
 
     def close(self) -> None:
         """The call that this was given to has ended."""

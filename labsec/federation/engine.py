@@ -355,7 +355,7 @@ def rehearse(s: Scenario, model: Model, population: Population) -> None:
     """
     senders = torch.arange(s.cohort or s.clients, device=s.device)
     noise = torch.randn(len(senders), model.dim, generator=generator(s.seed, "rehearsal")).to(s.device)
-    turn = Turn(-1, torch.zeros(model.dim, device=s.device), on_trial=True)
+    turn = Turn(-1, torch.zeros(model.dim, device=s.device))
     messages = Messages(noise, senders, population.weights[senders])
     arrived = Part("wire", s.wire, s.seed).stage(turn, messages, expected=s.expected)
     Server(s, model, population).aggregate(turn, arrived)
