@@ -33,7 +33,7 @@ history
 #
 # $$\theta \leftarrow \theta + \frac{1}{n}\sum_i u_i$$
 #
-# That is the whole idea (McMahan et al., 2017). Here are twenty rounds of it on little pictures of digits, and the same
+# That is the whole idea (McMahan et al., 2017, who weigh clients by their sample counts; lab 01 does so, too). Here are twenty rounds of it on little pictures of digits, and the same
 # with six clients of twenty that send the opposite of what they learned.
 
 # %%
@@ -83,8 +83,9 @@ panel
 # %% [markdown]
 # ## What you can find
 # **Set ε to 4 and switch who adds the noise.** At the server most of the accuracy stays, and the digits stay sharp: the server
-# reads the message *before* it adds noise. At the client the digits vanish, and so does most of the accuracy, because
-# a hundred small noises add up where one would do. Same ε, same mechanism, a different promise: the first protects you
+# reads the message *before* it adds noise. At the client the digits vanish, and so does most of the accuracy: each of
+# the hundred clients adds enough noise to hide its own update, and 20 times as much ends up in the model as the server
+# would need to hide one client in the mean. Same ε, same mechanism, a different promise: the first protects you
 # from those who get the *model*, the second from the *server* too.
 #
 # **Raise ε at the client to 1000.** The guarantee is empty there: it allows an attacker odds of $e^{1000}$ to one. The
@@ -98,7 +99,7 @@ panel
 # *which* numbers were left out. A later lab builds the one that does.
 #
 # ## The contrast, with seeds
-# One run is an anecdote. Five seeds, three levels of noise, both places:
+# One run is an anecdote. Five seeds, six values of ε, both places:
 
 # %%
 EPSILONS, SEEDS = (1.0, 4.0, 10.0, 100.0, 1e3, 1e5), range(5)
@@ -145,7 +146,7 @@ assert all(share == 0 for row in recovered["client"] for share in row[:4])
 # * "The data never leaves the device" is true, and it says nothing about what can be *read from* the updates.
 # * Ask of every ε: for the whole run or per round, whose record is the unit, which δ, and **who adds the noise**?
 # * Ask of every reconstruction: compared with which guess that needs no access?
-# * A robust rule and a private one are different defences. Move both sliders and see that neither replaces the other.
+# * A robust rule and a private one are different defences. Move ε, change the rule, and see that neither replaces the other.
 #
 # Standards: model poisoning is NISTAML.011 and reconstruction is listed under privacy attacks in NIST AI 100-2 E2025;
 # NIST SP 800-226 explains how to evaluate a claim of differential privacy. The mapping is this course's own judgement.

@@ -54,7 +54,7 @@ cards.safety()
 
 # %% [markdown]
 # ## Predict first
-# 1,438 handwritten digits are divided evenly among 20 clients, 72 digits each. In every round a client takes five
+# 1,438 handwritten digits are divided evenly among 20 clients, 71 or 72 digits each. In every round a client takes five
 # small steps on its own digits and sends what changed; the server averages. **What share of unseen digits is right
 # after 20 rounds?** Guessing blindly gives 0.10; one computer that holds all the digits gets close to 0.95.
 #
@@ -333,7 +333,7 @@ assert torch.allclose(looped, stacked, atol=1e-5)
 # %% [markdown]
 # The numbers agree to five decimals, so nothing is lost; the factor depends on your machine. It is what makes a slider
 # that re-runs a whole federation possible. From here on `run(Scenario(…))` does your round, stacked, and takes
-# **your** `weighted_mean` as its rule.
+# **your** `weighted_mean` as its rule. (Left alone, a `Scenario` counts every client alike; lab 02 says why.)
 #
 # # Part five: what turns the dials
 # ## FedSGD or FedAvg?
@@ -383,8 +383,8 @@ for name, history in runs.items():
 # arrives later. Remember those pulls: whoever looks for "unusual" updates, to throw out attackers, will find
 # honest clients with unusual data. The next labs live in this tension.
 #
-# **Try it:** plot a wrong answer on purpose. Write a plain mean under `@exercise("01.5", use="mine")` and run the last
-# cells again. Which of the three lines can change, and why can the first one hardly?
+# **Try it:** plot a wrong answer on purpose. Write a plain mean under `@exercise("01.5", use="mine")` and run the
+# cells from *FedSGD or FedAvg?* on again. Which of the three lines can change, and why can the first one hardly?
 #
 # ## Move them yourself
 # Every move runs forty rounds of your federation again; the thin line is one computer with all the data, and the bars
@@ -626,7 +626,7 @@ progress()
 #   updates: these three belong in every data-protection impact assessment of a federation (GDPR, Article 35).
 # - **HIPAA's de-identification** (45 CFR 164.514) is about what leaves. An update that gives a record away is no more
 #   de-identified than that record.
-# - **A sample count is a vote.** The server believes $n_i$; whoever may inflate it owns the mean. Bound it.
+# - **A sample count is a vote.** The server believes $n_i$; whoever may inflate it owns the weighted mean. Bound it.
 # - **Local steps save bandwidth and cost agreement.** Measure both on data as skewed as yours before you choose.
 # - **A figure without a source** cannot be wrong, and that is what is wrong with it. Ask the three questions.
 #
@@ -638,4 +638,4 @@ progress()
 #   can be done about deeper ones.
 # - European Data Protection Board, *Opinion 28/2024* on AI models and personal data.
 #
-# Next: lab 02, where one of the twenty stops being honest.
+# Next: lab 02, where one client in thirty stops being honest.

@@ -100,5 +100,5 @@ def test_the_chooser_judges_each_rule_by_its_worst_attack():
 
 def test_the_price_is_sorted_and_said():
     said = repr(lab02_maps.prices(matrix.load()))
-    assert "With nobody attacking, Krum still costs" in said
+    assert "On dissimilar clients, Krum costs" in said
     assert "mean 0.0" in said

@@ -77,7 +77,7 @@ def prices(frame: pandas.DataFrame) -> plots.Picture:
         ax.hlines(places, low.loc[order, regime], high.loc[order, regime], color=plots.INK, linewidth=1)
     dearest = title_of(order[-1])
     points = mean["fedsgd"].max()
-    title = f"With nobody attacking, {dearest} still costs {points:.0f} points"
+    title = f"On dissimilar clients, {dearest} costs {points:.0f} points with nobody attacking"
     with plots.style():
         ax.set(yticks=range(len(order)), yticklabels=[title_of(name) for name in order])
         ax.set(xlabel="points of accuracy lost to the plain mean", title=title)
