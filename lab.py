@@ -272,6 +272,9 @@ def hand_over(command: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """Set up, then check or hand over; returns the exit status."""
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
     try:
         set_up(ROOT)
         python = str(environment_python(ROOT))

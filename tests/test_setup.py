@@ -316,3 +316,12 @@ def test_the_rest_is_handed_to_labsec(arguments: list[str], handed: list[str], m
     monkeypatch.setattr(lab, "hand_over", lambda command: commands.append(command) or 0)
     assert lab.main(arguments) == 0
     assert commands == [[str(lab.environment_python(ROOT)), "-m", "labsec.cli", *handed]]
+
+
+@pytest.mark.parametrize("asked", ["-h", "--help"])
+def test_help_is_given_before_anything_is_installed(
+    asked: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lab, "set_up", lambda root: pytest.fail("help must not install"))
+    assert lab.main([asked]) == 0
+    assert "python3 lab.py test" in capsys.readouterr().out
