@@ -113,9 +113,7 @@ class Messages:
 
     def merged(self, updates: Tensor) -> Messages:
         """Fewer rows that stand for all: nobody knows any more whose they are, and they share the samples evenly."""
-        nobody = torch.full((len(updates),), SUM_OF_SEVERAL, device=updates.device)
-        samples = self.weights.sum() // len(updates)
-        return Messages(updates, nobody, samples.expand(len(updates)))
+        return anonymous(updates, samples=int(self.weights.sum()) // len(updates))
 
     def followed_by(self, others: Messages) -> Messages:
         """These rows, then those."""
@@ -133,6 +131,12 @@ class Messages:
     def not_finite(self) -> tuple[int, ...]:
         """Who sent the rows that hold a NaN or an infinity."""
         return tuple(self.clients[~is_finite_row(self.updates)].tolist())
+
+
+def anonymous(updates: Tensor, *, samples: int = 1) -> Messages:
+    """Rows of which nobody knows whose they are; they count alike."""
+    nobody = torch.full((len(updates),), SUM_OF_SEVERAL, device=updates.device)
+    return Messages(updates, nobody, torch.full_like(nobody, samples))
 
 
 class Part:
@@ -176,20 +180,19 @@ class Part:
         self.was_compared = True
         return result
 
-    def rows(self, turn: Turn, *arguments: Any, width: int, **offers: Any) -> Tensor:
-        """Call a function that must give rows of `width` numbers, or one row; they may hold a NaN or an infinity."""
-        return self._checked(self(turn, *arguments, **offers), turn.params, width)
+    def rows(self, turn: Turn, *arguments: Any, **offers: Any) -> Tensor:
+        """Call a function that must give rows as wide as the model, or one; they may hold a NaN or an infinity."""
+        return self._checked(self(turn, *arguments, **offers), turn.params)
 
     def stage(self, turn: Turn, messages: Messages, **offers: Any) -> Messages:
         """What a stage makes of the messages: as many rows, or fewer that stand for all."""
-        result = self._of(turn, messages, offers)
-        return self._in_step(messages, self._checked(result, turn.params, messages.updates.shape[1]))
+        return self._in_step(messages, self._checked(self._of(turn, messages, offers), turn.params))
 
     def stage_or_mask(self, turn: Turn, messages: Messages, **offers: Any) -> Messages:
         """What a stage makes of the messages, or those that its mask [k] keeps: names and counts stay with them."""
         result = self._of(turn, messages, offers)
         if not (isinstance(result, Tensor) and result.dtype is torch.bool):
-            return self._in_step(messages, self._checked(result, turn.params, messages.updates.shape[1]))
+            return self._in_step(messages, self._checked(result, turn.params))
         if result.shape != (len(messages),):
             raise ValueError(f"{self.name} must return a mask [{len(messages)}]; got shape {list(result.shape)}")
 
@@ -221,17 +224,18 @@ class Part:
             raise ValueError(f"{self.name} must return [1 … {len(messages)}, dim]; got shape {list(updates.shape)}")
         return messages.holding(updates) if len(updates) == len(messages) else messages.merged(updates)
 
-    def _checked(self, result: Any, like: Tensor, width: int) -> Tensor:
+    def _checked(self, result: Any, params: Tensor) -> Tensor:
+        """The result, if it holds numbers of the model's type, place and width."""
         if not isinstance(result, Tensor) or not result.is_floating_point():
             raise ValueError(f"{self.name} must return a floating-point tensor; got {_kind(result)}")
         if result.requires_grad:
             raise ValueError(f"{self.name} must return numbers without a gradient graph: detach() the result")
-        if (result.dtype, result.device) != (like.dtype, like.device):
+        if (result.dtype, result.device) != (params.dtype, params.device):
             raise ValueError(
-                f"{self.name} must return {like.dtype} on {like.device}; got {result.dtype} on {result.device}"
+                f"{self.name} must return {params.dtype} on {params.device}; got {result.dtype} on {result.device}"
             )
-        if result.shape[-1:] != (width,):
-            raise ValueError(f"{self.name} must return {width} numbers a row; got shape {list(result.shape)}")
+        if result.shape[-1:] != params.shape:
+            raise ValueError(f"{self.name} must return {len(params)} numbers a row; got shape {list(result.shape)}")
         return result
 
     def _keywords(self, turn: Turn, offers: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from labsec import metrics
-from labsec.federation.contract import NOT_FINITE, SUM_OF_SEVERAL, Messages, Part, Turn
+from labsec.federation.contract import NOT_FINITE, Messages, Part, Turn, anonymous
 from labsec.federation.history import History, Round
 from labsec.federation.population import Lessons, Population
 from labsec.federation.scenario import Scenario
@@ -145,7 +145,6 @@ class Clients:
         updates = training.rows(
             turn,
             *(self.model, starts, x, y, batches),
-            width=self.model.dim,
             pool=(x, y),
             lr=lr,
             chunk=self.s.chunk,
@@ -230,7 +229,7 @@ class Clients:
             rule=server.as_function(turn, own.followed_by(others)) if s.public_rule else None,
             train=self._training_of_choice(turn, own.clients, model_received),
         )
-        forged = attack.rows(turn, view, width=self.model.dim, clients=own.clients, weights=own.weights)
+        forged = attack.rows(turn, view, clients=own.clients, weights=own.weights)
         if forged.shape != own.updates.shape:
             raise ValueError(
                 f"{attack.name} must return [malicious, dim] = {list(own.updates.shape)}; got {list(forged.shape)}"
@@ -282,7 +281,7 @@ class Server:
         if self.sending is None:
             return turn.params
         counts = self.population.weights[senders]
-        sent = self.sending.rows(turn, turn.params, width=self.model.dim, clients=senders, weights=counts)
+        sent = self.sending.rows(turn, turn.params, clients=senders, weights=counts)
         if sent.shape not in {(self.model.dim,), (len(senders), self.model.dim)}:
             raise ValueError(f"{self.sending.name} must return [dim] or [{len(senders)}, dim]; got {list(sent.shape)}")
         return sent
@@ -315,7 +314,6 @@ class Server:
         update = self.rule.rows(
             turn,
             messages.updates,
-            width=self.model.dim,
             clients=messages.clients,
             weights=messages.weights,
             expected=self.s.expected,
@@ -340,12 +338,6 @@ class Server:
             return twin.aggregate(turn.trial(), senders.holding(updates) if known else anonymous(updates))
 
         return rule
-
-
-def anonymous(updates: Tensor) -> Messages:
-    """Rows of which nobody knows whose they are; they count alike."""
-    nobody = torch.full((len(updates),), SUM_OF_SEVERAL, device=updates.device)
-    return Messages(updates, nobody, torch.ones_like(nobody))
 
 
 def rehearse(s: Scenario, model: Model, population: Population) -> None:
