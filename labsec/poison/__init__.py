@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from labsec.poison.adaptive import adaptive
 from labsec.poison.distances import against_mean, against_sign, against_std, min_max, min_sum
+from labsec.poison.drift import Drift
 from labsec.poison.labels import label_flip, targeted_flip
 from labsec.poison.plain import gaussian, scaled, sign_flip
 from labsec.poison.statistics import alie, ipm, mimic
 
 __all__ = [
+    "Drift",
     "adaptive",
     "against_mean",
     "against_sign",

@@ -8,8 +8,8 @@ matrix` makes them.
 
 from __future__ import annotations
 
-from labsec.study.catalogue import ATTACKS, REGIMES, RULES
-from labsec.study.matrix.cells import BELIEF, CLIENTS, DATA, MALICIOUS, boosted, cell
+from labsec.study.catalogue import ADAPTIVE, ATTACKS, DATA, RULES, SKEWS, STRATEGIES
+from labsec.study.matrix.cells import BELIEF, CLIENTS, MALICIOUS, boosted, cell
 from labsec.study.matrix.pages import HeatMap, draw_map, heat_map, markdown_page, write
 from labsec.study.matrix.tables import TABLES, check_cell, load, run_table
 
@@ -19,8 +19,10 @@ __all__ = [
     "CLIENTS",
     "DATA",
     "MALICIOUS",
-    "REGIMES",
+    "ADAPTIVE",
     "RULES",
+    "SKEWS",
+    "STRATEGIES",
     "TABLES",
     "HeatMap",
     "boosted",

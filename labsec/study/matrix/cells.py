@@ -2,44 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import Any
 
 from labsec.data import load
 from labsec.federation.scenario import Scenario
-from labsec.study.catalogue import ATTACKS, KINDS, REGIMES, RULES, Fields, find
+from labsec.study.catalogue import ADAPTIVE, ATTACKS, DATA, KINDS, RULES, SKEWS, STRATEGIES, Fields, find
 
 CLIENTS = 30
 MALICIOUS = 0.2
 BELIEF = 6
 """f of every rule that takes one: what the defender believes. In the matrix it happens to be right: 0.2 of 30."""
 
-DATA: Mapping[str, Fields] = {"digits": {}, "notes": {"lr": 4.0}}
-"""Images and text; text needs longer steps than the regime's own."""
+MEASURED_EVERY = 5
+"""Rounds between two measurements: how finely the tables say when a run arrived."""
+
+REHEARSAL_SEEDS = (100, 101)
+"""The adaptive attacker rehearses on these; no table shows them."""
 
 
-def cell(regime: str, attack: str, rule: str, seed: int, *, malicious: float = MALICIOUS, f: int = BELIEF) -> Scenario:
-    """The scenario behind one number of the matrix or of the breakdown sweep, ready to run again.
+def cell(
+    data: str, skew: str, attack: str, rule: str, seed: int, *, malicious: float = MALICIOUS, f: int = BELIEF
+) -> Scenario:
+    """The scenario behind one number of the matrix, of the rehearsal or of the breakdown, ready to run again.
 
-    regime, attack, rule    names in the catalogue
-    malicious               share of the clients; with the attack "none" there are none
-    f                       what the defender believes
+    data, skew, attack, rule    names in the catalogue
+    malicious                   share of the clients; with the attack "none" there are none
+    f                           what the defender believes
 
-    >>> cell("fedsgd", "alie", "krum", 0).malicious_count
+    >>> cell("digits", "dirichlet_0.1", "alie", "krum", 0).malicious_count
     6
 
     Raises ValueError for an unknown name.
     """
-    attacked = _attacked(find(ATTACKS, "attack", attack).scenario(), malicious)
+    name = _rehearsed(data, skew, rule) if attack == ADAPTIVE else attack
+    attacked = _attacked(find({**ATTACKS, **STRATEGIES}, "attack", name).scenario(), malicious)
     defended = find(RULES, "rule", rule).fields(f)
-    return find(REGIMES, "regime", regime).make(clients=CLIENTS, seed=seed, **attacked, **defended)
+    learned = find(DATA, "data set", data).fields
+    alpha = find(SKEWS, "skew", skew).alpha
+    return Scenario.fedavg(
+        data=load(data),
+        alpha=alpha,
+        clients=CLIENTS,
+        evaluate_every=MEASURED_EVERY,
+        seed=seed,
+        **learned,
+        **attacked,
+        **defended,
+    )
+
+
+def _rehearsed(data: str, skew: str, rule: str) -> str:
+    """The strategy that the adaptive attacker chose."""
+    from labsec.study.portfolio import strategy  # reads a table, which only this row of the matrix needs
+
+    return strategy(data, skew, rule)
 
 
 def boosted(data: str, attack: str, rule: str, fraction: float, boost: float, seed: int) -> Scenario:
     """The scenario behind one number of the sweep for few attackers: 100 clients, FedAvg on IID shards, 50 rounds.
 
-    data        digits or notes
+    data        a name in DATA
     attack      none, or a kind of attack that takes a boost
     rule        a name in RULES
     fraction    share of attackers
@@ -50,9 +74,11 @@ def boosted(data: str, attack: str, rule: str, fraction: float, boost: float, se
     Raises ValueError for an unknown name.
     """
     attacked = _attacked(find(KINDS, "attack", attack).scenario(boost), fraction)
-    learned = find(DATA, "data", data)
+    learned = {**find(DATA, "data set", data).fields, "rounds": 50}
     defended = find(RULES, "rule", rule).fields(BELIEF)
-    return Scenario.fedavg(clients=100, seed=seed, data=load(data), **learned, **attacked, **defended)
+    return Scenario.fedavg(
+        data=load(data), clients=100, evaluate_every=MEASURED_EVERY, seed=seed, **learned, **attacked, **defended
+    )
 
 
 def _attacked(attack: Fields, share: float) -> dict[str, Any]:
@@ -60,25 +86,55 @@ def _attacked(attack: Fields, share: float) -> dict[str, Any]:
     return {**attack, "malicious": share} if attack and share else {}
 
 
+def _settings() -> Iterator[tuple[str, str]]:
+    """Every data set with each of its skews."""
+    return ((data, skew) for data, learning in DATA.items() for skew in learning.skews)
+
+
 def matrix_cells(seeds: int) -> list[dict[str, Any]]:
     """Keywords of `cell` for the matrix."""
-    names = product(REGIMES, ATTACKS, RULES, range(seeds))
-    return [dict(zip(("regime", "attack", "rule", "seed"), each, strict=True)) for each in names]
+    return _cells((*ATTACKS, ADAPTIVE), range(seeds))
+
+
+def rehearsal_cells(seeds: int = len(REHEARSAL_SEEDS)) -> list[dict[str, Any]]:
+    """Keywords of `cell` for the rehearsal: every strategy against every rule, on seeds that no other table shows.
+
+    The one-round search takes five to ten times as long as anything else: it is rehearsed on digits with the most
+    skewed shards.
+    """
+    cells = _cells(STRATEGIES, REHEARSAL_SEEDS[:seeds])
+    searched = {"data": "digits", "skew": "dirichlet_0.1"}
+    return [each for each in cells if each["attack"] != "search" or searched.items() <= each.items()]
+
+
+def _cells(attacks: Iterable[str], seeds: Iterable[int]) -> list[dict[str, Any]]:
+    """Keywords of `cell` for every data set, skew and rule."""
+    return [
+        {"data": data, "skew": skew, "attack": attack, "rule": rule, "seed": seed}
+        for (data, skew), attack, rule, seed in product(_settings(), attacks, RULES, seeds)
+    ]
 
 
 def breakdown_cells(seeds: int) -> list[dict[str, Any]]:
-    """Keywords of `cell` for ever more attackers, up to one half, against a defender who is told how many they are."""
-    settings = [("fedavg", "sign_flip_x10"), ("fedsgd", "sign_flip_x10"), ("fedsgd", "adaptive")]
+    """Keywords of `cell` for ever more attackers, up to one half, against a defender who is told how many they are.
+
+    The attack "none" is the price of that belief: the same f, and nobody attacks.
+    """
+    attacks = ("none", "sign_flip_x10", "ipm_2", "min_sum", "drift")
     return [
         {
-            "regime": regime,
+            "data": "digits",
+            "skew": skew,
             "attack": attack,
             "rule": rule,
             "seed": seed,
             "malicious": count / CLIENTS,
             "f": _belief(rule, count),
         }
-        for (regime, attack), count, rule, seed in product(settings, range(0, 16, 3), RULES, range(seeds))
+        for skew, attack, count, rule, seed in product(
+            ("iid", "dirichlet_0.1"), attacks, range(0, 16, 3), RULES, range(seeds)
+        )
+        if count or attack == "none"
     ]
 
 
@@ -93,5 +149,7 @@ def boosted_cells(seeds: int) -> list[dict[str, Any]]:
     attacks = [("none", 0.0, 0), *product(("sign_flip", "label_flip"), (0.03, 0.1, 0.2), (1, 3, 10, 30, 100))]
     return [
         {"data": data, "attack": attack, "rule": rule, "fraction": fraction, "boost": boost, "seed": seed}
-        for data, (attack, fraction, boost), rule, seed in product(DATA, attacks, ("mean", "norm_clip"), range(seeds))
+        for data, (attack, fraction, boost), rule, seed in product(
+            ("digits", "notes"), attacks, ("mean", "norm_clip"), range(seeds)
+        )
     ]

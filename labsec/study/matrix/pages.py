@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from labsec import plots
-from labsec.study.catalogue import REGIMES, title_of
+from labsec.study.catalogue import SKEWS, title_of
 from labsec.study.matrix.cells import BELIEF, CLIENTS, MALICIOUS
 from labsec.study.matrix.tables import run_table
 from labsec.study.sweep import RUNS
@@ -46,8 +46,8 @@ def heat_map(frame: pandas.DataFrame, *regimes: str) -> plots.Picture:
     grid = plots.axes(fig, len(tables), squeeze=False, height_ratios=heights)
     words = []
     for ax, (regime, mean, spread) in zip(grid[:, 0], tables, strict=True):
-        draw_map(ax, REGIMES[regime].title, mean, spread)
-        words.append(_in_words(REGIMES[regime].title, mean))
+        draw_map(ax, SKEWS[regime].title, mean, spread)
+        words.append(_in_words(SKEWS[regime].title, mean))
     return plots.Picture(fig, f"Heat map of test accuracy, attacks by rules. {' '.join(words)}")
 
 
@@ -128,7 +128,7 @@ def markdown_page(frame: pandas.DataFrame) -> str:
         for i, attack in enumerate(mean.index):
             lines.append([title_of(attack), *map(_number, mean.iloc[i], spread.iloc[i])])
         rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        parts.append(f"## {REGIMES[regime].title}\n\n{rows}")
+        parts.append(f"## {SKEWS[regime].title}\n\n{rows}")
     return "\n\n".join(parts) + "\n"
 
 

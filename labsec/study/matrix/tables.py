@@ -10,7 +10,7 @@ from labsec.data import FOLDER
 from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
 from labsec.study.catalogue import find
-from labsec.study.matrix.cells import boosted, boosted_cells, breakdown_cells, cell, matrix_cells
+from labsec.study.matrix.cells import boosted, boosted_cells, breakdown_cells, cell, matrix_cells, rehearsal_cells
 from labsec.study.sweep import RUNS, sweep
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DOCS = FOLDER.parent / "docs"
 TABLES: Mapping[str, tuple[Callable[..., Scenario], Callable[[int], list[dict[str, Any]]]]] = {
+    "rehearsal": (cell, rehearsal_cells),
     "matrix": (cell, matrix_cells),
     "breakdown": (cell, breakdown_cells),
     "three_percent": (boosted, boosted_cells),

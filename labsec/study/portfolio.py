@@ -1,0 +1,41 @@
+"""The adaptive attacker of the tables: rehearses whole runs against each rule, and keeps the strategy that harms most.
+
+An attack that searches one round at a time can be weaker than one that never heard of the rule, because what harms most
+now need not harm most in the end. So the last row of the matrix is no single attack. Its attacker knows the rule, the
+data and the training, tries every strategy of the catalogue on federations with other seeds, and takes the best one
+along. A row of the matrix may stand below it by chance only.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from labsec.study.catalogue import DATA, RULES, SKEWS, find
+
+TABLE = "rehearsal"
+
+
+def strategy(data: str, skew: str, rule: str) -> str:
+    """The name in STRATEGIES that left the rule the lowest mean accuracy in the rehearsal.
+
+    data, skew, rule    names in the catalogue
+
+    Raises ValueError for an unknown name, or for a setting that was not rehearsed.
+    """
+    find(DATA, "data set", data)
+    find(SKEWS, "skew", skew)
+    find(RULES, "rule", rule)
+    setting = (data, skew, rule)
+    if setting not in _choices():
+        raise ValueError(f"the attacker did not rehearse {rule} on {data} with {skew} shards; known: {len(_choices())}")
+    return _choices()[setting]
+
+
+@cache
+def _choices() -> dict[tuple[str, str, str], str]:
+    """(data, skew, rule) -> the strategy that harmed most."""
+    from labsec.study.matrix.tables import load  # tables are made of cells, and a cell may ask for a strategy
+
+    means = load(TABLE).groupby(["data", "skew", "rule", "attack"])["accuracy"].mean()
+    worst = means.groupby(level=["data", "skew", "rule"]).idxmin()
+    return {(data, skew, rule): attack for data, skew, rule, attack in worst}
