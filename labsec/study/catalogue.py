@@ -108,11 +108,13 @@ class Learning:
 
     title     for people
     skews     names in SKEWS; a very skewed draw leaves clients of a small data set empty
+    attacks   names in ATTACKS; what takes long to learn meets those that harm most
     fields    of a scenario: what differs from `Scenario.fedavg`
     """
 
     title: str
     skews: tuple[str, ...]
+    attacks: tuple[str, ...]
     fields: Fields
 
 
@@ -241,10 +243,19 @@ SKEWS: Mapping[str, Skew] = {
     "dirichlet_0.1": Skew(title="Dirichlet(0.1) shards", short="very unlike (Dirichlet 0.1)", alpha=0.1),
 }
 
+STRONGEST = ("none", "sign_flip_x10", "alie_1.5", "ipm_2", "min_max", "min_sum", "drift")
+
 DATA: Mapping[str, Learning] = {
-    "digits": Learning(title="digits", skews=tuple(SKEWS), fields={}),
-    "mnist5k": Learning(title="5,000 MNIST digits", skews=tuple(SKEWS), fields={"lr": 0.1, "rounds": 90}),
-    "notes": Learning(title="notes", skews=("iid", "dirichlet_0.3"), fields={"lr": 4.0}),
+    "digits": Learning(title="digits", skews=tuple(SKEWS), attacks=tuple(ATTACKS), fields={}),
+    "mnist5k": Learning(
+        title="5,000 MNIST digits",
+        skews=tuple(SKEWS),
+        attacks=STRONGEST,
+        fields={"lr": 0.1, "rounds": 90},
+    ),
+    "notes": Learning(
+        title="hospital notes", skews=("iid", "dirichlet_0.3"), attacks=STRONGEST, fields={"lr": 4.0}
+    ),
 }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any
 
 from labsec.data import load
 from labsec.federation.scenario import Scenario
-from labsec.study.catalogue import ADAPTIVE, ATTACKS, DATA, KINDS, RULES, SKEWS, STRATEGIES, Fields, find
+from labsec.study.catalogue import ADAPTIVE, ATTACKS, DATA, KINDS, RULES, SKEWS, STRATEGIES, Fields, Learning, find
 
 CLIENTS = 30
 MALICIOUS = 0.2
@@ -86,32 +86,34 @@ def _attacked(attack: Fields, share: float) -> dict[str, Any]:
     return {**attack, "malicious": share} if attack and share else {}
 
 
-def _settings() -> Iterator[tuple[str, str]]:
-    """Every data set with each of its skews."""
-    return ((data, skew) for data, learning in DATA.items() for skew in learning.skews)
-
-
 def matrix_cells(seeds: int) -> list[dict[str, Any]]:
     """Keywords of `cell` for the matrix."""
-    return _cells((*ATTACKS, ADAPTIVE), range(seeds))
+    return _cells({data: (*learning.attacks, ADAPTIVE) for data, learning in DATA.items()}, range(seeds))
 
 
 def rehearsal_cells(seeds: int = len(REHEARSAL_SEEDS)) -> list[dict[str, Any]]:
     """Keywords of `cell` for the rehearsal: every strategy against every rule, on seeds that no other table shows.
 
-    The one-round search takes five to ten times as long as anything else: it is rehearsed on digits with the most
-    skewed shards.
+    What takes long is left out where it takes longest: the one-round search is rehearsed on digits with the most skewed
+    shards, and a data set that meets a selection of the rows rehearses these.
     """
-    cells = _cells(STRATEGIES, REHEARSAL_SEEDS[:seeds])
+    strategies = {data: [n for n in STRATEGIES if _is_rehearsed(n, learning)] for data, learning in DATA.items()}
+    cells = _cells(strategies, REHEARSAL_SEEDS[:seeds])
     searched = {"data": "digits", "skew": "dirichlet_0.1"}
     return [each for each in cells if each["attack"] != "search" or searched.items() <= each.items()]
 
 
-def _cells(attacks: Iterable[str], seeds: Iterable[int]) -> list[dict[str, Any]]:
-    """Keywords of `cell` for every data set, skew and rule."""
+def _is_rehearsed(strategy: str, learning: Learning) -> bool:
+    """Whether a strategy is tried on a data set: all of them where every row is, else the rows that it meets."""
+    return strategy in learning.attacks or learning.attacks == tuple(ATTACKS)
+
+
+def _cells(attacks: Mapping[str, Iterable[str]], seeds: Iterable[int]) -> list[dict[str, Any]]:
+    """Keywords of `cell` for every data set with its attacks, in every skew that it is learned in, and every rule."""
     return [
         {"data": data, "skew": skew, "attack": attack, "rule": rule, "seed": seed}
-        for (data, skew), attack, rule, seed in product(_settings(), attacks, RULES, seeds)
+        for data in attacks
+        for skew, attack, rule, seed in product(DATA[data].skews, attacks[data], RULES, seeds)
     ]
 
 
