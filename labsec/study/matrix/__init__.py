@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from labsec.study.catalogue import ADAPTIVE, ATTACKS, DATA, RULES, SKEWS, STRATEGIES
 from labsec.study.matrix.cells import BELIEF, CLIENTS, MALICIOUS, boosted, cell
-from labsec.study.matrix.pages import HeatMap, draw_map, heat_map, markdown_page, write
-from labsec.study.matrix.tables import TABLES, check_cell, load, run_table
+from labsec.study.matrix.pages import HeatMap, draw_map, heat_map, markdown_page, means, write
+from labsec.study.matrix.tables import TABLES, arrival, check_cell, load, run_table
 
 __all__ = [
     "ATTACKS",
@@ -25,6 +25,7 @@ __all__ = [
     "STRATEGIES",
     "TABLES",
     "HeatMap",
+    "arrival",
     "boosted",
     "cell",
     "check_cell",
@@ -32,6 +33,7 @@ __all__ = [
     "heat_map",
     "load",
     "markdown_page",
+    "means",
     "run_table",
     "write",
 ]
