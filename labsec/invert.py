@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from labsec.types import ServerView
+from labsec.types import ServerView, Updates
 
 EMPTY = 1e-3  # a value this close to zero counts as empty
 SAME_SAMPLE = 0.02  # root mean square distance below which two candidates show the same sample
@@ -91,3 +91,51 @@ def _ranked(ratios: Tensor) -> Tensor:
     apart = torch.cdist(ratios, ratios, compute_mode="donot_use_mm_for_euclid_dist") / ratios.shape[1] ** 0.5  # [k, k]
     repeats = (apart < SAME_SAMPLE).tril(diagonal=-1).any(dim=1)  # [k] a better one shows the same
     return ratios[~repeats]
+
+
+def gallery(messages: Updates, expected: Updates, *, samples: int) -> Tensor:
+    """Find out which known samples are behind each message, however noisy it is: a matched filter.
+
+    Noise spoils a picture that is read out of a message long before it spoils a comparison: all numbers of the message
+    together are held against what each candidate would have sent. It is the attack of somebody who has a list of
+    suspects and asks who was there.
+
+    messages    [k, dim] what was received
+    expected    [candidates, dim] what a client with this one sample would send: its update in one step
+    samples     how many samples are behind a message: steps * batch size
+    returns     [k, samples] numbers of candidates, the first one found first
+
+    The candidate that explains most of a message is taken, then the one that explains most of what is left, and so on; all
+    that were taken share the explanation anew each time (least squares).
+
+    >>> expected = torch.eye(3)
+    >>> gallery(torch.tensor([[0.1, 0.5, 0.6], [0.9, 0.0, 0.2]]), expected, samples=2)
+    tensor([[2, 1],
+            [0, 2]])
+
+    Raises ValueError unless messages and expected are finite rows of one width and 1 <= samples <= candidates.
+    Source: orthogonal matching pursuit, Pati, Rezaiifar and Krishnaprasad 1993; for one sample the matched filter.
+    """
+    if messages.ndim != 2 or expected.ndim != 2 or messages.shape[1] != expected.shape[1]:
+        raise ValueError(
+            "gallery needs messages [k, dim] and expected [candidates, dim]; "
+            f"got {list(messages.shape)} and {list(expected.shape)}"
+        )
+    if not 1 <= samples <= len(expected):
+        raise ValueError(f"gallery needs 1 <= samples <= candidates; got samples={samples}, candidates={len(expected)}")
+    if not (messages.isfinite().all() and expected.isfinite().all()):
+        raise ValueError("gallery needs finite messages and expected updates; got a NaN or an infinity")
+
+    # A candidate that would send nothing explains nothing.
+    lengths = expected.norm(dim=1)  # [candidates]
+    directions = torch.where(lengths[:, None] > 0, expected / lengths[:, None], torch.zeros_like(expected))
+    left = messages
+    taken = torch.empty(len(messages), 0, dtype=torch.int64, device=messages.device)
+    for _ in range(samples):
+        explained = left @ directions.T  # [k, candidates]
+        best = explained.scatter(1, taken, -torch.inf).argmax(dim=1, keepdim=True)  # [k, 1]
+        taken = torch.cat([taken, best], dim=1)
+        parts = directions[taken].transpose(1, 2)  # [k, dim, taken]
+        shares = torch.linalg.lstsq(parts, messages[:, :, None]).solution  # [k, taken, 1]
+        left = messages - (parts @ shares)[:, :, 0]
+    return taken

@@ -104,3 +104,41 @@ def test_noise_at_the_server_comes_too_late():
             params=first.before, messages=first.messages, model=s.network(), lr=s.lr, local_steps=1, batch_size=1
         )
         assert metrics.best_matches(invert.analytic(view, message=4), truth)[1][0] > 80
+
+
+# --- the gallery
+
+
+def test_a_gallery_tells_who_was_in_a_batch_and_no_stranger():
+    digits = data.load("digits")
+    model = models.mlp(digits.shape, digits.classes, hidden=(32,))
+    params = model.init(torch.Generator().manual_seed(0))
+    batches = torch.tensor([[[3, 40, 500, 1000]], [[7, 8, 900, 1400]]])
+    messages = local_updates(model, params, digits.x, digits.y, batches, lr=0.5)
+    everybody = torch.arange(len(digits.y))[:, None, None]
+    expected = local_updates(model, params, digits.x, digits.y, everybody, lr=0.5)
+    found = invert.gallery(messages, expected, samples=4)
+    assert found.sort(dim=1).values.tolist() == batches[:, 0].tolist()
+
+
+def test_a_gallery_sees_through_noise_that_hides_the_picture():
+    digits = data.load("digits")
+    model = models.mlp(digits.shape, digits.classes, hidden=(32,))
+    params = model.init(torch.Generator().manual_seed(0))
+    everybody = torch.arange(len(digits.y))[:, None, None]
+    expected = local_updates(model, params, digits.x, digits.y, everybody, lr=0.5)
+    noise = torch.randn(100, model.dim, generator=torch.Generator().manual_seed(1))
+    std = 0.1 * expected[:100].norm(dim=1, keepdim=True)  # the noise is five times as long as the message
+    noisy = expected[:100] + std * noise
+    assert (std * noise).norm(dim=1).median() > 4 * expected[:100].norm(dim=1).median()
+    hits = (invert.gallery(noisy, expected, samples=1)[:, 0] == torch.arange(100)).float().mean()
+    assert hits > 0.5  # by chance 1 in 1,438
+
+
+def test_a_gallery_names_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"1 <= samples <= candidates; got samples=3, candidates=2"):
+        invert.gallery(torch.ones(1, 4), torch.ones(2, 4), samples=3)
+    with pytest.raises(ValueError, match=r"got \[1, 4\] and \[2, 3\]"):
+        invert.gallery(torch.ones(1, 4), torch.ones(2, 3), samples=1)
+    with pytest.raises(ValueError, match="finite"):
+        invert.gallery(torch.full((1, 4), torch.nan), torch.ones(2, 4), samples=1)

@@ -15,16 +15,16 @@ class Drift:
     norm    length of the message, in multiples of the honest rows' median norm
 
     One round's honest mean is noisy, and what is sent against it points somewhere else in the next round. The sum over
-    the rounds keeps what the rounds have in common, so that the harm adds up. It suits rules that choose among the
-    rows, such as Krum: all attackers send equal rows of ordinary length.
+    the rounds keeps what the rounds have in common, so that the harm adds up. Nothing in the message looks odd: its
+    length is usual, and the attackers send equal rows.
 
     >>> from types import SimpleNamespace
     >>> attack = Drift(norm=1.0)
-    >>> for honest in ([[3.0, 4.0]], [[3.0, -4.0]]):
+    >>> for honest in ([[3.0, 4.0]], [[5.0, -12.0]]):
     ...     view = SimpleNamespace(own=torch.zeros(1, 2), others=torch.tensor(honest))
     ...     print(attack(view))
     tensor([[-3., -4.]])
-    tensor([[-5., 0.]])
+    tensor([[-9.1924,  9.1924]])
 
     Raises ValueError unless norm > 0; when called, if there is no honest row.
     Source: our own; the goal is the directed deviation of Fang et al. 2020, arXiv:1911.11815, over a whole run.
