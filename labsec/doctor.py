@@ -18,9 +18,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from labsec.files import CLONE
+
 State = Literal["ok", "note", "fail"]
 SYMBOLS = {"ok": "✓", "note": "–", "fail": "✗"}
-SET_UP = "Run `python3 lab.py`: it resumes the set-up."
+SET_UP = (
+    "Run `python3 lab.py`: it resumes the set-up."
+    if CLONE
+    else "Install labsec again with pip: what it needs comes along."
+)
 
 # GiB free, a judgement; below them learners are warned.
 ENOUGH_MEMORY = 1.0
@@ -225,7 +231,7 @@ def examine(course: Path) -> list[Row]:
     wanted = pins((course / "constraints.txt").read_text(encoding="utf-8"))
     rows = [
         python_row(sys.version_info[:3], project["requires-python"]),
-        *package_rows(wanted, project["dependencies"]),
+        *package_rows(wanted, [re.split("[<>=]", need)[0] for need in project["dependencies"]]),
         memory_row(free_memory()),
         cores_row(),
         disk_row(shutil.disk_usage(course).free / 2**30),

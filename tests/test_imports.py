@@ -26,7 +26,7 @@ ROOMS = {  # each room of labsec, and the rooms that it may import when it is lo
     "plots": {"federation"},
     "study": {*LABORATORY, "plots", "files"},
     "course": {*LABORATORY, "plots", "study", "lazy", "files"},
-    "doctor": set(),
+    "doctor": {"files"},
     "cli": {"course", "doctor", "files", "study"},
     "__init__": {"lazy"},
 }
