@@ -9,9 +9,7 @@ import tempfile
 from pathlib import Path
 
 from labsec.course import progress_file as progress
-
-PACKAGE = Path(__file__).resolve().parent
-COURSE = PACKAGE.parent
+from labsec.files import CLONE, COURSE, PACKAGE, learners_folder
 
 
 class CourseError(Exception):
@@ -58,7 +56,7 @@ def copy_missing(course: Path) -> list[str]:
 
     returns   the names that were copied
     """
-    mine = course / "my"
+    mine = learners_folder(course)
     mine.mkdir(exist_ok=True)
     missing = [name for name in notebook_names(course) if not (mine / name).exists()]
     for name in missing:
@@ -78,7 +76,7 @@ def reset(number: str, course: Path) -> Path | None:
     returns   the backup, or None if the learner had no copy
     """
     name = notebook_name(number, course)
-    mine = course / "my" / name
+    mine = learners_folder(course) / name
     backup = free_backup(mine) if mine.exists() else None
     if backup:
         mine.rename(backup)
@@ -98,7 +96,7 @@ def jupyter_environment(course: Path, temporary: str, inherited: str = "") -> di
     temporary   folder that lives as long as the server
     inherited   JUPYTER_CONFIG_PATH so far; it stays, behind the course's own
     """
-    kept = course / "my" / ".jupyter"
+    kept = learners_folder(course) / ".jupyter"
     return {
         "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, [str(PACKAGE), inherited])),
         "JUPYTER_CONFIG_DIR": str(kept / "config"),
@@ -117,7 +115,7 @@ def jupyter_arguments(course: Path, name: str, *, browser: bool, port: int | Non
     """
     arguments = [
         "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.root_dir={course / 'my'}",
+        f"--ServerApp.root_dir={learners_folder(course)}",
         f"--LabApp.default_url=/lab/tree/{name}",
         "--ServerApp.allow_root=True",
         "--ServerApp.use_redirect_file=False",
@@ -179,9 +177,10 @@ def measure_tables(arguments: argparse.Namespace, course: Path) -> None:
     """Measure the tables of a `matrix` command and say which files it wrote; raises CourseError for a wrong one."""
     from labsec import matrix
 
+    folder = arguments.folder or learners_folder(course)
     for table in arguments.tables or ["matrix"]:
         try:
-            files = matrix.write(table, arguments.folder or course / "my", seeds=arguments.seeds, jobs=arguments.jobs)
+            files = matrix.write(table, folder, seeds=arguments.seeds, jobs=arguments.jobs)
         except ValueError as error:
             raise CourseError(f"{error}.") from error
         print("\n".join(f"Wrote {file}." for file in files))
@@ -203,6 +202,8 @@ def new_lab(name: str, course: Path) -> None:
 
 def run_command(arguments: argparse.Namespace, course: Path) -> int:
     """Carry out one parsed command; returns the exit status."""
+    if arguments.command in ("build", "new") and CLONE is None:
+        raise CourseError(f"`labsec {arguments.command}` writes into the course's sources: run it in a clone of them.")
     match arguments.command:
         case "open":
             open_lab(arguments.number, course, browser=not arguments.no_browser, port=arguments.port)

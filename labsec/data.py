@@ -14,10 +14,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from labsec.files import CACHE, COURSE
 from labsec.types import generator as stream
 
-FOLDER = Path(__file__).resolve().parent.parent / "data"
-CACHE = FOLDER / "cache"
 TENSORS = ("x", "y", "x_test", "y_test")  # the fields of a data set that hold tensors
 
 
@@ -112,8 +111,8 @@ def load(name: str, *, root: str | Path | None = None) -> Dataset:
 
     Bundled and offline: `digits` (8x8 grey), `faces` (25x25 grey, face or not), `breast_cancer` (30 numbers), `notes`
     (synthetic texts of four hospital desks, as token numbers; `notes_words` reads them back).
-    Downloaded once, with checksums, into `root` (default: data/cache in the course): `mnist`, `fashion_mnist`,
-    `cifar10`.
+    Downloaded once, with checksums, into `root` (default: data/cache in a clone of the course, otherwise labsec in the
+    user's folder for caches): `mnist`, `fashion_mnist`, `cifar10`.
 
     >>> load("digits").x.shape
     torch.Size([1438, 1, 8, 8])
@@ -179,7 +178,7 @@ def _breast_cancer() -> Dataset:
 
 @cache
 def _notes_table() -> list[dict[str, str]]:
-    with (FOLDER / "notes.csv").open(encoding="utf-8", newline="") as source:
+    with (COURSE / "data" / "notes.csv").open(encoding="utf-8", newline="") as source:
         return list(csv.DictReader(source))
 
 

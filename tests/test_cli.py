@@ -107,6 +107,17 @@ def test_a_lab_that_cannot_be_made_is_told_in_one_sentence(capsys: pytest.Captur
     assert capsys.readouterr().err == "No lab was made: the number 00 is taken by solutions/00_start.py.\n"
 
 
+@pytest.mark.parametrize("command", [["build"], ["new", "03_backdoors"]])
+def test_an_installed_package_writes_no_sources(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "CLONE", None)
+    assert cli.main(command) == 1
+    said = capsys.readouterr().err
+    assert "run it in a clone" in said
+    assert said.count("\n") == 1
+
+
 def test_doctors_verdict_is_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
     monkeypatch.setitem(
@@ -116,15 +127,16 @@ def test_doctors_verdict_is_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> 
     assert asked == [True]
 
 
-@pytest.mark.parametrize("name", ["cli.py", "doctor.py", "course/progress_file.py", "lazy.py"])
+@pytest.mark.parametrize("name", ["cli.py", "doctor.py", "files.py", "course/progress_file.py", "lazy.py"])
 def test_only_the_standard_library_is_imported_at_the_top(name: str) -> None:
     imported = set()
     for node in ast.parse((cli.PACKAGE / name).read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            own = node.module == "labsec.course" and [alias.name for alias in node.names] == ["progress_file"]
-            imported.add("json" if own else (node.module or "").split(".")[0])
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            own = node.module == "labsec.files" or names == {"labsec.course.progress_file"}
+            imported |= set() if own else {(node.module or "").split(".")[0]}
     assert imported - set(sys.stdlib_module_names) == set()
 
 

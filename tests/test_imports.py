@@ -15,17 +15,19 @@ LEARNED = {"data", "models", "train", "metrics"}
 LABORATORY = {*FLOOR, *LEARNED, *ATTACKS, *DEFENCES, "federation"}
 ROOMS = {  # each room of labsec, and the rooms that it may import when it is loaded
     "lazy": set(),
+    "files": set(),
     "types": set(),
     "geometry": {"types"},
     **dict.fromkeys({*LEARNED, *ATTACKS, *DEFENCES}, FLOOR),
+    "data": {*FLOOR, "files"},
     "train": {*FLOOR, "models"},
     "invert": {*FLOOR, "models"},
     "federation": {*FLOOR, *LEARNED, "robust"},
     "plots": {"federation"},
-    "study": {*LABORATORY, "plots"},
-    "course": {*LABORATORY, "plots", "study", "lazy"},
+    "study": {*LABORATORY, "plots", "files"},
+    "course": {*LABORATORY, "plots", "study", "lazy", "files"},
     "doctor": set(),
-    "cli": {"course", "doctor", "study"},
+    "cli": {"course", "doctor", "files", "study"},
     "__init__": {"lazy"},
 }
 

@@ -22,8 +22,8 @@ import nbformat
 from nbformat import NotebookNode
 
 from labsec.course import ledger
+from labsec.files import COURSE
 
-COURSE = Path(__file__).resolve().parents[2]
 BEGIN = "### BEGIN SOLUTION"
 END = "### END SOLUTION"
 BLANK = ("# Your turn: replace the next line with your own code.", "raise NotImplementedError")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from labsec.course.claims import MIME, numbers_in_words
+from labsec.files import COURSE
 
-COURSE = Path(__file__).resolve().parents[2]
 Record: TypeAlias = Mapping[str, Any]
 
 KINDS = {"measured": "Measured", "reading": "Settled by reading", "exercise": "Source checked"}

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from labsec.files import COURSE
+
 FILE = ".progress.json"
 _session: dict[str, str] = {}  # so that a folder that keeps nothing still shows what was done in it
-GENERATED = [Path(__file__).resolve().parents[2] / name for name in ("notebooks", "solutions")]
+GENERATED = [COURSE / name for name in ("notebooks", "solutions")]
 
 
 def read(folder: Path | None = None) -> dict[str, str]:

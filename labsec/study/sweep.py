@@ -24,9 +24,10 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from labsec.data import CACHE, Dataset
+from labsec.data import Dataset
 from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
+from labsec.files import CACHE
 from labsec.models import Model
 
 RUNS = CACHE / "runs.jsonl"

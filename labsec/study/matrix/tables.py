@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labsec.data import FOLDER
 from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
+from labsec.files import COURSE
 from labsec.study.catalogue import find
 from labsec.study.matrix.cells import boosted, boosted_cells, breakdown_cells, cell, matrix_cells
 from labsec.study.sweep import RUNS, sweep
@@ -16,7 +16,7 @@ from labsec.study.sweep import RUNS, sweep
 if TYPE_CHECKING:
     import pandas
 
-DOCS = FOLDER.parent / "docs"
+DOCS = COURSE / "docs"
 TABLES: Mapping[str, tuple[Callable[..., Scenario], Callable[[int], list[dict[str, Any]]]]] = {
     "matrix": (cell, matrix_cells),
     "breakdown": (cell, breakdown_cells),
