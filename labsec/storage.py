@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from labsec.files import CLONE
+
 LOCK_PATIENCE = 30.0  # seconds; whoever holds a lock writes one small file
 
 FULL = "free some space there and run the command again"
@@ -42,6 +44,7 @@ class BrokenFileError(ValueError):
 
     def __init__(self, path: Path, problem: str, remedy: str) -> None:
         super().__init__(f"{path} is broken ({problem}): {remedy}.")
+        self.problem = problem
 
 
 def in_one_sentence(error: OSError) -> str:
@@ -61,6 +64,15 @@ def in_one_sentence(error: OSError) -> str:
     file = error.filename2 or error.filename  # of a copy, the file that was written comes second
     place = f"{file}: " if file is not None else ""
     return f"{place}{error.strerror}: {REMEDIES[error.errno]}."
+
+
+def how_to_restore(path: Path) -> str:
+    """How a reader gets back a file that came with the course, to be said behind a colon."""
+    if CLONE is not None and path.is_relative_to(CLONE):
+        return (
+            f"get it back with `git checkout {path.relative_to(CLONE).as_posix()}` or from a fresh copy of the course"
+        )
+    return "install labsec again (`pip install --force-reinstall labsec`)"
 
 
 def read_text(path: Path, remedy: str) -> str:
