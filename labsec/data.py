@@ -266,8 +266,8 @@ def partition(y: Tensor, clients: int, *, alpha: float | None = None, generator:
     >>> sorted(torch.cat(shards).tolist())
     [0, 1, 2, 3, 4, 5]
 
-    Raises ValueError if y is no row of labels, if there are more clients than samples, if alpha <= 0, or if a hundred draws in a row leave a
-    client empty. Source of the Dirichlet split: Hsu, Qi and Brown 2019, arXiv:1909.06335.
+    Raises ValueError if y is no row of labels, if there are more clients than samples, if alpha <= 0, or if a hundred
+    draws in a row leave a client empty. Source of the Dirichlet split: Hsu, Qi and Brown 2019, arXiv:1909.06335.
     """
     check_kind("partition", Tensor, y=y)
     check_kind("partition", Generator, generator=generator)

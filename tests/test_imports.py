@@ -8,20 +8,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLOOR = {"types", "geometry"}
+FLOOR = {"guards", "types", "geometry"}
 ATTACKS = {"poison", "invert"}
 DEFENCES = {"robust", "privacy", "compress"}
 LEARNED = {"data", "models", "train", "metrics"}
 LABORATORY = {*FLOOR, *LEARNED, *ATTACKS, *DEFENCES, "federation"}
 ROOMS = {  # each room of labsec, and the rooms that it may import when it is loaded
     "lazy": set(),
+    "guards": set(),
     "types": set(),
-    "geometry": {"types"},
+    "geometry": {"guards", "types"},
     **dict.fromkeys({*LEARNED, *ATTACKS, *DEFENCES}, FLOOR),
     "train": {*FLOOR, "models"},
     "invert": {*FLOOR, "models"},
     "federation": {*FLOOR, *LEARNED, "robust"},
-    "plots": {"federation"},
+    "plots": {"federation", "guards"},
     "study": {*LABORATORY, "plots"},
     "course": {*LABORATORY, "plots", "study", "lazy"},
     "doctor": set(),

@@ -162,8 +162,11 @@ def noisy(**changes):
         (lambda: privacy.epsilon(1.0, rounds=5, delta=0.0), "delta=0.0"),
         (lambda: privacy.epsilon(-1.0, rounds=5, delta=1e-5), "noise >= 0; got noise=-1.0"),
         (lambda: privacy.noise_for(0.0, rounds=5, delta=1e-5), "epsilon > 0; got epsilon=0.0"),
-        (lambda: privacy.epsilon(1.0, rounds=5, delta=1e-5, relation="near"), "relation out of .*got relation='near'"),
-        (lambda: privacy.noise_for(1.0, rounds=5, delta=1e-5, relation="near"), "relation out of .*got relation='near'"),
+        (lambda: privacy.epsilon(1.0, rounds=5, delta=1e-5, relation="near"), "relation out .*got relation='near'"),
+        (
+            lambda: privacy.noise_for(1.0, rounds=5, delta=1e-5, relation="near"),
+            "relation out .*got relation='near'",
+        ),
         (lambda: privacy.in_words(1.0, unit="server", rounds=5, delta=1e-5), "unit out of .*got unit='server'"),
         (lambda: privacy.in_words(-1.0, unit="client", rounds=5, delta=1e-5), "epsilon >= 0; got epsilon=-1.0"),
         (lambda: privacy.epsilon(1e-13, rounds=1, delta=1e-5), "double precision cannot answer; got 1e-13"),

@@ -35,8 +35,9 @@ def adaptive(view: AttackerView, *, norm: float, total: int | None = None, lengt
     >>> adaptive(view, norm=2.0).round(decimals=1)
     tensor([[-2., 0.]])
 
-    Raises ValueError if the view holds no rule, unless norm > 0 and lengths >= 1, or if the number of clients is unknown. A rule that is
-    impossible with these rows fails for everybody and needs no attack: the honest updates are sent then.
+    Raises ValueError if the view holds no rule, unless norm > 0 and lengths >= 1, or if the number of clients is
+    unknown. A rule that is impossible with these rows fails for everybody and needs no attack: the honest updates are
+    sent then.
     Source: the goal is the directed deviation of Fang et al. 2020, arXiv:1911.11815; the search is our own.
     """
     own_updates(view, "adaptive")

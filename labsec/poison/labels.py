@@ -25,7 +25,8 @@ def label_flip(
     >>> label_flip(x, y, 10, generator=Generator())[1]
     tensor([9, 8, 7, 0])
 
-    Raises ValueError unless classes >= 1, every label is below it, and share is in [0, 1]. Source: Fang et al. 2020, arXiv:1911.11815, section 4.
+    Raises ValueError unless classes >= 1, every label is below it, and share is in [0, 1].
+    Source: Fang et al. 2020, arXiv:1911.11815, section 4.
     """
     _check_samples("label_flip", x, y, classes)
     chosen = _chosen("label_flip", y, share, generator)  # [n]
