@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from labsec.geometry import check_updates
+from labsec.guards import check_kind, check_number, kind
 from labsec.types import ServerView, Updates
 
 EMPTY = 1e-3  # a value this close to zero counts as empty
@@ -35,7 +37,7 @@ def analytic(view: ServerView, *, message: int = 0) -> Tensor:
     >>> analytic(ServerView(params=params, messages=update, model=model, lr=0.1, local_steps=1, batch_size=1))
     tensor([[0.1000, 0.9000, 0.5000, 0.3000]])
 
-    Raises ValueError if the first layer is not fully connected, or if there is no such message.
+    Raises ValueError if the first layer is not fully connected, if there is no such message, or if it is not finite.
     Source: Geiping et al. 2020, arXiv:2003.14053, Proposition 3.1; deduplication and ranking are this course's own.
     """
     weight, bias = _first_layer(view, message)  # [neurons, in], [neurons]
@@ -51,6 +53,9 @@ def analytic(view: ServerView, *, message: int = 0) -> Tensor:
 
 def _first_layer(view: ServerView, message: int) -> tuple[Tensor, Tensor]:
     """The update of the first layer, float64: weight [neurons, in], bias [neurons]."""
+    check_kind("analytic", ServerView, view=view)
+    check_kind("analytic", Tensor, messages=view.messages)
+    check_number("analytic", whole=True, message=message)
     if not 0 <= message < len(view.messages):
         raise ValueError(
             f"analytic needs 0 <= message < messages; got message={message}, messages={len(view.messages)}"
@@ -62,8 +67,15 @@ def _first_layer(view: ServerView, message: int) -> tuple[Tensor, Tensor]:
             f"[neurons, {inputs}]; {view.model.name} starts with {list(view.model.shapes[0])}"
         )
 
+    if view.messages.shape[1:] != (view.model.dim,):
+        raise ValueError(f"analytic needs messages [k, {view.model.dim}]; got {kind(view.messages)}")
+    own = view.messages[message, None].detach().double()  # [1, dim]
+    wrong = int((~own.isfinite()).sum())
+    if wrong:
+        raise ValueError(f"analytic needs a finite message; message {message} holds {wrong} NaN or infinite numbers")
+
     # The layers come with a leading client axis; this is one client.
-    weight, bias = view.model.layers(view.messages[message, None].double())[:2]  # [1, neurons, in], [1, neurons]
+    weight, bias = view.model.layers(own)[:2]  # [1, neurons, in], [1, neurons]
     return weight[0], bias[0]
 
 
@@ -116,11 +128,11 @@ def gallery(messages: Updates, expected: Updates, *, samples: int) -> Tensor:
     Raises ValueError unless messages and expected are finite rows of one width and 1 <= samples <= candidates.
     Source: orthogonal matching pursuit, Pati, Rezaiifar and Krishnaprasad 1993; for one sample the matched filter.
     """
-    if messages.ndim != 2 or expected.ndim != 2 or messages.shape[1] != expected.shape[1]:
-        raise ValueError(
-            "gallery needs messages [k, dim] and expected [candidates, dim]; "
-            f"got {list(messages.shape)} and {list(expected.shape)}"
-        )
+    check_updates(messages, name="messages")
+    check_updates(expected, name="expected")
+    check_number("gallery", whole=True, samples=samples)
+    if messages.shape[1] != expected.shape[1]:
+        raise ValueError(f"gallery needs rows of one width; got messages {kind(messages)}, expected {kind(expected)}")
     if not 1 <= samples <= len(expected):
         raise ValueError(f"gallery needs 1 <= samples <= candidates; got samples={samples}, candidates={len(expected)}")
     if not (messages.isfinite().all() and expected.isfinite().all()):

@@ -138,7 +138,7 @@ def test_a_gallery_sees_through_noise_that_hides_the_picture():
 def test_a_gallery_names_what_does_not_fit():
     with pytest.raises(ValueError, match=r"1 <= samples <= candidates; got samples=3, candidates=2"):
         invert.gallery(torch.ones(1, 4), torch.ones(2, 4), samples=3)
-    with pytest.raises(ValueError, match=r"got \[1, 4\] and \[2, 3\]"):
+    with pytest.raises(ValueError, match=r"rows of one width"):
         invert.gallery(torch.ones(1, 4), torch.ones(2, 3), samples=1)
     with pytest.raises(ValueError, match="finite"):
         invert.gallery(torch.full((1, 4), torch.nan), torch.ones(2, 4), samples=1)

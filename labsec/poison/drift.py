@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from labsec.geometry import row_norms
+from labsec.guards import check_number
 from labsec.poison.shared import all_send, honest_rows
 from labsec.types import AttackerView, Update, Updates
 
@@ -31,8 +32,7 @@ class Drift:
     """
 
     def __init__(self, *, norm: float) -> None:
-        if not 0 < norm < float("inf"):
-            raise ValueError(f"Drift needs a positive, finite norm; got norm={norm}")
+        check_number("Drift", above=0, norm=norm)
         self.norm = norm
         self._way: Update | None = None
 

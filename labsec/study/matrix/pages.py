@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
-from labsec import plots
+from labsec import plots, storage
 from labsec.study.catalogue import DATA, SKEWS, title_of
 from labsec.study.matrix.cells import BELIEF, CLIENTS, MALICIOUS
 from labsec.study.matrix.tables import NEAR, run_table
@@ -191,15 +191,19 @@ def write(table: str, folder: Path, *, seeds: int, jobs: int, cache: Path = RUNS
     """Measure a table and write it into a folder: TABLE.csv, and for the matrix its pictures and its page.
 
     returns    the files
+
+    Raises OSError, before anything is measured, if the folder cannot be written; otherwise as `run_table`.
     """
-    frame = run_table(table, seeds=seeds, jobs=jobs, cache=cache)
     folder.mkdir(parents=True, exist_ok=True)
+    storage.check_writable(folder)
+    frame = run_table(table, seeds=seeds, jobs=jobs, cache=cache)
     files = [folder / f"{table}.csv"]
-    frame.round(4).to_csv(files[0], index=False, lineterminator="\n")
+    storage.write_text(files[0], frame.round(4).to_csv(index=False, lineterminator="\n"))
     if table == "matrix":
         for data in frame["data"].unique():
             files.append(folder / f"matrix_{data}.png")
-            heat_map(frame, data).figure.savefig(files[-1])
+            with storage.replacing(files[-1]) as partial:
+                heat_map(frame, data).figure.savefig(partial, format="png")
         files.append(folder / "matrix.md")
-        files[-1].write_text(markdown_page(frame), encoding="utf-8")
+        storage.write_text(files[-1], markdown_page(frame))
     return files
