@@ -117,8 +117,8 @@ def gallery(messages: Updates, expected: Updates, *, samples: int) -> Tensor:
     samples     how many samples are behind a message: steps * batch size
     returns     [k, samples] numbers of candidates, the first one found first
 
-    The candidate that explains most of a message is taken, then the one that explains most of what is left, and so on; all
-    that were taken share the explanation anew each time (least squares).
+    The candidate that explains most of a message is taken, then the one that explains most of what is left, and so on;
+    all that were taken share the explanation anew each time (least squares).
 
     >>> expected = torch.eye(3)
     >>> gallery(torch.tensor([[0.1, 0.5, 0.6], [0.9, 0.0, 0.2]]), expected, samples=2)

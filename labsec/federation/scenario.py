@@ -261,8 +261,8 @@ class Scenario:
     def fedsgd(cls, **changes: Any) -> Scenario:
         """One step on the whole shard in each round: 30 clients with Dirichlet(0.3) shards, 50 rounds.
 
-        After 50 steps the model is still on its way. What an attack takes from it here may be damage, or only delay: run
-        more rounds to tell them apart.
+        After 50 steps the model is still on its way. What an attack takes from it here may be damage, or only delay:
+        run more rounds to tell them apart.
 
         changes    any field of the scenario. Texts need longer steps than images: `notes` takes lr=4
 

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from labsec import poison, robust
 from labsec.federation.bind import bind
-from labsec.federation.scenario import Scenario
 
 Fields = Mapping[str, Any]
 Entry = TypeVar("Entry")
@@ -253,9 +252,7 @@ DATA: Mapping[str, Learning] = {
         attacks=STRONGEST,
         fields={"lr": 0.1, "rounds": 90},
     ),
-    "notes": Learning(
-        title="hospital notes", skews=("iid", "dirichlet_0.3"), attacks=STRONGEST, fields={"lr": 4.0}
-    ),
+    "notes": Learning(title="hospital notes", skews=("iid", "dirichlet_0.3"), attacks=STRONGEST, fields={"lr": 4.0}),
 }
 
 

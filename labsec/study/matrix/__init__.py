@@ -14,12 +14,12 @@ from labsec.study.matrix.pages import HeatMap, draw_map, heat_map, markdown_page
 from labsec.study.matrix.tables import TABLES, arrival, check_cell, load, run_table
 
 __all__ = [
+    "ADAPTIVE",
     "ATTACKS",
     "BELIEF",
     "CLIENTS",
     "DATA",
     "MALICIOUS",
-    "ADAPTIVE",
     "RULES",
     "SKEWS",
     "STRATEGIES",

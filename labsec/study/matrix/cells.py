@@ -9,6 +9,7 @@ from typing import Any
 from labsec.data import load
 from labsec.federation.scenario import Scenario
 from labsec.study.catalogue import ADAPTIVE, ATTACKS, DATA, KINDS, RULES, SKEWS, STRATEGIES, Fields, Learning, find
+from labsec.study.portfolio import strategy
 
 CLIENTS = 30
 MALICIOUS = 0.2
@@ -36,7 +37,7 @@ def cell(
 
     Raises ValueError for an unknown name.
     """
-    name = _rehearsed(data, skew, rule) if attack == ADAPTIVE else attack
+    name = strategy(data, skew, rule) if attack == ADAPTIVE else attack
     attacked = _attacked(find({**ATTACKS, **STRATEGIES}, "attack", name).scenario(), malicious)
     defended = find(RULES, "rule", rule).fields(f)
     learned = find(DATA, "data set", data).fields
@@ -51,13 +52,6 @@ def cell(
         **attacked,
         **defended,
     )
-
-
-def _rehearsed(data: str, skew: str, rule: str) -> str:
-    """The strategy that the adaptive attacker chose."""
-    from labsec.study.portfolio import strategy  # reads a table, which only this row of the matrix needs
-
-    return strategy(data, skew, rule)
 
 
 def boosted(data: str, attack: str, rule: str, fraction: float, boost: float, seed: int) -> Scenario:
@@ -103,9 +97,9 @@ def rehearsal_cells(seeds: int = len(REHEARSAL_SEEDS)) -> list[dict[str, Any]]:
     return [each for each in cells if each["attack"] != "search" or searched.items() <= each.items()]
 
 
-def _is_rehearsed(strategy: str, learning: Learning) -> bool:
+def _is_rehearsed(name: str, learning: Learning) -> bool:
     """Whether a strategy is tried on a data set: all of them where every row is, else the rows that it meets."""
-    return strategy in learning.attacks or learning.attacks == tuple(ATTACKS)
+    return name in learning.attacks or learning.attacks == tuple(ATTACKS)
 
 
 def _cells(attacks: Mapping[str, Iterable[str]], seeds: Iterable[int]) -> list[dict[str, Any]]:

@@ -33,8 +33,8 @@ def run_table(table: str, *, seeds: int, jobs: int = 1, cache: Path = RUNS) -> p
     """Run the missing rows of a table of TABLES, and return the table: a row for each run.
 
     returns    the keywords of the cell; accuracy after the last round; skipped rounds; the attackers' share of the
-               samples; clean, the accuracy of the plain mean without an attack for the same data, skew and seed; arrived,
-               the first round from which accuracy stays within 0.02 of clean, empty where it never does
+               samples; clean, the accuracy of the plain mean without an attack for the same data, skew and seed;
+               arrived, the first round from which accuracy stays within 0.02 of clean, empty where it never does
 
     Raises ValueError for an unknown table, or unless seeds >= 1 and jobs >= 1.
     """
