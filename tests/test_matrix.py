@@ -12,8 +12,9 @@ from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
 from labsec import Scenario, bind, cli, matrix, models, robust, run
-from labsec.study import sweep
+from labsec.study import catalogue, sweep
 from labsec.study.matrix import cells, pages, tables
+from labsec.types import AttackerView, ImpossibleRule, generator
 
 
 def tiny(seed, clients=4, aggregate="mean"):
@@ -195,6 +196,116 @@ def test_every_attack_meets_every_rule_in_both_regimes():
         assert s.malicious_count == (0 if each["attack"] == "none" else 6)
 
 
+def beliefs(scenario):
+    """Every f that is bound to a part of the server."""
+    parts = [*scenario.server_stages, scenario.aggregate]
+    return [part.keywords["f"] for part in parts if isinstance(part, partial) and "f" in part.keywords]
+
+
+def test_every_rule_of_the_matrix_believes_in_as_many_attackers_as_there_are():
+    """So that no rule loses for a wrong belief: what the page and the lab say of it."""
+    told = {rule: beliefs(matrix.cell("fedavg", "sign_flip", rule, 0)) for rule in matrix.RULES}
+    assert matrix.cell("fedavg", "sign_flip", "mean", 0).malicious_count == 6
+    assert {f for found in told.values() for f in found} == {6}
+    assert {rule for rule, found in told.items() if found} == {"trimmed_mean", "krum", "multi_krum", "nnm_trimmed"}
+
+
+@pytest.mark.parametrize("name", [name for name in matrix.ATTACKS if name[-1].isdigit()])
+def test_a_number_in_an_attacks_name_and_title_is_its_strength(name):
+    """And the attack is called with it, under whatever name the parameter has there."""
+    attack = matrix.ATTACKS[name]
+    said = float(name.rpartition("_")[2].removeprefix("x"))
+    assert attack.strength == said
+    assert float(attack.title.split()[-1]) == said
+    assert said in attack.scenario()["attack"].keywords.values()
+
+
+@pytest.fixture
+def view():
+    """Ten honest messages of which each coordinate has mean 1 and standard deviation 0.5, and two attackers."""
+    rows = torch.randn(10, 400, generator=generator(0, "view"))
+    others = 1 + 0.5 * (rows - rows.mean(dim=0)) / rows.std(dim=0)
+    return AttackerView(
+        round=0,
+        params=torch.zeros(400),
+        own=torch.ones(2, 400),
+        others=others,
+        model=models.mlp((2,), 2, hidden=()),
+        x=torch.zeros(1, 2),
+        y=torch.zeros(1, dtype=torch.int64),
+        rule=robust.mean,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("sign_flip", -1.0),
+        ("sign_flip_x10", -10.0),
+        ("label_flip_x10", 10.0),
+        ("ipm_0.5", -0.5),
+        ("ipm_2", -2.0),
+        ("alie_1.5", 1 - 1.5 * 0.5),
+    ],
+)
+def test_what_an_attack_of_the_matrix_sends(name, sent, view):
+    forged = matrix.ATTACKS[name].scenario()["attack"](view)
+    torch.testing.assert_close(forged, torch.full((2, 400), sent), rtol=1e-4, atol=1e-4)
+
+
+def test_the_noise_of_the_matrix_has_the_standard_deviation_of_its_strength_in_hundredths(view):
+    noise = matrix.ATTACKS["gaussian"].scenario()["attack"](view, generator=generator(0)) - view.own
+    assert matrix.ATTACKS["gaussian"].strength == 100
+    assert float(noise.std()) == pytest.approx(1.0, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", [None, "adaptive"])
+def test_the_adaptive_attacker_of_the_matrix_keeps_within_twice_the_usual_length(kind, view):
+    """As its page says; it goes that far against a rule that lets it. The panel's attacker is the same."""
+    fields = matrix.ATTACKS["adaptive"].scenario() if kind is None else catalogue.KINDS[kind].scenario()
+    usual = float(view.others.norm(dim=1).quantile(0.5))
+    assert fields["attack"](view).norm(dim=1).tolist() == pytest.approx([2 * usual] * 2, rel=1e-4)
+
+
+def test_an_attack_sees_what_the_page_says_it_knows():
+    for name, attack in matrix.ATTACKS.items():
+        fields = attack.scenario()
+        knows = catalogue.KNOWLEDGE.index(attack.knows)
+        assert fields.get("omniscient", False) == (knows >= catalogue.KNOWLEDGE.index(catalogue.HONEST)), name
+        assert fields.get("public_rule", False) == (knows >= catalogue.KNOWLEDGE.index(catalogue.RULE)), name
+
+
+def test_the_clips_of_the_matrix_bound_what_one_client_can_do():
+    """A row of a hundred times the usual length: the one counts like the usual ones, the other moves half a unit."""
+    rows = torch.eye(10)
+    rows[0] *= 100
+    (stage,) = matrix.RULES["norm_clip"].fields(6)["server_stages"]
+    assert stage(rows).norm(dim=1).tolist() == pytest.approx([1.0] * 10)
+    rule = matrix.RULES["centred_clip"].fields(6)["aggregate"]
+    assert float(rule(torch.full((10, 4), 100.0)).norm()) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("rule", [name for name, rule in matrix.RULES.items() if rule.largest_f is not None])
+def test_the_largest_f_of_a_rule_is_the_largest_that_it_holds(rule):
+    for clients in (3, 4, 11, 30):
+        largest = matrix.RULES[rule].largest_f(clients)
+        for f, possible in ((largest, largest >= 0), (largest + 1, False)):
+            scenario = Scenario(clients=clients, **matrix.RULES[rule].fields(f))
+            rows = torch.randn(clients, 5, generator=generator(0))
+            if possible:
+                assert apply(scenario, rows).shape == (5,)
+            else:
+                with pytest.raises(ImpossibleRule):
+                    apply(scenario, rows)
+
+
+def apply(scenario, rows):
+    """What the server makes of some rows."""
+    for stage in scenario.server_stages:
+        rows = stage(rows)
+    return scenario.aggregate(rows)
+
+
 @pytest.mark.parametrize("attack", matrix.ATTACKS)
 def test_an_attack_runs_against_a_rule_that_remembers(attack):
     s = matrix.cell("fedsgd", attack, "centred_clip", 0)
@@ -235,7 +346,7 @@ def test_clean_is_the_plain_mean_without_an_attack(tmp_path, monkeypatch):
         return [
             {"regime": "fedavg", "attack": attack, "rule": rule, "seed": seed}
             for attack in ("none", "sign_flip")
-            for rule in ("mean", "median")
+            for rule in ("krum", "mean", "median")  # not the plain mean first
             for seed in range(seeds)
         ]
 
@@ -245,9 +356,11 @@ def test_clean_is_the_plain_mean_without_an_attack(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tables, "TABLES", {"matrix": (short, few)})
     frame = matrix.run_table("matrix", seeds=2, cache=tmp_path / "runs.jsonl")
-    assert len(frame) == 8
+    assert len(frame) == 12
     for seed, part in frame.groupby("seed"):
         assert (part["clean"] == run(short("fedavg", "none", "mean", seed)).final_accuracy).all()
+        others = part[(part["rule"] != "mean") | (part["attack"] != "none")]
+        assert (others["accuracy"] != part["clean"].iloc[0]).all(), "no other run may stand for the clean one"
 
 
 def test_a_table_needs_a_seed():
