@@ -200,7 +200,7 @@ def test_progress_survives_a_file_that_cannot_be_read(tmp_path, capsys):
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path, capsys):
-    (tmp_path / ".progress.json.partial").mkdir()  # so that the file cannot be written, whoever runs the test
+    (tmp_path / ".progress.json").mkdir()  # so that the file cannot be written, whoever runs the test
     check("01.5", right)
     assert progress.read() == {}
 

@@ -71,7 +71,7 @@ def valid(**changes):
         ({"x": torch.rand(6, 1, 2, 2) * 255}, r"x must lie in \[0, 1\]; got values from"),
         ({"x": torch.full((6, 1, 2, 2), float("nan"))}, "24 values are NaN or infinite"),
         ({"x": torch.rand(6, 1, 2, 2).double()}, "must be float32"),
-        ({"x": torch.zeros(0, 1, 2, 2)}, "n >= 1"),
+        ({"x": torch.zeros(0, 1, 2, 2)}, "none of them 0"),
         ({"x": torch.rand(6, 1, 2, 3)}, "samples of one shape"),
         ({"x": -torch.ones(6, 4, dtype=torch.int64)}, "token numbers >= 0; got -1"),
         ({"x": torch.zeros(6, 1, 2, 2, dtype=torch.int64)}, r"must be \[n, length\]; got \[6, 1, 2, 2\]; make images"),
