@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 
 from labsec import Scenario, bind, cli, matrix, models, robust, run
 from labsec.study import catalogue, sweep
-from labsec.study.matrix import cells, pages, tables
+from labsec.study.matrix import cells, pages, stamp, tables
 from labsec.types import AttackerView, ImpossibleRule, generator
 
 
@@ -136,6 +136,8 @@ DIFFERENT = [
     Scenario(model=models.mlp((1, 8, 8), 10, activation=torch.tanh)),
     Scenario(model=models.mlp((1, 8, 8), 10, activation=torch.sigmoid)),
     Scenario(server_stages=[robust.MedianNormClip()]),
+    Scenario(server_stages=[robust.MedianNormClip(factor=2.0)]),
+    Scenario(server_stages=[robust.MedianNormClip(window=50)]),
     Scenario(data=matrix.boosted("notes", "none", "mean", 0, 0, 0).data),
     Scenario(probes={"length": length}),
     Scenario(probes={"length": lambda model, params: 0.0}),
@@ -377,6 +379,83 @@ def test_the_committed_table_is_whole_and_has_five_seeds(table):
     assert frame[names].round(4).equals(pandas.DataFrame(wanted).round(4))
     assert frame["accuracy"].between(0, 1).all()
     assert frame["clean"].notna().all()
+
+
+def only(table, change, folder, monkeypatch):
+    """A folder that holds one committed table, its text changed, and that tables are read from now."""
+    text = (tables.DOCS / f"{table}.csv").read_text(encoding="utf-8")
+    (folder / f"{table}.csv").write_text(change(text), encoding="utf-8", newline="\n")
+    monkeypatch.setattr(tables, "DOCS", folder)
+
+
+@pytest.mark.parametrize("table", matrix.TABLES)
+def test_the_settings_of_the_cells_are_those_that_the_committed_table_was_made_with(table):
+    """Code may change without a change of the numbers, and cells that are run again tell; other settings are another
+    table."""
+    assert "settings" not in matrix.problem(table)
+
+
+@pytest.mark.parametrize(
+    ("cut", "problem"),
+    [
+        (lambda text: text[: text.rindex("\n", 0, -1) + 1], "it holds 1259 of 1260 rows"),
+        (lambda text: text[:-3], "it holds 1259 of 1260 rows, and its last line is cut"),
+        (lambda text: "".join(text.splitlines(keepends=True)[:2]), "it holds 0 of 1260 rows"),
+        (lambda text: text.partition("\n")[2], "its first line does not say how many rows it holds"),
+        (lambda text: "", "its first line does not say how many rows it holds"),
+        (lambda text: text + text.splitlines(keepends=True)[-1], "it holds 1261 of 1260 rows"),
+    ],
+)
+def test_a_table_that_is_cut_is_no_table(cut, problem, tmp_path, monkeypatch):
+    only("matrix", cut, tmp_path, monkeypatch)
+    remedy = "python3 lab.py matrix matrix --seeds 5 --folder docs"
+    with pytest.raises(ValueError, match=rf"matrix\.csv is broken \({problem}\): .*`{remedy}`"):
+        matrix.load()
+    assert problem in matrix.problem("matrix")
+
+
+def test_a_missing_table_is_a_problem_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "DOCS", tmp_path)
+    assert "matrix.csv is missing: " in matrix.problem("matrix")
+
+
+def test_other_settings_or_other_code_make_a_table_out_of_date(monkeypatch):
+    monkeypatch.setattr(stamp, "fingerprint_of_code", lambda: tables.split(*committed("matrix"), "")[0].code)
+    assert matrix.problem("matrix") == ""
+    monkeypatch.setattr(cells, "MALICIOUS", 0.2)
+    monkeypatch.setattr(stamp, "fingerprint_of_code", lambda: "0")
+    assert "was made by other code than this: `matrix.check_cell`" in matrix.problem("matrix")
+    monkeypatch.setattr(cells, "CLIENTS", 31)
+    assert "was made with other settings than the catalogue has now: run `python3 lab.py" in matrix.problem("matrix")
+
+
+def committed(table):
+    path = tables.DOCS / f"{table}.csv"
+    return path, path.read_text(encoding="utf-8")
+
+
+def test_a_table_is_stamped_anew_only_if_its_rows_come_back(tmp_path, monkeypatch):
+    only("matrix", lambda text: text, tmp_path, monkeypatch)
+    path, before = committed("matrix")
+    path.write_text(before.replace(",0.9554,", ",0.9553,", 1), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"does not come back: .*'accuracy': 0\.9553"):
+        matrix.confirm("matrix", every=1260)
+    path.write_text(before.partition("\n")[2], encoding="utf-8")
+    assert matrix.confirm("matrix", every=700) == 2
+    assert matrix.problem("matrix") == ""
+    assert committed("matrix")[1].partition("\n")[2] == before.partition("\n")[2]
+
+
+def test_what_the_command_writes_can_be_loaded(tmp_path, monkeypatch):
+    def one(seeds):
+        return [{"rounds": 1, "clients": 4, "seed": seed} for seed in range(seeds)]
+
+    monkeypatch.setattr(tables, "TABLES", {"tiny": (Scenario, one)})
+    monkeypatch.setattr(tables, "DOCS", tmp_path)
+    frame = pandas.DataFrame([{**each, "accuracy": 0.5, "skipped": 0, "clean": 0.5} for each in one(3)])
+    (tmp_path / "tiny.csv").write_text(tables.stamped("tiny", frame), encoding="utf-8")
+    assert matrix.load("tiny").equals(frame)
+    assert matrix.problem("tiny") == ""
 
 
 @pytest.mark.parametrize(("table", "row"), [("matrix", 700), ("three_percent", 17), ("breakdown", 7)])
