@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from labsec.guards import check_kind, check_number, kind
+from labsec.guards import check_device, check_kind, check_number, kind
 from labsec.types import generator as stream
 
 FOLDER = Path(__file__).resolve().parent.parent / "data"
@@ -77,6 +77,7 @@ class Dataset:
 
     def to(self, device: str | torch.device) -> Dataset:
         """The same data set with its tensors on `device`."""
+        check_device(self.name, device)
         return replace(self, **{part: getattr(self, part).to(device) for part in TENSORS})
 
 

@@ -27,6 +27,8 @@ def kind(value: object) -> str:
     >>> kind(torch.zeros(2, 3)), kind([0.5, 1.0]), kind("x"), kind(None)
     ('torch.float32 of shape [2, 3]', 'list', "'x'", 'None')
     """
+    if isinstance(value, Tensor) and value.ndim == 0:
+        return str(value)
     if isinstance(value, Tensor):
         return f"{value.dtype} of shape {list(value.shape)}"
     if isinstance(value, np.ndarray):
@@ -136,6 +138,22 @@ def check_kind(owner: str, wanted: type | tuple[type, ...], **values: object) ->
         names = " or ".join(each.__name__ for each in types)
         hint = f"; {HOW_TO_MAKE[types[0]]}" if types[0] in HOW_TO_MAKE else ""
         raise TypeError(f"{owner} needs {name} to be a {names}; got {kind(value)}{hint}")
+
+
+def check_device(owner: str, device: object) -> torch.device:
+    """The device that a text names; raises TypeError for another kind of value, ValueError for an unknown name.
+
+    >>> check_device("Scenario", "cuda:1").index
+    1
+    """
+    check_kind(owner, (str, torch.device), device=device)
+    try:
+        return torch.device(device)  # type: ignore[arg-type]
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{owner} needs a device as torch names it, such as 'cuda:0'; got {device!r}: {reason}"
+        ) from None
 
 
 def check_function(owner: str, **values: object) -> None:
