@@ -128,8 +128,8 @@ def check_kind(owner: str, wanted: type | tuple[type, ...], **values: object) ->
 
     >>> check_kind("weighted_mean", Tensor, weights=[3, 1])
     Traceback (most recent call last):
-    TypeError: weighted_mean needs weights to be a Tensor; got list; torch.as_tensor(…) makes a tensor of a list or
-    an array
+    TypeError: weighted_mean needs weights to be of type Tensor; got list; torch.as_tensor(…) makes a tensor of a list
+    or an array
     """
     types = wanted if isinstance(wanted, tuple) else (wanted,)
     for name, value in values.items():
@@ -137,23 +137,20 @@ def check_kind(owner: str, wanted: type | tuple[type, ...], **values: object) ->
             continue
         names = " or ".join(each.__name__ for each in types)
         hint = f"; {HOW_TO_MAKE[types[0]]}" if types[0] in HOW_TO_MAKE else ""
-        raise TypeError(f"{owner} needs {name} to be a {names}; got {kind(value)}{hint}")
+        raise TypeError(f"{owner} needs {name} to be of type {names}; got {kind(value)}{hint}")
 
 
-def check_device(owner: str, device: object) -> torch.device:
-    """The device that a text names; raises TypeError for another kind of value, ValueError for an unknown name.
+def check_device(owner: str, device: str | torch.device) -> torch.device:
+    """The device of that name; raises TypeError for what is no name, ValueError for a name that torch does not know.
 
     >>> check_device("Scenario", "cuda:1").index
     1
     """
     check_kind(owner, (str, torch.device), device=device)
     try:
-        return torch.device(device)  # type: ignore[arg-type]
+        return torch.device(device)
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{owner} needs a device as torch names it, such as 'cuda:0'; got {device!r}: {reason}"
-        ) from None
+        raise ValueError(f"{owner} needs a device such as 'cpu' or 'cuda:0'; got {device!r}: {error}") from None
 
 
 def check_function(owner: str, **values: object) -> None:

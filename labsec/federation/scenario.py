@@ -180,8 +180,8 @@ class Scenario:
             )
         if model is not None and not _holds_words(model, data):
             raise ValueError(
-                f"model and data must fit; {model.name} knows {model.vocabulary} token numbers, "
-                f"{data.name} has {data.vocabulary}"
+                f"model and data must fit; {model.name} takes {_tokens(model.vocabulary)}, "
+                f"{data.name} holds {_tokens(data.vocabulary)}"
             )
         if self.start is not None:
             _check_start(self.start, self.network())
@@ -298,6 +298,10 @@ def _holds_words(model: Model, data: Dataset) -> bool:
     if data.vocabulary is None or model.vocabulary is None:
         return data.vocabulary is model.vocabulary
     return model.vocabulary >= data.vocabulary
+
+
+def _tokens(vocabulary: int | None) -> str:
+    return "no tokens" if vocabulary is None else f"{vocabulary} token numbers"
 
 
 def _indices(client: int, shard: Any) -> Tensor:
