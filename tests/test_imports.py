@@ -16,6 +16,7 @@ LABORATORY = {*FLOOR, *LEARNED, *ATTACKS, *DEFENCES, "federation"}
 ROOMS = {  # each room of labsec, and the rooms that it may import when it is loaded
     "lazy": set(),
     "files": set(),
+    "wheels": set(),
     "types": set(),
     "geometry": {"types"},
     **dict.fromkeys({*LEARNED, *ATTACKS, *DEFENCES}, FLOOR),
@@ -27,7 +28,7 @@ ROOMS = {  # each room of labsec, and the rooms that it may import when it is lo
     "study": {*LABORATORY, "plots", "files"},
     "course": {*LABORATORY, "plots", "study", "lazy", "files"},
     "doctor": {"files"},
-    "cli": {"course", "doctor", "files", "study"},
+    "cli": {"course", "doctor", "files", "study", "wheels"},
     "__init__": {"lazy"},
 }
 
