@@ -9,6 +9,7 @@ from __future__ import annotations
 import email
 import importlib.util
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -167,7 +168,8 @@ def fetch(needs: list[Requirement], room: Room, folder: Path) -> list[Path]:
 def needs_of(wheel: Path) -> list[Requirement]:
     """What a wheel says that its package needs, anywhere and under whatever condition."""
     with zipfile.ZipFile(wheel) as archive:
-        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        # Deeper in the file may lie those of packages that this one carries along; setuptools does so.
+        (metadata,) = (name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))
         fields = email.message_from_bytes(archive.read(metadata))
     return [Requirement(need) for need in fields.get_all("Requires-Dist", [])]
 

@@ -26,6 +26,7 @@ def make_wheel(folder: Path, name: str, version: str, tag: str, needs: tuple[str
     lines += [f"Requires-Dist: {need}" for need in needs]
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr(f"{name}-{version}.dist-info/METADATA", "\n".join(lines) + "\n")
+        archive.writestr(f"{name}/_vendor/paint-9.dist-info/METADATA", "Name: paint\nRequires-Dist: gears\n")
         archive.writestr(f"{name}-{version}.dist-info/WHEEL", f"Wheel-Version: 1.0\nTag: {tag}\n")
     return wheel
 
