@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
 import socket
@@ -117,6 +118,46 @@ def test_the_tests_of_ci_are_the_tests_of_learners() -> None:
     assert os.access(script, os.X_OK)
     assert script.read_text(encoding="utf-8").splitlines()[-1] == "exec python3 lab.py test"
     subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+def test_containers_and_binder_take_a_python_that_the_course_supports() -> None:
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    image = re.fullmatch(r"python:(\d+)\.(\d+)-\w+", container["image"])
+    runtime = re.fullmatch(r"python-(\d+)\.(\d+)\n", (ROOT / "binder" / "runtime.txt").read_text(encoding="utf-8"))
+    for found in (image, runtime):
+        assert found is not None
+        assert lab.python_problem((int(found[1]), int(found[2]))) == ""
+
+
+@pytest.mark.parametrize("name", ["postBuild", "start"])
+def test_binders_programs_can_be_run(name: str) -> None:
+    script = ROOT / "binder" / name
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+def test_binder_hands_on_its_command_with_the_courses_settings() -> None:
+    asked = [
+        str(ROOT / "binder" / "start"),
+        sys.executable,
+        "-c",
+        "import os; print(os.environ['JUPYTER_CONFIG_PATH'])",
+    ]
+    for before, after in (("", ""), ("/elsewhere", ":/elsewhere")):
+        environment = {**os.environ, "JUPYTER_CONFIG_PATH": before}
+        done = subprocess.run(asked, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == f"{ROOT / 'labsec'}{after}\n"
+
+
+def test_containers_and_binder_call_commands_that_exist() -> None:
+    from labsec.cli import parser
+
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    for hook in ("postCreateCommand", "postAttachCommand"):
+        program, script, *arguments = container[hook].split()
+        assert (program, script) == ("python3", "lab.py")
+        parser().parse_args(arguments)
+    assert "python lab.py here" in (ROOT / "binder" / "postBuild").read_text(encoding="utf-8").splitlines()
 
 
 # --- Python and machine

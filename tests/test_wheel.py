@@ -138,9 +138,9 @@ def test_tables_and_data_are_those_of_the_clone_and_runs_are_kept_in_the_users_c
     assert names_in(learner) == set()
 
 
-@pytest.mark.parametrize("command", [["build", "00"], ["new", "03_backdoors"]])
+@pytest.mark.parametrize("command", [["build", "00"], ["new", "03_backdoors"], ["wheels", "--for=linux", "here"]])
 def test_what_writes_into_the_sources_asks_for_a_clone(command: list[str], installed: Path, learner: Path) -> None:
     done = labsec(command, installed, learner)
     assert done.returncode == 1
-    assert re.fullmatch(r"`labsec \w+` writes into the course's sources: run it in a clone of them\.\n", done.stderr)
+    assert re.fullmatch(r"`labsec \w+` needs the course's repository: run it in a clone\.\n", done.stderr)
     assert names_in(learner) == set()

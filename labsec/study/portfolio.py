@@ -8,10 +8,16 @@ along. A row of the matrix may stand below it by chance only.
 
 from __future__ import annotations
 
+import io
 from functools import cache
 
+from labsec import storage
 from labsec.files import COURSE
 from labsec.study.catalogue import DATA, RULES, SKEWS, find
+from labsec.study.matrix.stamp import split
+
+REHEARSAL = COURSE / "docs" / "rehearsal.csv"
+REMEDY = "measure it again with `python3 lab.py matrix rehearsal --folder docs`"
 
 
 def strategy(data: str, skew: str, rule: str) -> str:
@@ -35,7 +41,7 @@ def _choices() -> dict[tuple[str, str, str], str]:
     """(data, skew, rule) -> the strategy that harmed most."""
     import pandas
 
-    table = pandas.read_csv(COURSE / "docs" / "rehearsal.csv", comment="#")
-    means = table.groupby(["data", "skew", "rule", "attack"])["accuracy"].mean()
+    _, rows = split(REHEARSAL, storage.read_text(REHEARSAL, REMEDY), REMEDY)
+    means = pandas.read_csv(io.StringIO(rows)).groupby(["data", "skew", "rule", "attack"])["accuracy"].mean()
     worst = means.groupby(level=["data", "skew", "rule"]).idxmin()
     return {(data, skew, rule): attack for data, skew, rule, attack in worst}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from labsec.study.catalogue import ADAPTIVE, ATTACKS, DATA, RULES, SKEWS, STRATEGIES
 from labsec.study.matrix.cells import BELIEF, CLIENTS, MALICIOUS, boosted, cell
 from labsec.study.matrix.pages import HeatMap, draw_map, heat_map, markdown_page, means, write
-from labsec.study.matrix.tables import TABLES, arrival, check_cell, load, run_table
+from labsec.study.matrix.tables import TABLES, arrival, check_cell, confirm, load, problem, run_table
 
 __all__ = [
     "ADAPTIVE",
@@ -29,11 +29,13 @@ __all__ = [
     "boosted",
     "cell",
     "check_cell",
+    "confirm",
     "draw_map",
     "heat_map",
     "load",
     "markdown_page",
     "means",
+    "problem",
     "run_table",
     "write",
 ]
