@@ -9,7 +9,7 @@ from typing import Any
 from labsec.data import load
 from labsec.federation.scenario import Scenario
 from labsec.study.catalogue import ADAPTIVE, ATTACKS, DATA, KINDS, RULES, SKEWS, STRATEGIES, Fields, Learning, find
-from labsec.study.portfolio import strategy
+from labsec.study.matrix.portfolio import strategy
 
 CLIENTS = 30
 MALICIOUS = 0.2

@@ -32,7 +32,7 @@ ALIE's z. The attacker of the last row knows the rule and has rehearsed: against
 harmed most on other seeds (`rehearsal.csv`). A frame marks the worst row of each rule.
 
 In the tables below the pictures the mean over the seeds comes first, then ± the standard deviation, then the median of
-the first round from which accuracy stays within {NEAR} of the clean run. A dash says that no more than half of the seeds
+the first round from which accuracy stays within {NEAR} of the clean run; a dash says that half of the seeds or more never
 arrive. All settings are in `labsec/study/catalogue.py`, and `matrix.check_cell` runs a row of `matrix.csv` again."""
 
 

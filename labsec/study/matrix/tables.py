@@ -147,7 +147,7 @@ def confirm(table: str, *, every: int = 50) -> int:
     """
     import pandas
 
-    build, cells = find(TABLES, "table", table)
+    _, cells = find(TABLES, "table", table)
     path = DOCS / f"{table}.csv"
     frame = pandas.read_csv(path, comment="#")
     wanted = pandas.DataFrame(cells(frame["seed"].nunique()))
