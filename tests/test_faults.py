@@ -60,6 +60,8 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         pytest.skip("this system has no `mount`")
     mounted(folder, "size=128k")
     monkeypatch.setattr(cli, "COURSE", folder)
+    opened = SimpleNamespace(main=lambda arguments: pytest.fail("JupyterLab was started"))
+    monkeypatch.setitem(sys.modules, "jupyterlab.labapp", opened)
     try:
         (folder / "notebooks").mkdir()
         (folder / "notebooks" / "00_start.ipynb").write_text(NOTEBOOK, encoding="utf-8")
