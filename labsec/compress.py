@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from labsec.geometry import check_updates
+from labsec.guards import check_number
 from labsec.types import Updates
 
 
@@ -22,10 +23,9 @@ def top_k(updates: Updates, *, keep: float) -> Updates:
     feedback.
     """
     check_updates(updates)
-    if not 0 < keep <= 1:
-        raise ValueError(f"top_k needs keep in (0, 1]; got {keep}")
+    check_number("top_k", above=0, most=1, keep=keep)
     dim = updates.shape[1]
-    count = max(1, round(keep * dim))
+    count = max(1, round(float(keep) * dim))
     if count == dim:
         return updates
     largest = updates.abs().topk(count, dim=1, sorted=False).indices  # [clients, count]

@@ -20,11 +20,15 @@ from pathlib import Path
 from typing import Literal
 
 from labsec import storage
-from labsec.files import learners_folder
+from labsec.files import CLONE, learners_folder
 
 State = Literal["ok", "note", "fail"]
 SYMBOLS = {"ok": "✓", "note": "–", "fail": "✗"}
-SET_UP = "Run `python3 lab.py`: it resumes the set-up."
+SET_UP = (
+    "Run `python3 lab.py`: it resumes the set-up."
+    if CLONE
+    else "Install labsec again with pip: what it needs comes along."
+)
 
 # GiB free, a judgement; below them learners are warned.
 ENOUGH_MEMORY = 1.0
@@ -89,7 +93,7 @@ def project_needs(path: Path) -> tuple[str, list[str]]:
     try:
         project = tomllib.loads(text)["project"]
         bounds = project["requires-python"]
-        needed = project["dependencies"]
+        needed = [re.split("[<>=]", need)[0] for need in project["dependencies"]]
     except tomllib.TOMLDecodeError as error:
         raise storage.BrokenFileError(path, f"not TOML: {error}", remedy) from None
     except KeyError as error:
@@ -161,7 +165,7 @@ def package_rows(wanted: dict[str, str], needed: list[str]) -> list[Row]:
         if not version and name in needed:
             rows.append(Row(name, "fail", f"missing, {wanted[name]} wanted", SET_UP))
         elif version and version != wanted[name]:
-            rows.append(Row(name, "note", f"{version}, tested with {wanted[name]}", SET_UP))
+            rows.append(Row(name, "note", f"{version}, tested with {wanted[name]}", SET_UP if CLONE else ""))
     as_pinned = sum(found[name] == version for name, version in wanted.items())
     return [Row("packages", "note" if rows else "ok", f"{as_pinned} of {len(wanted)} as pinned"), *rows]
 
