@@ -66,15 +66,13 @@ OWN_TESTS = {
     "labsec/invert.py": ("invert",),
     "labsec/course/live/": ("live",),
     "labsec/course/panels/lab00": ("lab00",),
+    "labsec/course/panels/lab01": ("lab01",),
     "labsec/course/panels/lab02": ("lab02",),
     "labsec/course/exercises/": ("exercises",),
     "labsec/course/": ("check", "cards"),
 }
-QUICK_TESTS = (
-    *("engine", "robust", "poison", "train", "data", "metrics", "scenario", "robust_contract", "poison_labels"),
-    *("compress", "models", "invert", "matrix", "record", "notes", "what_a_lab_can_say", "check", "exercises", "cards"),
-    *("lab00", "lab02", "privacy", "live", "panels"),
-)
+QUICK_TESTS = ("engine", "robust", "robust_contract", "poison", "train", "metrics", "scenario", "what_a_lab_can_say")
+SLOW = "not processes and not another_process"  # tests that start processes of their own; names, for pytest's -k
 
 
 @dataclass(frozen=True)
@@ -310,7 +308,7 @@ def _run_tests(copy: Path, file: str) -> None:
     own = own_tests(file)
     for names in filter(None, (own, [name for name in QUICK_TESTS if name not in own])):
         files = [f"tests/test_{name}.py" for name in names]
-        status = pytest.main(["-x", "-q", "--tb=no", "-W", "ignore::pytest.PytestAssertRewriteWarning", *files])
+        status = pytest.main(["-x", "-q", "--tb=no", "-k", SLOW, "-W", "ignore::pytest.PytestAssertRewriteWarning", *files])
         if status:
             sys.exit(int(status))
 

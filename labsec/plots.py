@@ -62,7 +62,8 @@ def figure(width: float = 7.0, height: float = 3.6, *, dpi: int = 100) -> Figure
 
     Add axes under `style()`, or with `axes`, which does so. Raises ValueError unless all sizes are positive.
     """
-    check_number("figure", above=0, width=width, height=height, dpi=dpi)
+    check_number("figure", above=0, width=width, height=height)
+    check_number("figure", whole=True, above=0, dpi=dpi)
     with style():
         made = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(made)
@@ -160,11 +161,11 @@ def curves(
     check_kind("curves", str, title=title, xlabel=xlabel, ylabel=ylabel)
     check_kind("curves", bool, log=log)
     check_kind("curves", Mapping, runs=runs)
-    places = _numbers("x", x)  # [len(x)]
+    places = _numbers("x", x)  # [n]
     tables = {name: _numbers(name, rows) for name, rows in runs.items()}  # each [seeds, len(x)]
     if places.ndim != 1 or not len(places) or not tables:
         raise ValueError(
-            f"curves needs x [n] and a line or more; got x of shape {list(places.shape)}, {len(tables)} lines"
+            f"curves needs x [n] and a line or more; got x {kind(x)} of shape {list(places.shape)}, {len(tables)} lines"
         )
     for name, table in tables.items():
         if table.ndim != 2 or table.shape[1] != len(places) or not len(table):
@@ -207,7 +208,10 @@ def _numbers(name: str, rows: object) -> np.ndarray:
 def looks(names: Iterable[str]) -> list[tuple[Any, Any]]:
     """A colour and a dash for each line: fixed ones for the names of the roles, the next free ones for any other."""
     if isinstance(names, str) or not isinstance(names, Iterable):
-        raise TypeError(f"looks needs a list of names; got {kind(names)}")
+        raise TypeError(f"looks needs names to be a list of texts; got {kind(names)}")
+    names = [*names]
+    for name in names:
+        check_kind("looks", str, name=name)
     fixed = {"clean": (CLEAN, "-"), "attacked": (ATTACKER, "-"), "defended": (DEFENDER, "-")}
     others = zip(cycle(OTHERS), cycle(DASHES), strict=False)
     return [fixed[name] if name in fixed else next(others) for name in names]
@@ -216,6 +220,12 @@ def looks(names: Iterable[str]) -> list[tuple[Any, Any]]:
 def label_ends(ax: Axes, ends: Iterable[tuple[float, str, Any]]) -> None:
     """Write each line's name at its right end, (y, name, colour), pushed apart where they would overlap."""
     check_kind("label_ends", Axes, ax=ax)
+    if isinstance(ends, str) or not isinstance(ends, Iterable):
+        raise TypeError(f"label_ends needs ends to be a list of (y, name, colour); got {kind(ends)}")
+    ends = [*ends]
+    for end in ends:
+        if not isinstance(end, tuple) or len(end) != 3:
+            raise ValueError(f"label_ends needs (y, name, colour) of every line; got {end!r}")
     low, high = ax.get_ylim()
     gap = 0.065 * (high - low)  # the height of a line of text
 

@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgb
 from labsec import plots, storage
 from labsec.study.catalogue import REGIMES, title_of
 from labsec.study.matrix.cells import BELIEF, CLIENTS, MALICIOUS
-from labsec.study.matrix.tables import run_table
+from labsec.study.matrix.tables import run_table, stamped
 from labsec.study.sweep import RUNS
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def write(table: str, folder: Path, *, seeds: int, jobs: int, cache: Path = RUNS
     storage.check_writable(folder)
     frame = run_table(table, seeds=seeds, jobs=jobs, cache=cache)
     files = [folder / f"{table}.csv"]
-    storage.write_text(files[0], frame.round(4).to_csv(index=False, lineterminator="\n"))
+    storage.write_text(files[0], stamped(table, frame))
     if table == "matrix":
         files += [folder / "matrix.png", folder / "matrix.md"]
         with storage.replacing(files[1]) as partial:
