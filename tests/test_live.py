@@ -2,18 +2,24 @@
 
 import base64
 import io
+import json
 import math
 import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import ipywidgets
 import numpy as np
 import pytest
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from matplotlib.figure import Figure
 from PIL import Image
+from traitlets.utils.importstring import import_item
 
+from labsec import cli
 from labsec.course import live
 from labsec.course.live import worker as worker_module
 from labsec.course.live.controls import Field
@@ -372,3 +378,16 @@ def test_a_build_keeps_a_picture_with_alt_text(
     assert data.keys() == {"image/png", "text/plain"}
     assert decoded(base64.b64decode(data["image/png"])).shape == (200, 300, 3)
     assert data["text/plain"] == metadata["image/png"]["alt"] == "0.3 gives 0.30."
+
+
+# the way to the page
+
+
+def test_the_course_has_small_messages_passed_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Jupyter looks for the settings that `labsec open` brings along."""
+    settings = json.loads((cli.PACKAGE / "jupyter_server_config.json").read_text(encoding="utf-8"))
+    connection = import_item(settings["ServerApp"]["kernel_websocket_connection_class"])
+    monkeypatch.setattr(ZMQChannelsWebsocketConnection, "connect", lambda self: "connected")
+    handler = Mock(spec=KernelWebsocketHandler)
+    assert connection(websocket_handler=handler).connect() == "connected"
+    handler.set_nodelay.assert_called_once_with(True)
