@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.report import replace_section
 
-NAMES = ("federation", "aggregation", "panel")
+NAMES = ("federation", "aggregation", "panel", "platforms")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 
 

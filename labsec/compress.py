@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from labsec.geometry import check_updates
+from labsec.guards import check_number
 from labsec.types import Updates
 
 
@@ -26,8 +27,7 @@ def top_k(updates: Updates, *, keep: float) -> Updates:
     feedback.
     """
     check_updates(updates)
-    if not 0 < keep <= 1:
-        raise ValueError(f"top_k needs keep in (0, 1]; got {keep}")
+    check_number("top_k", above=0, most=1, keep=keep)
     dim = updates.shape[1]
     count = max(1, round(keep * dim))
     if count == dim:

@@ -328,7 +328,8 @@ def test_an_error_is_shown_raised_and_gone_after_the_next_run(
         panel.wait(WAIT)
     alarm = panel.children[2]
     assert 'role="alert"' in alarm.value
-    assert "ZeroDivisionError: too &lt;loud&gt;" in alarm.value
+    assert "The run stopped. ZeroDivisionError: too &lt;loud&gt;<" in alarm.value
+    assert "<loud>" not in alarm.value, "neither the message nor the trace may bring an element into the page"
     panel.set(loud=False)
     panel.wait(WAIT)
     assert alarm.value == ""

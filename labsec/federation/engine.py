@@ -25,6 +25,7 @@ from labsec.federation.history import History, Round
 from labsec.federation.population import Lessons, Population
 from labsec.federation.scenario import Scenario
 from labsec.geometry import is_finite_row
+from labsec.guards import check_kind
 from labsec.models import Model
 from labsec.types import AttackerView, ImpossibleAttack, ImpossibleRule, generator
 
@@ -36,6 +37,7 @@ def run(scenario: Scenario) -> History:
     >>> history.final_accuracy > 0.5, len(history.frame())
     (True, 3)
     """
+    check_kind("run", Scenario, scenario=scenario)
     rows = []
     notes: list[Mapping[str, Any]] = []
     for result in rounds(scenario):
@@ -54,6 +56,7 @@ def rounds(scenario: Scenario) -> Iterator[Round]:
     Raises ImpossibleRule before the first round if the rule cannot hold for so many clients, and ValueError if a
     stage, an attack or a rule breaks its contract.
     """
+    check_kind("rounds", Scenario, scenario=scenario)
     torch.set_num_threads(int(os.environ.get("LABSEC_THREADS", "1")))  # a second one can cost a hundredfold
     s = scenario
     model = s.network()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from labsec.geometry import finite_rows, is_finite_row
+from labsec.guards import check_kind
 from labsec.types import Update, Updates
 
 
@@ -41,6 +42,7 @@ def weighted_mean(updates: Updates, *, weights: Tensor) -> Update:
     Source: McMahan et al. 2017, arXiv:1602.05629.
     """
     rows = finite_rows(updates)
+    check_kind("weighted_mean", Tensor, weights=weights)
     if weights.shape != (len(updates),) or not weights.isfinite().all() or (weights < 0).any():
         raise ValueError(f"weighted_mean needs one weight >= 0 for each of {len(updates)} rows; got {weights.tolist()}")
 

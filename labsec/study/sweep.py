@@ -1,7 +1,8 @@
 """Many runs: in several processes, with a progress bar, and each only once.
 
 A finished run is a line in a cache file. It is found again by what it was made of: the scenario and the sources of the
-package. Stopping a sweep loses the runs that were in progress, and nothing else.
+package. Stopping a sweep, even with `kill -9`, loses the runs that were in progress, and nothing else. Several sweeps
+may share a cache file.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import hashlib
 import inspect
 import json
 import multiprocessing
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -24,13 +28,17 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from labsec.data import CACHE, Dataset
+from labsec import storage
+from labsec.data import Dataset
 from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
+from labsec.files import CACHE
 from labsec.models import Model
 
 RUNS = CACHE / "runs.jsonl"
-NOT_RUN = {"course", "study", "plots", "cli", "doctor", "lazy", "__init__"}  # rooms that no run goes through
+
+# Rooms that no run goes through.
+NOT_RUN = {"browser", "course", "study", "plots", "cli", "doctor", "files", "lazy", "storage", "__init__"}
 
 Cell = Mapping[str, Any]  # the keywords of one run: numbers and names
 
@@ -59,7 +67,8 @@ def sweep(
     >>> [(row["seed"], row["round"]) for row in rounds], rounds[1]["accuracy"] == rows[0]["accuracy"]
     ([(1, 0), (1, 1), (2, 0), (2, 1)], True)
 
-    Raises ValueError unless jobs >= 1, and what a scenario or its run raises.
+    Raises ValueError unless jobs >= 1, OSError if the cache file cannot be written, BrokenProcessPool if a process of
+    the sweep was ended from outside, and what a scenario or its run raises.
     """
     if jobs < 1:
         raise ValueError(f"sweep needs jobs >= 1; got jobs={jobs}")
@@ -69,11 +78,10 @@ def sweep(
     missing = {key: cell for key, cell in zip(keys, cells, strict=True) if key not in done}
     cache.parent.mkdir(parents=True, exist_ok=True)
     bar = tqdm(total=len(set(keys)), initial=len(set(keys)) - len(missing), unit="run", disable=not missing)
-    with bar, cache.open("a", encoding="utf-8") as target:
+    with bar:
         for key, result in _results(build, missing, jobs):
             done[key] = result
-            target.write(json.dumps({"key": key, **result}) + "\n")
-            target.flush()
+            storage.append_line(cache, json.dumps({"key": key, **result}))
             bar.update()
     if by_round:
         return [{**cell, **row} for key, cell in zip(keys, cells, strict=True) for row in done[key]["by_round"]]
@@ -102,7 +110,7 @@ def _results(
     if jobs == 1 or len(missing) <= 1:
         yield from ((key, run_cell(build, cell)) for key, cell in missing.items())
         return
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     try:
         keys: dict[Future[dict[str, Any]], str] = {pool.submit(run_cell, build, c): key for key, c in missing.items()}
         yield from ((keys[future], future.result()) for future in as_completed(keys))
@@ -110,15 +118,49 @@ def _results(
         pool.shutdown(cancel_futures=True)
 
 
+def _end_with_parent() -> None:
+    """Let this process end as soon as the one that started it is gone. It is called first in every worker.
+
+    A worker waits for its next cell at a pipe that the other workers hold open, too. After a `kill -9` of the parent
+    they would wait for ever, each with torch in its memory.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only processes that multiprocessing started have a parent"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+    # Ctrl-C reaches every process of a terminal. The parent alone answers it: it lets the workers finish and end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _read(cache: Path) -> dict[str, dict[str, Any]]:
-    """The finished runs by key; a line that an interruption cut short is skipped, and ended."""
-    if not cache.exists():
+    """The finished runs by key. A line that is no run (torn by an interruption, say) is left out: it is run again."""
+    try:
+        lines = cache.read_bytes().splitlines()
+    except FileNotFoundError:
         return {}
-    text = cache.read_text(encoding="utf-8")
-    if not text.endswith("\n"):
-        cache.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-    rows = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    rows = [row for row in map(_row, lines) if row is not None]
     return {row.pop("key"): row for row in rows}
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """A line of the cache file as what `run_cell` made, with its key; None if it is something else."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    whole = (
+        isinstance(row, dict)
+        and row.keys() == {"key", "final", "by_round"}
+        and isinstance(row["key"], str)
+        and isinstance(row["final"], dict)
+        and isinstance(row["by_round"], list)
+    )
+    return row if whole else None
 
 
 def fingerprint_of_sources() -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labsec.data import FOLDER
+from labsec import storage
 from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
+from labsec.files import COURSE
 from labsec.study.catalogue import find
 from labsec.study.matrix.cells import boosted, boosted_cells, breakdown_cells, cell, matrix_cells
 from labsec.study.sweep import RUNS, sweep
@@ -16,7 +18,7 @@ from labsec.study.sweep import RUNS, sweep
 if TYPE_CHECKING:
     import pandas
 
-DOCS = FOLDER.parent / "docs"
+DOCS = COURSE / "docs"
 TABLES: Mapping[str, tuple[Callable[..., Scenario], Callable[[int], list[dict[str, Any]]]]] = {
     "matrix": (cell, matrix_cells),
     "breakdown": (cell, breakdown_cells),
@@ -50,12 +52,22 @@ def load(table: str = "matrix") -> pandas.DataFrame:
     >>> sorted(load()["regime"].unique())
     ['fedavg', 'fedsgd']
 
-    Raises ValueError for an unknown table.
+    Raises ValueError for an unknown table, FileNotFoundError or BrokenFileError for a file that is missing or broken.
     """
     import pandas
 
-    find(TABLES, "table", table)
-    return pandas.read_csv(DOCS / f"{table}.csv")
+    _, cells = find(TABLES, "table", table)
+    path = DOCS / f"{table}.csv"
+    remedy = storage.how_to_restore(path)
+    text = storage.read_text(path, remedy)
+    try:
+        frame = pandas.read_csv(io.StringIO(text))
+    except ValueError as error:  # of pandas: no columns, or lines of different lengths
+        raise storage.BrokenFileError(path, str(error).strip(), remedy) from None
+    lacking = [name for name in (*cells(1)[0], "accuracy", "skipped", "clean") if name not in frame]
+    if lacking or frame.empty:
+        raise storage.BrokenFileError(path, f"no column {lacking[0]!r}" if lacking else "it holds no rows", remedy)
+    return frame
 
 
 def check_cell(row: Mapping[str, Any], *, table: str = "matrix", tolerance: float = 0.05) -> bool:
