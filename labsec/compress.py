@@ -18,7 +18,7 @@ def top_k(updates: Updates, *, keep: float) -> Updates:
 
     updates    [clients, dim]
     keep       share in (0, 1], no unit; round(keep * dim) entries are kept, at least one
-    returns    [clients, dim], ready for a sparse encoding (`metrics.wire_bytes`)
+    returns    [clients, dim], ready for a sparse encoding (`metrics.wire_bytes`); of equals, the first are kept
 
     >>> top_k(torch.tensor([[1.0, -4.0, 2.0, 3.0]]), keep=0.5)
     tensor([[ 0., -4.,  0.,  3.]])
