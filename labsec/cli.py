@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 import tempfile
-import webbrowser
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -153,16 +152,8 @@ def open_lab(number: str, course: Path, *, browser: bool, port: int | None) -> N
             from jupyterlab.labapp import main as jupyterlab  # type: ignore[import-untyped]
         except ImportError as error:
             raise CourseError(f"JupyterLab cannot be imported ({error}): run `python3 lab.py doctor`.") from error
-        try:
-            private = browsers.PrivateBrowser(browsers.page_folders(mine, Path(temporary)))
-        except webbrowser.Error:  # JupyterLab prints the address
-            jupyterlab(jupyter_arguments(course, name, browser=False, port=port))
-            return
-        webbrowser.register(browsers.NAME, None, private)
-        try:
-            jupyterlab(jupyter_arguments(course, name, browser=browser, port=port))
-        finally:
-            private.clean_up()
+        with browsers.private_browser(browsers.page_folders(mine, Path(temporary))) as found:
+            jupyterlab(jupyter_arguments(course, name, browser=browser and found, port=port))
 
 
 def port_number(text: str) -> int:

@@ -19,7 +19,7 @@ from labsec.files import CLONE
 
 LOCK_PATIENCE = 30.0  # seconds; whoever holds a lock writes one small file
 
-FULL = "free some space there and run the command again"
+FULL = "free some space and run the command again"
 NOT_WRITABLE = "work in a folder that you can write to, or change its permissions"
 NO_SUCH = "check the name, or get the missing file back by cloning or installing the course again"
 REMEDIES = {  # what a learner can do about an error of the operating system; any other one is a bug
@@ -51,7 +51,7 @@ def in_one_sentence(error: OSError) -> str:
     """An error of the operating system for a reader: the file, what is wrong, and what to do; "" for an unknown kind.
 
     >>> in_one_sentence(OSError(errno.ENOSPC, "No space left on device", "my/02.ipynb"))
-    'my/02.ipynb: No space left on device: free some space there and run the command again.'
+    'my/02.ipynb: No space left on device: free some space and run the command again.'
     >>> in_one_sentence(OSError("my/02.ipynb is missing: get it back."))
     'my/02.ipynb is missing: get it back.'
     >>> in_one_sentence(OSError(errno.EBADF, "Bad file descriptor"))
