@@ -59,7 +59,7 @@ def _worst_by_share(part: pandas.DataFrame, shares: list[float]) -> list[list[fl
     columns = []
     for share in shares:
         by_attack = part[part["malicious"] == share].pivot(index="attack", columns="seed", values="accuracy")
-        columns.append(by_attack.loc[by_attack.mean(axis=1).idxmin()].tolist())
+        columns.append(by_attack.iloc[int(by_attack.mean(axis=1).argmin())].tolist())
     return [list(row) for row in zip(*columns, strict=True)]
 
 

@@ -32,8 +32,8 @@ ALIE's z. The attacker of the last row knows the rule and has rehearsed: against
 harmed most on other seeds (`rehearsal.csv`). A frame marks the worst row of each rule.
 
 In the tables below the pictures the mean over the seeds comes first, then ± the standard deviation, then the median of
-the first round from which accuracy stays within {NEAR} of the clean run; a dash says that half of the seeds or more never
-arrive. All settings are in `labsec/study/catalogue.py`, and `matrix.check_cell` runs a row of `matrix.csv` again."""
+the first round from which accuracy stays within {NEAR} of the clean run; a dash says that half of the seeds or more
+never arrive. All settings are in `labsec/study/catalogue.py`; `matrix.check_cell` runs a row of `matrix.csv` again."""
 
 
 def heat_map(frame: pandas.DataFrame, data: str, *skews: str) -> plots.Picture:
