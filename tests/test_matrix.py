@@ -11,7 +11,7 @@ import torch
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
-from labsec import Scenario, bind, cli, matrix, models, robust, run
+from labsec import Scenario, bind, cli, matrix, models, plots, robust, run
 from labsec.study import catalogue, sweep
 from labsec.study.matrix import cells, pages, stamp, tables
 from labsec.study.matrix.portfolio import strategy
@@ -234,7 +234,7 @@ def test_the_adaptive_attacker_uses_what_harmed_most_in_the_rehearsal():
         adaptive = matrix.cell(data, skew, "adaptive", rule, 7)
         same = matrix.cell(data, skew, chosen, rule, 7)
         assert sweep.describe(adaptive) == sweep.describe(same)
-    with pytest.raises(ValueError, match="did not rehearse krum on notes with dirichlet_0.1 shards"):
+    with pytest.raises(ValueError, match="did not rehearse krum on notes with dirichlet"):
         strategy("notes", "dirichlet_0.1", "krum")
 
 
@@ -378,7 +378,7 @@ def test_an_attack_runs_against_a_rule_that_remembers(attack):
     [
         (
             partial(matrix.cell, "text", "iid", "none", "mean", 0),
-            "no data set is called 'text'; known: digits, mnist5k",
+            "no data set is called 'text'; known: digits, ",
         ),
         (partial(matrix.cell, "digits", "even", "none", "mean", 0), "no skew is called 'even'; known: iid, "),
         (partial(matrix.cell, "digits", "iid", "alien", "mean", 0), "no attack is called 'alien'; known: none, "),
@@ -586,7 +586,7 @@ def test_a_missing_cell_is_left_empty(frame):
 
 
 def test_an_absent_setting_is_named(frame):
-    with pytest.raises(ValueError, match="no skew 'other'; it holds dirichlet_0.1, iid"):
+    with pytest.raises(ValueError, match=r"no skew 'other'; it holds dirichlet_0\.1, iid"):
         matrix.heat_map(frame, "digits", "other")
     with pytest.raises(ValueError, match="no data 'notes'; it holds digits"):
         matrix.heat_map(frame, "notes")
