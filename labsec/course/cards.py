@@ -23,10 +23,12 @@ def threat_model(lab: str = "", *, scenario: Scenario | None = None) -> Card:
     scenario    whose facts hold: what the attackers know and do, their share, and what the defender sees. In place of
                 those that the lab starts with
 
+    >>> from labsec import bind, poison
     >>> print(threat_model("01"))
     ⚑ Threat model of lab 01
       Goal ...
-    >>> threat_model("02", scenario=Scenario(clients=50, malicious=0.1)).rows["Share"]
+    >>> mine = Scenario(clients=50, malicious=0.1, attack=bind(poison.sign_flip, scale=3.0))
+    >>> threat_model("02", scenario=mine).rows["Share"]
     '5 of 50 clients.'
 
     Raises ValueError for a number that no lab has, or if neither is given.
