@@ -118,7 +118,7 @@ def chart(rows: Sequence[Row], *, unit: str, alt: str, thresholds: Sequence[tupl
 
 
 def guess_beside(numbers: Sequence[float], guess: float | None, *, low: float, high: float, alt: str) -> str:
-    """What was measured, a dot per seed, and the guess as a ring, on the scale on which it was asked.
+    """What was measured, a dot per seed, and the guess, on the scale on which it was asked.
 
     low, high    the ends of that scale; the axis is longer where a result lies beyond
     """
@@ -133,7 +133,7 @@ def guess_beside(numbers: Sequence[float], guess: float | None, *, low: float, h
         width = 100 * abs(guess - mean) / (scale.high - scale.low)
         place = f"left:{scale.at(min(guess, mean))};top:{line - 1}px;width:{width:.2f}%"
         marks.append(f'<span style="position:absolute;{place};border-top:3px solid {INK};opacity:.6"></span>')
-        marks.append(_ring(scale.at(guess), line + 0.5, inner=6, border=3))
+        marks.append(_circle(scale.at(guess), line + 0.5, inner=0, border=6, colour=INK))
         marks.append(_word(scale.at(guess), 3, "your guess", align=scale.alignment(guess), bold=True))
     marks += [_dot(scale.at(number), line + 0.5, radius=5) for number in numbers]
     marks.append(_word(scale.at(mean), 35, "measured", align=scale.alignment(mean), bold=True))
@@ -172,8 +172,8 @@ def _dot(x: str, y: float, *, radius: float = 3.5) -> str:
     return _circle(x, y, inner=0, border=radius, colour=MEASURED, more=";opacity:.8")
 
 
-def _ring(x: str, y: float, *, inner: float = 5, border: float = 1.5) -> str:
-    return _circle(x, y, inner=inner, border=border, colour=INK)
+def _ring(x: str, y: float) -> str:
+    return _circle(x, y, inner=5, border=1.5, colour=INK)
 
 
 def _circle(x: str, y: float, *, inner: float, border: float, colour: str, more: str = "") -> str:

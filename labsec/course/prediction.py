@@ -19,10 +19,12 @@ from html import escape
 from statistics import fmean
 from typing import Any, TypeAlias
 
+from IPython.display import HTML
+
 from labsec.course import dots, questions
 from labsec.course.card import BLUE, Card, frame
 from labsec.course.guesses import Guess, Kept, keep, kept
-from labsec.course.question import Question, still
+from labsec.course.question import Question
 from labsec.course.questions.base import Finding
 from labsec.course.showing import show
 
@@ -38,7 +40,7 @@ class Asked:
     low, high    the ends of the scale; both 0 if there are choices
     near         how far from the result a guess is near enough, in the unit of the scale
     about        what is predicted, in the plural
-    fold         whether the question goes away once the result is shown
+    fold         whether nothing is left of the question once the result is shown, because that repeats it
     """
 
     question: str
@@ -69,10 +71,11 @@ class Asked:
 
 @dataclass
 class _Open:
-    """A question of this session: what was asked, its widget, and what waits for the answer."""
+    """A question of this session: what was asked, its widget and how to replace that, and what waits for the answer."""
 
     asked: Asked
     widget: Question | None = None
+    replace: Callable[[Any], None] = print
     waiting: list[Callable[[], None]] = field(default_factory=list)
 
 
@@ -144,18 +147,18 @@ def ask(id: str, asked: Asked) -> None:
         before.widget.close()
     opened = _Open(asked)
     _session[id] = opened
-    words = {"question": asked.question, "scale": asked.scale, "unit": asked.unit, "choices": list(asked.choices)}
-    spec = words | {"low": asked.low, "high": asked.high, "step": asked.step, "fold": asked.fold}
-    if not attended():
+    known = _known(id)
+    if not attended() or (known and known.measured is not None):
         if not asked.fold:
-            show(still(spec))
+            show(_unaskable(asked, known))
         return
 
-    widget = Question(spec=spec)
+    words = {"question": asked.question, "scale": asked.scale, "unit": asked.unit, "choices": list(asked.choices)}
+    widget = Question(spec=words | {"low": asked.low, "high": asked.high, "step": asked.step})
     widget.on_msg(lambda _, message, __: commit(id, message["guess"]))
     opened.widget = widget
     _tell(id)
-    show(widget)
+    opened.replace = show(widget)
 
 
 def commit(id: str, guess: Guess) -> None:
@@ -372,13 +375,29 @@ def _known(id: str) -> Kept | None:
 
 
 def _tell(id: str) -> None:
-    """Bring the widget of a question up to date."""
+    """Bring the widget of a question up to date; once the result is shown, a card takes its place."""
     opened = _opened(id)
     known = _known(id)
-    if opened.widget is None or known is None:
+    widget = opened.widget
+    if widget is None or known is None:
         return
-    opened.widget.guess = known.guess
-    opened.widget.locked = known.measured is not None
-    said = "You skipped this one." if known.guess is None else f"Kept: {_words(known.guess, opened.asked.unit)}."
-    end = "The result is shown." if opened.widget.locked else "You can change it until the result is shown."
-    opened.widget.note = f"{said} {end}"
+    if known.measured is None:
+        widget.guess = known.guess
+        widget.note = f"{_said(opened.asked, known)} You can change it until the result is shown."
+        return
+
+    # A saved notebook keeps a card, but only the empty frame of a widget.
+    widget.locked = True
+    opened.replace(HTML("") if opened.asked.fold else _unaskable(opened.asked, known))
+    widget.close()
+    opened.widget = None
+
+
+def _unaskable(asked: Asked, known: Kept | None) -> Card:
+    """A question that nobody can answer any more, or that nobody is there to answer."""
+    body = _said(asked, known) if known else f"{asked.scale}."
+    return Card(symbol="?", title=asked.question, body=body, edge=BLUE)
+
+
+def _said(asked: Asked, known: Kept) -> str:
+    return "You skipped this one." if known.guess is None else f"You said {_words(known.guess, asked.unit)}."

@@ -1,11 +1,11 @@
 """The widget that asks: a slider without a value and a number box, or choices; and two buttons.
 
-It is the only part of a prediction that needs a kernel. Scripts and styles are in this file, so nothing is fetched.
+It is the only part of a prediction that needs a kernel, and it gives way to a card once its result is shown. Scripts
+and styles are in this file, so nothing is fetched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import anywidget
@@ -42,7 +42,7 @@ function slider(row, spec, changed) {
   };
   const fromRange = () => { box.value = range.value; touched(); };
   range.addEventListener('input', fromRange);
-  range.addEventListener('pointerup', () => { if (!range.disabled) fromRange(); });  // a click on the middle counts
+  range.addEventListener('pointerup', fromRange);  // a click on the middle counts as well
   box.addEventListener('input', () => {
     if (box.value === '') {
       clear();
@@ -86,21 +86,16 @@ function render({ model, el }) {
   const row = make('div', { className: 'row' });
   const commit = make('button', { type: 'submit' });
   const skip = make('button', { type: 'button', textContent: 'Skip', title: 'Show the result without a guess' });
-  const said = make('output', { tabIndex: -1 });
+  const said = make('output');
   const fields = make('fieldset', {}, make('legend', { textContent: spec.question }), row);
   const form = make('form', { className: 'labsec-question', noValidate: true }, fields, said);
   let answer = { read: () => null, problem: () => '', write: () => {} };
 
   const show = () => {
-    const { guess, locked, note } = { guess: model.get('guess'), locked: model.get('locked'), note: model.get('note') };
-    const hadFocus = form.contains(document.activeElement);
-    form.hidden = locked && spec.fold;
-    fields.disabled = locked;
-    commit.hidden = skip.hidden = locked;
+    const guess = model.get('guess');
     commit.disabled = answer.read() === null || answer.read() === guess;
     commit.textContent = guess === null ? 'Commit my guess' : 'Change my guess';
-    said.textContent = answer.problem() || note;
-    if (locked && hadFocus) said.focus();  // the button that had it is gone
+    said.textContent = answer.problem() || model.get('note');
   };
   answer = (spec.choices.length ? choices : slider)(row, spec, show);
   row.append(commit, skip);
@@ -115,7 +110,11 @@ function render({ model, el }) {
   skip.addEventListener('click', () => model.send({ guess: null }));
   const written = () => { answer.write(model.get('guess')); show(); };
   model.on('change:guess', written);
-  for (const name of ['locked', 'note']) model.on(`change:${name}`, show);
+  model.on('change:note', show);
+  model.on('change:locked', () => {  // about to be replaced: the keyboard stays at this cell
+    fields.disabled = true;
+    if (form.contains(document.activeElement)) form.closest('.jp-Cell')?.focus();
+  });
   el.append(form);
   written();
 }
@@ -128,7 +127,6 @@ STYLE = f"""
   max-width: 900px; margin: 4px 0; padding: 8px 14px;
   color: var(--jp-content-font-color1, inherit); font: 14px/1.45 var(--jp-content-font-family, sans-serif);
 }}
-.labsec-question[hidden], .labsec-question button[hidden] {{ display: none; }}
 .labsec-question fieldset {{ border: 0; margin: 0; padding: 0; min-width: 0; }}
 .labsec-question legend {{ font-weight: 600; padding: 0; }}
 .labsec-question .row {{ display: flex; flex-wrap: wrap; align-items: center; gap: 4px 12px; min-height: 40px; }}
@@ -152,16 +150,15 @@ STYLE = f"""
 }}
 .labsec-question :focus-visible {{ outline: 2px solid {BLUE}; outline-offset: 2px; }}
 .labsec-question output {{ display: block; font-size: 13px; }}
-.labsec-question output:focus {{ outline: none; }}
 """
 
 
 class Question(anywidget.AnyWidget):
     """A question with its slider and number box, or its choices.
 
-    spec      question, scale (in words), low, high, step, unit, choices, and fold: whether it goes away once locked
+    spec      question, scale (in words), low, high, step, unit, choices
     guess     what was committed so far; None if nothing was, or if it was skipped
-    locked    whether it can no longer be changed
+    locked    whether it can no longer be changed, and is about to give way
     note      a line below
 
     A page tells what was committed or skipped in a message, {"guess": value}; see `on_msg` of ipywidgets.
@@ -176,16 +173,14 @@ class Question(anywidget.AnyWidget):
     note = traitlets.Unicode("").tag(sync=True)
 
     def __repr__(self) -> str:
-        return repr(still(self.spec, self.note))
+        return repr(self._still())
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         # Beside the widget stands what is shown where no kernel runs.
         made = super()._repr_mimebundle_(**kwargs)
         data, metadata = made if isinstance(made, tuple) else (made or {}, {})
-        card = still(self.spec, f"{self.note} Run this cell to answer.".strip())
-        return {**data, "text/plain": repr(self), "text/html": card._repr_html_()}, metadata
+        return {**data, "text/plain": repr(self), "text/html": self._still()._repr_html_()}, metadata
 
-
-def still(spec: Mapping[str, Any], note: str = "") -> Card:
-    """A question as a card, for a page on which nobody can answer."""
-    return Card(symbol="?", title=spec["question"], body=f"{spec['scale']}. {note}".strip(), edge=BLUE)
+    def _still(self) -> Card:
+        body = f"{self.spec['scale']}. Run this cell to answer."
+        return Card(symbol="?", title=self.spec["question"], body=body, edge=BLUE)
