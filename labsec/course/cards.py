@@ -85,7 +85,7 @@ def claim(id: str, **parts: Any) -> None:
       Baseline   A fair coin
                  fair: 0.5 (0.5 … 0.5, standard deviation 0)
       Rule       held within .1
-      Seeds      5. All 5 seeds were run here.
+      Numbers    5 seeds. All of them were run here.
 
     Raises ValueError for a number that no claim has, and what `Claim` raises.
     """

@@ -112,8 +112,8 @@ function render({ model, el }) {
   model.on('change:guess', written);
   model.on('change:note', show);
   model.on('change:locked', () => {  // about to be replaced: the keyboard stays at this cell
-    fields.disabled = true;
     if (form.contains(document.activeElement)) form.closest('.jp-Cell')?.focus();
+    fields.disabled = true;
   });
   el.append(form);
   written();

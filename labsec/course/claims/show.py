@@ -90,7 +90,7 @@ class ClaimCard:
         rows["Measured"] = self._table(headline(self.claim.measure), self.numbers.results)
         rows["Baseline"] = self._table(headline(self.claim.baseline), self.numbers.compared)
         rows[self.rule_name] = self.claim.rule
-        rows["Seeds"] = f"{len(self.claim.seeds)}. {self.numbers.origin}"
+        rows["Numbers"] = f"{len(self.claim.seeds)} seeds. {self.numbers.origin}"
         return rows
 
     def __repr__(self) -> str:
@@ -113,8 +113,8 @@ class ClaimCard:
             f"<div>⚖ Claim {escape(self.claim.id)} · <b>{escape(self.claim.statement)}</b></div>"
             '<div style="display:flex;flex-wrap:wrap;gap:2px 20px">'
             f"<span>Verdict: <b>{escape(self.record['verdict'])}</b></span>{said}</div>{what}{self._chart()}"
-            f'<div style="font-size:{dots.TEXT_SIZE};margin:2px 0">{escape(rows["Seeds"])}</div>'
-            f'<div style="font-size:13px">{folded}{fold("Code", self._code())}</div>',
+            f'<div style="font-size:{dots.TEXT_SIZE};margin:2px 0">{escape(rows["Numbers"])}</div>'
+            f'<div style="font-size:13px;display:flex;flex-wrap:wrap;gap:0 20px">{folded}{fold("Code", self._code())}</div>',
             edge=BLUE,
         )
 
