@@ -268,7 +268,8 @@ def test_what_a_table_holds_can_be_run_again():
 
 
 def test_a_built_notebook_leaves_the_record_for_the_ledger(tmp_path):
-    source = '# %%\nimport torch\nfrom labsec.course import cards\ntorch.set_num_threads(1)\n# %%\ncards.claim("3")\n# %%\ncards.claim("4")\n'
+    source = "# %%\nimport torch\nfrom labsec.course import cards\ntorch.set_num_threads(1)\n"
+    source += '# %%\ncards.claim("3")\n# %%\ncards.claim("4")\n'
     solution, _ = build.execute(build.read(source, "99_x"), tmp_path)
     build.check_outputs(solution)
     (tmp_path / "99_x.ipynb").write_text(json.dumps(solution), encoding="utf-8")

@@ -196,7 +196,7 @@ def test_a_picture_stands_between_the_result_and_the_finding():
 
 
 def test_what_is_asked_must_make_sense():
-    with pytest.raises(ValueError, match="a lab and a name, such as \"02.a\"; got 'a'"):
+    with pytest.raises(ValueError, match=r"a lab and a name, such as .02\.a.; got 'a'"):
         predict("a", "How many?", 0, 1)
     with pytest.raises(ValueError, match=r"needs low < high; got low=1, high=1"):
         predict("02.a", "How many?", 1, 1)

@@ -14,6 +14,8 @@ from lab_server import jupyterlab
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Browser, Locator
 
+from labsec.course import build
+
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 ARTIFACTS = Path(__file__).parents[2] / "artifacts" / "browser"
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
@@ -257,6 +259,29 @@ def test_the_quiz_is_answered_by_keyboard(page: Notebook) -> None:
     for name in THEMES:
         theme(page, name)
         accessible(page, ".jp-Notebook fieldset")
+
+
+def test_a_notebook_that_is_not_trusted_shows_the_same(page: Notebook, folder: Path) -> None:
+    """As a lab that somebody else has run: JupyterLab takes styles, roles and scripts out of its outputs."""
+    solved, _ = build.execute(nbformat.read(folder / "my" / "asked.ipynb", as_version=4), folder)
+    nbformat.write(solved, folder / "my" / "foreign.ipynb")
+    page.open("foreign.ipynb")
+    assert page.page.locator(".jp-Notebook [role=img]").count() == 0  # it was cleaned, indeed
+    assert "It came out as 86.1 points (84.7 … 87.2 over 5 seeds)." in output(page, 2).inner_text()
+    measured = output(page, 6)
+    dots = measured.locator("span").evaluate_all(
+        """(spans) => spans.map((span) => [getComputedStyle(span), span.getBoundingClientRect()])
+        .filter(([style]) => style.borderTopStyle === 'solid' && style.borderTopColor === 'rgb(0, 158, 115)').map(([, box]) => [box.x, box.width])"""
+    )
+    assert len(dots) == 10
+    assert max(x for x, _ in dots) - min(x for x, _ in dots) > 20
+    assert all(width >= 6 for _, width in dots)
+    measured.get_by_text("Rule", exact=True).click()
+    assert measured.get_by_text("Held if in both regimes").is_visible()
+    output(page, 8).get_by_text("It averages them away").click()
+    assert output(page, 8).get_by_text("These all point in one.").is_visible()
+    cell(page, 6).scroll_into_view_if_needed()
+    picture(page, "not_trusted")
 
 
 @pytest.mark.parametrize("name", THEMES)

@@ -106,15 +106,15 @@ class ClaimCard:
         what = dots.key(
             headline(self.claim.measure), headline(self.claim.baseline), marked=self.claim.supports is not None
         )
-        folded = fold(self.rule_name, rows[self.rule_name]) + fold(
-            "Numbers", f"{rows['Measured']}\n\n{rows['Baseline']}"
-        )
+        folded = fold(self.rule_name, rows[self.rule_name])
+        folded += fold("Numbers", f"{rows['Measured']}\n\n{rows['Baseline']}")
+        folded += fold("Code", self._code())
         return frame(
             f"<div>⚖ Claim {escape(self.claim.id)} · <b>{escape(self.claim.statement)}</b></div>"
             '<div style="display:flex;flex-wrap:wrap;gap:2px 20px">'
             f"<span>Verdict: <b>{escape(self.record['verdict'])}</b></span>{said}</div>{what}{self._chart()}"
             f'<div style="font-size:{dots.TEXT_SIZE};margin:2px 0">{escape(rows["Numbers"])}</div>'
-            f'<div style="font-size:13px;display:flex;flex-wrap:wrap;gap:0 20px">{folded}{fold("Code", self._code())}</div>',
+            f'<div style="font-size:13px;display:flex;flex-wrap:wrap;gap:0 20px">{folded}</div>',
             edge=BLUE,
         )
 
