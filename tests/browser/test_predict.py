@@ -269,10 +269,10 @@ def test_a_notebook_that_is_not_trusted_shows_the_same(page: Notebook, folder: P
     assert page.page.locator(".jp-Notebook [role=img]").count() == 0  # it was cleaned, indeed
     assert "It came out as 86.1 points (84.7 … 87.2 over 5 seeds)." in output(page, 2).inner_text()
     measured = output(page, 6)
-    dots = measured.locator("span").evaluate_all(
-        """(spans) => spans.map((span) => [getComputedStyle(span), span.getBoundingClientRect()])
-        .filter(([style]) => style.borderTopStyle === 'solid' && style.borderTopColor === 'rgb(0, 158, 115)').map(([, box]) => [box.x, box.width])"""
-    )
+    dots = measured.locator("span").evaluate_all("""(spans) => spans.filter((span) => {
+        const style = getComputedStyle(span);
+        return style.borderTopStyle === 'solid' && style.borderTopColor === 'rgb(0, 158, 115)';
+      }).map((span) => [span.getBoundingClientRect().x, span.getBoundingClientRect().width])""")
     assert len(dots) == 10
     assert max(x for x, _ in dots) - min(x for x, _ in dots) > 20
     assert all(width >= 6 for _, width in dots)
