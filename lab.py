@@ -2,7 +2,8 @@
 """Set the course up and open it. Needs Python and nothing else.
 
 python3 lab.py           make .venv, install into it, open lab 00 in JupyterLab
-python3 lab.py test      the same set-up, then every check there is; what follows is handed to pytest
+python3 lab.py test      the same set-up and the tools for tests, then every check; what follows is handed to pytest
+python3 lab.py here      install into the Python that runs this, in place of .venv: for Binder, containers and conda
 python3 lab.py doctor    anything else is handed to the `labsec` command
 
 LABSEC_WHEELS=FOLDER installs from a folder of wheels, without a network.
@@ -44,6 +45,8 @@ if python_problem(sys.version_info[:2]):
 
 ROOT = Path(__file__).resolve().parent
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+COURSE = "."  # what to install: the package of this folder
+COURSE_AND_TESTS = ".[test]"
 PATIENCE = 3.0  # seconds in which the index has to answer
 PROGRESS = (
     "Collecting",
@@ -78,10 +81,17 @@ FAILURES = {
         "The course's folder cannot be written to: move it to a place that is yours and run this again."
     ),
     r"No matching distribution|ResolutionImpossible|No solution found": (
-        "A package that the course needs is not available for this machine and this Python: "
-        f"try another Python from {PYTHONS}; with LABSEC_WHEELS, fill the folder on a machine like this one."
+        "{package} is not available for this machine and this Python: install the newest patch release of a Python "
+        f"from {PYTHONS} and start lab.py with it; with LABSEC_WHEELS, fill the folder for this machine and Python."
     ),
 }
+UNAVAILABLE = (  # how uv and pip say which package they could not find; the first that fits holds
+    r"([\w.-]+==[\w.+!]+) (?:depends on Python|has no wheels)",
+    r"no versions? of ([\w.-]+(?:==[\w.+!]+)?)",
+    r"Because ([\w.-]+) was not found in",
+    r"The user requested \(constraint\) (\S+)",
+    r"No matching distribution found for ([^\s;]+)",
+)
 
 
 class SetupError(Exception):
@@ -90,7 +100,15 @@ class SetupError(Exception):
 
 def explain_failure(output: str) -> str:
     """Return the sentence for what a failed command printed, or "" for a failure that nobody foresaw."""
-    return next((sentence for pattern, sentence in FAILURES.items() if re.search(pattern, output)), "")
+    sentence = next((sentence for pattern, sentence in FAILURES.items() if re.search(pattern, output)), "")
+    return sentence.replace("{package}", unavailable_package(output) or "A package that the course needs")
+
+
+def unavailable_package(output: str) -> str:
+    """Return the package that pip or uv could not find, such as soupsieve==4.1.1, or "" if they do not say."""
+    said = " ".join(output.split())  # uv breaks its lines anywhere
+    found = (re.search(pattern, said) for pattern in UNAVAILABLE)
+    return next((match[1] for match in found if match), "")
 
 
 def machine_problem(system: str, machine: str) -> str:
@@ -101,6 +119,13 @@ def machine_problem(system: str, machine: str) -> str:
             "if this Mac has an Apple chip, install Python for Apple silicon and start lab.py with it."
         )
     return ""
+
+
+def check_machine() -> None:
+    """Raise SetupError on a machine that PyTorch no longer supports."""
+    problem = machine_problem(platform.system(), platform.machine())
+    if problem:
+        raise SetupError(problem)
 
 
 def index_answers(url: str) -> bool:
@@ -135,6 +160,26 @@ def torch_pins(constraints: str) -> list[str]:
     return re.findall(r"^torch(?:vision)?==\S+", constraints, flags=re.MULTILINE)
 
 
+def check_files(root: Path) -> None:
+    """Raise SetupError if a file that says what to install is missing or broken; without pins, anything would be."""
+    import tomllib  # which Pythons that are too old lack; they must be able to read this file
+
+    for name in ("constraints.txt", "pyproject.toml"):
+        remedy = f"get it back with `git checkout {name}` or from a fresh copy of the course, and run this again"
+        try:
+            text = (root / name).read_text(encoding="utf-8")
+            if name == "pyproject.toml":
+                tomllib.loads(text)["project"]
+            elif not torch_pins(text):
+                raise ValueError("it does not pin torch")
+        except FileNotFoundError:
+            raise SetupError(f"{root / name} is missing: {remedy}.") from None
+        except KeyError as error:
+            raise SetupError(f"{root / name} is broken (it lacks {error}): {remedy}.") from None
+        except ValueError as error:  # of UTF-8 or TOML, too
+            raise SetupError(f"{root / name} is broken ({error}): {remedy}.") from None
+
+
 def stamp(root: Path, version: tuple[int, int]) -> str:
     """Return a hash of all that an installation depends on: the pins, the package's needs, Python and the folder."""
     parts = [(root / name).read_bytes() for name in ("constraints.txt", "pyproject.toml")]
@@ -152,7 +197,7 @@ def environment_fits(root: Path, version: tuple[int, int]) -> bool:
     if not (settings.is_file() and environment_python(root).exists()):
         return False
     wanted = r"^version(_info)? = {}\.{}\.".format(*version)
-    return bool(re.search(wanted, settings.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    return bool(re.search(wanted, settings.read_text(encoding="utf-8", errors="replace"), flags=re.MULTILINE))
 
 
 def environment_command(root: Path, uv: str | None, python: str) -> list[str]:
@@ -162,15 +207,18 @@ def environment_command(root: Path, uv: str | None, python: str) -> list[str]:
     return [python, "-m", "venv", str(root / ".venv")]
 
 
-def install_commands(python: str, uv: str | None, index: str, wheels: str, pins: list[str]) -> list[list[str]]:
-    """Return the commands that install the course into .venv; the last one suffices, those before it save gigabytes.
+def install_commands(
+    python: str, uv: str | None, index: str, wheels: str, pins: list[str], what: str
+) -> list[list[str]]:
+    """Return the commands that install the course for a Python; the last one suffices, one before it saves gigabytes.
 
     index    where to take torch and torchvision from, "" for no step of their own
     wheels   folder of wheels, "" to ask the package index
+    what     COURSE or COURSE_AND_TESTS
     """
     install = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
     source = ["--no-index", "--find-links", wheels] if wheels else []
-    course = [*install, *source, "-c", "constraints.txt", "-e", ".[test]"]
+    course = [*install, *source, "-c", "constraints.txt", "-e", what]
     if index and not wheels:
         return [[*install, "--no-deps", "--index-url", index, *pins], course]
     return [course]
@@ -209,11 +257,8 @@ def fail(command: list[str], output: str) -> None:
     raise SetupError(sentence)
 
 
-def install(root: Path, version: tuple[int, int]) -> None:
-    """Make .venv and install the course into it."""
-    wheels = os.environ.get("LABSEC_WHEELS", "")
-    if wheels and not Path(wheels).is_dir():
-        raise SetupError(f"LABSEC_WHEELS names {wheels}, which is not a folder: name the folder with the wheels.")
+def install(root: Path, version: tuple[int, int], what: str) -> None:
+    """Make .venv and install COURSE or COURSE_AND_TESTS into it."""
     uv = shutil.which("uv")
     print("Setting up the course in .venv (once; this takes some minutes) ...", flush=True)
     if not environment_fits(root, version) and (root / ".venv").exists():
@@ -222,12 +267,18 @@ def install(root: Path, version: tuple[int, int]) -> None:
     status, output = run_quietly(making)
     if status:
         fail(making, output)
+    install_into(str(environment_python(root)), root, uv, what)
+
+
+def install_into(python: str, root: Path, uv: str | None, what: str) -> None:
+    """Install COURSE or COURSE_AND_TESTS for a Python, from LABSEC_WHEELS or from the package index."""
+    wheels = os.environ.get("LABSEC_WHEELS", "")
+    if wheels and not Path(wheels).is_dir():
+        raise SetupError(f"LABSEC_WHEELS names {wheels}, which is not a folder: name the folder with the wheels.")
     nvidia = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
     index = "" if wheels else choose_index(platform.system(), nvidia, index_answers)
     pins = torch_pins((root / "constraints.txt").read_text(encoding="utf-8"))
-    *saving, course = install_commands(
-        str(environment_python(root)), uv, index, wheels and os.path.abspath(wheels), pins
-    )
+    *saving, course = install_commands(python, uv, index, wheels and os.path.abspath(wheels), pins, what)
     for command in saving:
         if run_quietly(command)[0]:
             print("  PyTorch's smaller CPU wheels cannot be had; the default ones follow.", flush=True)
@@ -236,19 +287,22 @@ def install(root: Path, version: tuple[int, int]) -> None:
         fail(course, output)
 
 
-def set_up(root: Path) -> None:
-    """Install the course unless the stamp, which is written last, says that it is installed as it should be."""
-    problem = machine_problem(platform.system(), platform.machine())
-    if problem:
-        raise SetupError(problem)
+def set_up(root: Path, what: str) -> None:
+    """Install COURSE or COURSE_AND_TESTS unless the stamp, which is written last, says that it is there already."""
+    check_machine()
     version = sys.version_info[:2]
     mark = root / ".venv" / "labsec-stamp"
     wanted = stamp(root, version)
-    if mark.is_file() and mark.read_text(encoding="utf-8") == wanted and environment_python(root).exists():
+    there = mark.is_file() and environment_python(root).exists()
+    written = mark.read_text(encoding="utf-8", errors="replace").split() if there else []
+    if written in ([wanted, what], [wanted, COURSE_AND_TESTS]):
         return
-    mark.unlink(missing_ok=True)
-    install(root, version)
-    mark.write_text(wanted, encoding="utf-8")
+
+    # Tools for tests change nothing that the course needs: if their installation is interrupted, its stamp holds on.
+    if written != [wanted, COURSE]:
+        mark.unlink(missing_ok=True)
+    install(root, version, what)
+    mark.write_text(f"{wanted} {what}", encoding="utf-8")
 
 
 def run_checks(commands: list[list[str]]) -> int:
@@ -272,13 +326,22 @@ def hand_over(command: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """Set up, then check or hand over; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # pip and paths bring letters that not every terminal can print
     if arguments[:1] in (["-h"], ["--help"]):
         print(__doc__)
         return 0
     try:
-        set_up(ROOT)
+        check_files(ROOT)
+        if arguments == ["here"]:
+            check_machine()
+            install_into(sys.executable, ROOT, None, COURSE)
+            return 0
+        testing = arguments[:1] == ["test"]
+        set_up(ROOT, COURSE_AND_TESTS if testing else COURSE)
         python = str(environment_python(ROOT))
-        if arguments[:1] == ["test"]:
+        if testing:
             return run_checks(check_commands(python, arguments[1:]))
         return hand_over([python, "-m", "labsec.cli", *(arguments or ["open", "00"])])
     except SetupError as error:

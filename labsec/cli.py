@@ -1,13 +1,18 @@
 """The `labsec` command. Only the standard library is imported here, so that `doctor` runs where torch is broken."""
 
 import argparse
+import codecs
+import io
 import itertools
 import os
 import shutil
 import sys
 import tempfile
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from labsec import browser as browsers
+from labsec import storage
 from labsec.course import progress_file as progress
 from labsec.files import CLONE, COURSE, PACKAGE, learners_folder
 
@@ -39,16 +44,9 @@ def notebook_name(number: str, course: Path) -> str:
     """
     names = notebook_names(course)
     for name in names:
-        if name.startswith(number.zfill(2) + "_"):
+        if name[:2] in (number, f"0{number}"):
             return name
     raise CourseError(f"There is no lab {number!r}; there are {', '.join(name[:2] for name in names)}.")
-
-
-def copy_whole(source: Path, target: Path) -> None:
-    """Copy a file so that an interruption leaves either no target or a whole one."""
-    partial = target.with_name(target.name + ".partial")
-    shutil.copyfile(source, partial)
-    partial.replace(target)
 
 
 def copy_missing(course: Path) -> list[str]:
@@ -60,7 +58,8 @@ def copy_missing(course: Path) -> list[str]:
     mine.mkdir(exist_ok=True)
     missing = [name for name in notebook_names(course) if not (mine / name).exists()]
     for name in missing:
-        copy_whole(course / "notebooks" / name, mine / name)
+        with storage.replacing(mine / name) as partial:
+            shutil.copyfile(course / "notebooks" / name, partial)
     return missing
 
 
@@ -78,10 +77,13 @@ def reset(number: str, course: Path) -> Path | None:
     name = notebook_name(number, course)
     mine = learners_folder(course) / name
     backup = free_backup(mine) if mine.exists() else None
-    if backup:
-        mine.rename(backup)
     mine.parent.mkdir(exist_ok=True)
-    copy_whole(course / "notebooks" / name, mine)
+
+    # The fresh copy is there before the old one moves: where the disk is full, everything stays as it is.
+    with storage.replacing(mine) as partial:
+        shutil.copyfile(course / "notebooks" / name, partial)
+        if backup:
+            mine.rename(backup)
     progress.forget(name[:2], mine.parent)
     return backup
 
@@ -109,16 +111,15 @@ def jupyter_environment(course: Path, temporary: str, inherited: str = "") -> di
 
 
 def jupyter_arguments(course: Path, name: str, *, browser: bool, port: int | None) -> list[str]:
-    """Return JupyterLab's command line: this machine only, opened at one notebook of my/.
-
-    The address is handed to the browser itself, because sandboxed browsers cannot read Jupyter's redirect file.
-    """
+    """Return JupyterLab's command line: this machine only, opened at one notebook of my/."""
     arguments = [
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.root_dir={learners_folder(course)}",
         f"--LabApp.default_url=/lab/tree/{name}",
         "--ServerApp.allow_root=True",
-        "--ServerApp.use_redirect_file=False",
+        "--ServerApp.use_redirect_file=False",  # the course's own browser writes one that more browsers can read
+        f"--ServerApp.browser={browsers.NAME}",
+        f"--ContentsManager.hide_globs={['__pycache__', '*.pyc', '*~', browsers.PAGE.format('*')]}",
         "--ServerApp.jpserver_extensions=jupyterlab_jupytext=False",  # adds buttons, and opens scripts as notebooks
         "--ServerApp.jpserver_extensions=jupyter_lsp=False",  # runs npm, which writes into the home folder
         "--LabApp.news_url=None",
@@ -132,16 +133,41 @@ def jupyter_arguments(course: Path, name: str, *, browser: bool, port: int | Non
 
 
 def open_lab(number: str, course: Path, *, browser: bool, port: int | None) -> None:
-    """Open JupyterLab at the learner's copy of a lab; returns when the server has ended."""
+    """Open JupyterLab at the learner's copy of a lab; returns when the server has ended.
+
+    Raises CourseError if there is no such lab or something that JupyterLab needs is missing; OSError if the learner's
+    folder cannot be written.
+    """
     name = notebook_name(number, course)
     copy_missing(course)
+    mine = learners_folder(course)
+    storage.check_writable(mine)  # or JupyterLab would start, and fail to save
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise CourseError(f"{error.strerror}: free some space, or let TMPDIR name a folder of yours.") from error
     with tempfile.TemporaryDirectory(prefix="labsec-", ignore_cleanup_errors=True) as temporary:
         os.environ.update(jupyter_environment(course, temporary, os.environ.get("JUPYTER_CONFIG_PATH", "")))
         try:
             from jupyterlab.labapp import main as jupyterlab  # type: ignore[import-untyped]
         except ImportError as error:
             raise CourseError(f"JupyterLab cannot be imported ({error}): run `python3 lab.py doctor`.") from error
-        jupyterlab(jupyter_arguments(course, name, browser=browser, port=port))
+        with browsers.private_browser(browsers.page_folders(mine, Path(temporary))) as found:
+            jupyterlab(jupyter_arguments(course, name, browser=browser and found, port=port))
+
+
+def port_number(text: str) -> int:
+    """Return the port that an argument names; raises ArgumentTypeError if there is no such port."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"a port is a whole number from 1 to 65535, such as 8888; got {text!r}")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """Return the whole number that an argument names; raises ArgumentTypeError unless it is at least 1."""
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, such as 2; got {text!r}")
+    return int(text)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -151,7 +177,7 @@ def parser() -> argparse.ArgumentParser:
     opening = commands.add_parser("open", help="open a lab in JupyterLab, on your own copy in my/")
     opening.add_argument("number", nargs="?", default="00", metavar="NN")
     opening.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
-    opening.add_argument("--port", type=int, help="port on 127.0.0.1 (default: the first free one from 8888)")
+    opening.add_argument("--port", type=port_number, help="port on 127.0.0.1 (default: the first free one from 8888)")
     building = commands.add_parser("build", help="make the notebooks from solutions/ (for authors)")
     building.add_argument("numbers", nargs="*", metavar="NN")
     starting = commands.add_parser("new", help="write a lab that works, for you to change (for authors)")
@@ -160,6 +186,7 @@ def parser() -> argparse.ArgumentParser:
     checking.add_argument("--json", action="store_true", help="the same for programs")
     resetting = commands.add_parser("reset", help="start a lab afresh; your copy is kept as a backup")
     resetting.add_argument("number", metavar="NN")
+    _add_wheels(commands.add_parser("wheels", help="fetch all packages for a room without a network (for teachers)"))
     commands.add_parser("ledger", help="print the claims and their verdicts")
     _add_matrix(commands.add_parser("matrix", help="run every attack against every rule, and plot the results"))
     return top
@@ -168,22 +195,66 @@ def parser() -> argparse.ArgumentParser:
 def _add_matrix(measuring: argparse.ArgumentParser) -> None:
     measuring.description = "Finished runs are kept: a command that was stopped resumes where it was."
     measuring.add_argument("tables", nargs="*", metavar="TABLE", help="matrix (default), breakdown, three_percent")
-    measuring.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each cell (default: 1)")
-    measuring.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at a time (default: 2)")
+    measuring.add_argument("--seeds", type=count, default=1, metavar="N", help="runs of each cell (default: 1)")
+    measuring.add_argument("--jobs", type=count, default=2, metavar="N", help="processes at a time (default: 2)")
     measuring.add_argument("--folder", type=Path, help="where the files go (default: my/; the lab reads docs/)")
+
+
+def _add_wheels(fetching: argparse.ArgumentParser) -> None:
+    here = "{}.{}".format(*sys.version_info)
+    fetching.description = "Copy the folder to each machine, and set the course up with LABSEC_WHEELS=FOLDER."
+    fetching.add_argument("folder", type=Path, metavar="FOLDER")
+    fetching.add_argument(
+        "--for", dest="machines", required=True, metavar="M,…", help="linux, linux-arm64, windows, macos"
+    )
+    fetching.add_argument("--python", default=here, metavar="V,…", help=f"Pythons of the room (default: {here})")
+    fetching.add_argument(
+        "--cpu", action="store_true", help="leave out what PyTorch brings for graphics cards on Linux"
+    )
+    fetching.add_argument("--test", action="store_true", help="add the tools for `lab.py test`")
+
+
+def fetch_wheels(arguments: argparse.Namespace, course: Path) -> None:
+    """Fill the folder of a `wheels` command and say how; raises CourseError if a package cannot be had."""
+    from labsec import wheels
+
+    machines, pythons = arguments.machines.split(","), arguments.python.split(",")
+    try:
+        found = wheels.fill(
+            arguments.folder, course, machines=machines, pythons=pythons, cpu=arguments.cpu, tests=arguments.test
+        )
+    except ValueError as error:
+        raise CourseError(f"{error}.") from error
+    size = sum(wheel.stat().st_size for wheel in found)
+    print(f"{len(found)} wheels, {size / 1e9:.1f} GB, are in {arguments.folder}.")
+    print(f"On each machine: LABSEC_WHEELS={arguments.folder} python3 lab.py")
 
 
 def measure_tables(arguments: argparse.Namespace, course: Path) -> None:
     """Measure the tables of a `matrix` command and say which files it wrote; raises CourseError for a wrong one."""
     from labsec import matrix
+    from labsec.study.catalogue import find
 
+    tables = arguments.tables or ["matrix"]
+    try:
+        for table in tables:
+            find(matrix.TABLES, "table", table)
+    except ValueError as error:
+        raise CourseError(f"{error}.") from error
     folder = arguments.folder or learners_folder(course)
-    for table in arguments.tables or ["matrix"]:
-        try:
-            files = matrix.write(table, folder, seeds=arguments.seeds, jobs=arguments.jobs)
-        except ValueError as error:
-            raise CourseError(f"{error}.") from error
+    for table in tables:
+        files = matrix.write(table, folder, seeds=arguments.seeds, jobs=arguments.jobs)
         print("\n".join(f"Wrote {file}." for file in files))
+
+
+def build_labs(numbers: list[str]) -> None:
+    """Build some labs, or all; raises CourseError if there is no such lab, or one cannot be published."""
+    from labsec.course.build import BuildError, build
+
+    try:
+        build(numbers)
+    except BuildError as error:
+        raise CourseError(f"Nothing more was built: {error}.") from error
 
 
 def new_lab(name: str, course: Path) -> None:
@@ -192,6 +263,8 @@ def new_lab(name: str, course: Path) -> None:
 
     try:
         files = skeleton.new(name, course)
+    except storage.BrokenFileError:
+        raise
     except ValueError as error:
         raise CourseError(f"No lab was made: {error}.") from error
     for file in files:
@@ -202,24 +275,30 @@ def new_lab(name: str, course: Path) -> None:
 
 def run_command(arguments: argparse.Namespace, course: Path) -> int:
     """Carry out one parsed command; returns the exit status."""
-    if arguments.command in ("build", "new") and CLONE is None:
-        raise CourseError(f"`labsec {arguments.command}` writes into the course's sources: run it in a clone of them.")
+    if not course.is_dir() and arguments.command != "doctor":
+        project = PACKAGE.parent / "pyproject.toml"  # by which a clone is known
+        raise CourseError(
+            f"{project} is missing or broken: get it back with `git checkout pyproject.toml` "
+            "or from a fresh copy of the course."
+        )
+    if arguments.command in ("build", "new", "wheels") and CLONE is None:
+        raise CourseError(f"`labsec {arguments.command}` needs the course's repository: run it in a clone.")
     match arguments.command:
         case "open":
             open_lab(arguments.number, course, browser=not arguments.no_browser, port=arguments.port)
         case "build":
-            from labsec.course.build import build
-
-            build(arguments.numbers)
+            build_labs(arguments.numbers)
         case "new":
             new_lab(arguments.name, course)
         case "doctor":
             from labsec.doctor import doctor
 
-            return doctor(course, as_json=arguments.json)
+            return doctor(course if course.is_dir() else PACKAGE.parent, as_json=arguments.json)
         case "reset":
             backup = reset(arguments.number, course)
             print(f"Lab {arguments.number} starts afresh." + (f" Your own copy is {backup}." if backup else ""))
+        case "wheels":
+            fetch_wheels(arguments, course)
         case "ledger":
             from labsec.course.ledger import show
 
@@ -229,20 +308,71 @@ def run_command(arguments: argparse.Namespace, course: Path) -> int:
     return 0
 
 
+STAND_INS = {"✓": "+", "–": "-", "✗": "x", "…": "...", "±": "+/-"}  # for terminals that cannot print these
+
+
+def in_other_letters(error: UnicodeError) -> tuple[str, int]:
+    """Return what is printed for letters that the terminal does not know, and where to go on: a handler of `codecs`.
+
+    >>> in_other_letters(UnicodeEncodeError("ascii", "✓ é", 0, 1, ""))
+    ('+', 1)
+    >>> in_other_letters(UnicodeEncodeError("ascii", "✓ é", 2, 3, ""))
+    ('?', 3)
+    """
+    assert isinstance(error, UnicodeEncodeError), "only output is encoded with this handler"
+    unknown = error.object[error.start : error.end]
+    return "".join(STAND_INS.get(letter, "?") for letter in unknown), error.end
+
+
+def print_everywhere() -> None:
+    """Let stdout and stderr replace letters that they cannot encode, in place of raising an error."""
+    codecs.register_error("labsec", in_other_letters)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # with a closed one, Python has None
+            stream.reconfigure(errors="labsec")
+
+
+def drop_output() -> None:
+    """Forget what stdout still holds, where it cannot be written: Python would try again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run the `labsec` command.
+    """Run the `labsec` command. Every fault that is no bug is told here, in one sentence.
 
     arguments   without the program's name; None takes those of the process
     returns     the exit status: 0, or 1 after one sentence on stderr
     """
+    print_everywhere()
+    parsed = parser().parse_args(arguments)
     try:
-        return run_command(parser().parse_args(arguments), COURSE)
-    except CourseError as error:
-        print(error, file=sys.stderr)
-        return 1
+        status = run_command(parsed, COURSE)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk behind it is told below
+        return status
+    except (CourseError, storage.BrokenFileError) as error:
+        said = str(error)
+    except BrokenProcessPool:
+        said = (
+            "A process of the sweep was ended from outside, perhaps because the memory was full: run the same command "
+            "again with fewer --jobs, and it goes on where it was."
+        )
+    except BrokenPipeError:  # whoever reads the output has seen enough, as in `labsec ledger | head`
+        drop_output()
+        return 0
+    except OSError as error:
+        said = storage.in_one_sentence(error)
+        if not said:
+            raise
+        drop_output()
     except KeyboardInterrupt:
         print("Interrupted; run the same command to resume.", file=sys.stderr)
         return 130
+    print(said, file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,10 +15,15 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from labsec import storage
 from labsec.files import CACHE, COURSE
+from labsec.guards import check_device, check_kind, check_number, kind
 from labsec.types import generator as stream
 
 TENSORS = ("x", "y", "x_test", "y_test")  # the fields of a data set that hold tensors
+NOTES_SHA256 = (
+    "ae8ef7006270cbb52daf9706bef39f3d22d3092bf1bf4b0699295e75b66c29f4"  # of the rows that data/make_notes.py writes
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +54,9 @@ class Dataset:
     classes: int
 
     def __post_init__(self) -> None:
+        check_kind("Dataset", str, name=self.name)
+        check_kind(self.name, Tensor, x=self.x, y=self.y, x_test=self.x_test, y_test=self.y_test)
+        check_number(self.name, whole=True, above=0, classes=self.classes)
         _check_samples(self.name, "x", self.x)
         _check_samples(self.name, "x_test", self.x_test)
         _check_labels(self.name, "y", self.y, len(self.x), self.classes)
@@ -72,14 +81,14 @@ class Dataset:
 
     def to(self, device: str | torch.device) -> Dataset:
         """The same data set with its tensors on `device`."""
+        check_device(self.name, device)
         return replace(self, **{part: getattr(self, part).to(device) for part in TENSORS})
 
 
 def _check_samples(name: str, field: str, x: Tensor) -> None:
-    if x.ndim < 2 or len(x) == 0 or x.dtype not in (torch.float32, torch.int64):
+    if x.ndim < 2 or x.numel() == 0 or x.dtype not in (torch.float32, torch.int64):
         raise ValueError(
-            f"{name}: {field} must be float32 (or int64 tokens) of shape [n, …] with n >= 1; "
-            f"got {x.dtype} of shape {list(x.shape)}"
+            f"{name}: {field} must be float32 (or int64 tokens) of shape [n, …], none of them 0; got {kind(x)}"
         )
     if x.dtype == torch.int64:
         if x.ndim != 2:
@@ -99,7 +108,7 @@ def _check_samples(name: str, field: str, x: Tensor) -> None:
 
 def _check_labels(name: str, field: str, y: Tensor, n: int, classes: int) -> None:
     if y.shape != (n,) or y.dtype != torch.int64:
-        raise ValueError(f"{name}: {field} must be int64 of shape [{n}]; got {y.dtype} of shape {list(y.shape)}")
+        raise ValueError(f"{name}: {field} must be int64 of shape [{n}]; got {kind(y)}")
     if y.min() < 0 or y.max() >= classes:
         raise ValueError(
             f"{name}: {field} must lie in 0 … {classes - 1} for {classes} classes; got {int(y.min())} … {int(y.max())}"
@@ -120,8 +129,11 @@ def load(name: str, *, root: str | Path | None = None) -> Dataset:
     Raises ValueError for an unknown name, FileNotFoundError if a download is needed and fails.
     """
     known = {**_BUNDLED, **dict.fromkeys(_DOWNLOADED, None)}
+    check_kind("load", str, name=name)
     if name not in known:
         raise ValueError(f"no data set is called {name!r}; known: {', '.join(sorted(known))}")
+    if root is not None:
+        check_kind("load", (str, Path), root=root)
     if name not in _BUNDLED:
         return _downloaded(name, Path(root) if root is not None else CACHE)
 
@@ -178,8 +190,22 @@ def _breast_cancer() -> Dataset:
 
 @cache
 def _notes_table() -> list[dict[str, str]]:
-    with (COURSE / "data" / "notes.csv").open(encoding="utf-8", newline="") as source:
-        return list(csv.DictReader(source))
+    return read_notes(COURSE / "data" / "notes.csv")
+
+
+def read_notes(path: Path) -> list[dict[str, str]]:
+    """The rows of notes.csv: `desk` and `text` of each note.
+
+    Raises FileNotFoundError or BrokenFileError for a file that is missing or not the course's: results of other notes
+    would look like those of the course.
+    """
+    remedy = storage.how_to_restore(path)
+    table = list(csv.reader(storage.read_text(path, remedy).splitlines()))
+
+    # The parsed rows are compared, so that line ends that git turned into those of Windows do no harm.
+    if hashlib.sha256(repr(table).encode()).hexdigest() != NOTES_SHA256:
+        raise storage.BrokenFileError(path, f"its {len(table)} lines are not the notes of the course", remedy)
+    return [dict(zip(table[0], row, strict=True)) for row in table[1:]]
 
 
 @cache
@@ -259,16 +285,20 @@ def partition(y: Tensor, clients: int, *, alpha: float | None = None, generator:
     >>> sorted(torch.cat(shards).tolist())
     [0, 1, 2, 3, 4, 5]
 
-    Raises ValueError if there are more clients than samples, if alpha <= 0, or if a hundred draws in a row leave a
-    client empty. Source of the Dirichlet split: Hsu, Qi and Brown 2019, arXiv:1909.06335.
+    Raises ValueError if y is no row of labels, if there are more clients than samples, if alpha <= 0, or if a hundred
+    draws in a row leave a client empty. Source of the Dirichlet split: Hsu, Qi and Brown 2019, arXiv:1909.06335.
     """
+    check_kind("partition", Tensor, y=y)
+    check_kind("partition", Generator, generator=generator)
+    check_number("partition", whole=True, clients=clients)
+    if y.ndim != 1 or y.dtype != torch.int64:
+        raise ValueError(f"partition needs int64 labels y [n]; got {kind(y)}")
     if not 1 <= clients <= len(y):
         raise ValueError(f"partition needs 1 <= clients <= samples; got clients={clients}, samples={len(y)}")
     if alpha is None:
         order = torch.randperm(len(y), generator=generator).to(y.device)
         return list(order.tensor_split(clients))
-    if not 0 < alpha < float("inf"):
-        raise ValueError(f"partition needs a finite alpha > 0; got alpha={alpha}")
+    check_number("partition", above=0, alpha=alpha)
 
     # A small alpha may leave a client without samples: draw again, and say so if it is hopeless.
     draws = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))

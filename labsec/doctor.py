@@ -1,9 +1,10 @@
 """`labsec doctor`: what works on this machine, and what to do about the rest.
 
-Only the standard library is imported here. PyTorch is tried in a process of its own, because a broken one may end
-the process that imports it.
+Only the standard library is loaded with this module. PyTorch is tried in a process of its own, because a broken one
+may end the process that imports it.
 """
 
+import errno
 import importlib.metadata
 import json
 import os
@@ -18,9 +19,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from labsec import storage
+from labsec.files import CLONE, learners_folder
+
 State = Literal["ok", "note", "fail"]
 SYMBOLS = {"ok": "✓", "note": "–", "fail": "✗"}
-SET_UP = "Run `python3 lab.py`: it resumes the set-up."
+SET_UP = (
+    "Run `python3 lab.py`: it resumes the set-up."
+    if CLONE
+    else "Install labsec again with pip: what it needs comes along."
+)
 
 # GiB free, a judgement; below them learners are warned.
 ENOUGH_MEMORY = 1.0
@@ -75,6 +83,60 @@ def python_row(version: tuple[int, int, int], wanted: str) -> Row:
     return Row("Python", "ok", found) if fits else Row("Python", "fail", found, f"Use a Python {wanted}.")
 
 
+def project_needs(path: Path) -> tuple[str, list[str]]:
+    """Return the bounds on Python, such as ">=3.11,<3.14", and the names of the needed packages from pyproject.toml.
+
+    Raises FileNotFoundError or BrokenFileError.
+    """
+    remedy = storage.how_to_restore(path)
+    text = storage.read_text(path, remedy)
+    try:
+        project = tomllib.loads(text)["project"]
+        bounds = project["requires-python"]
+        needed = [re.split("[<>=]", need)[0] for need in project["dependencies"]]
+    except tomllib.TOMLDecodeError as error:
+        raise storage.BrokenFileError(path, f"not TOML: {error}", remedy) from None
+    except KeyError as error:
+        raise storage.BrokenFileError(path, f"it lacks {error}", remedy) from None
+    if not re.fullmatch(r">=\d+\.\d+,<\d+\.\d+", bounds):
+        raise storage.BrokenFileError(path, f"requires-python is {bounds!r}", remedy)
+    return bounds, needed
+
+
+def read_pins(path: Path) -> dict[str, str]:
+    """Return name and version of every pin in constraints.txt; raises FileNotFoundError or BrokenFileError."""
+    remedy = storage.how_to_restore(path)
+    found = pins(storage.read_text(path, remedy))
+    if not found:
+        raise storage.BrokenFileError(path, "it holds no pins", remedy)
+    return found
+
+
+def unreadable_row(path: Path, error: OSError | storage.BrokenFileError) -> Row:
+    """Say that a file of the course is missing or broken, and how to get it back."""
+    found = error.problem if isinstance(error, storage.BrokenFileError) else error.strerror or "missing"
+    remedy = storage.how_to_restore(path)
+    return Row(path.name, "fail", found, f"{remedy[0].upper()}{remedy[1:]}.")
+
+
+def wanted_rows(course: Path) -> list[Row]:
+    """Compare Python and the packages with what pyproject.toml and constraints.txt say."""
+    rows = []
+    needed: list[str] = []
+    project = course / "pyproject.toml"
+    try:
+        bounds, needed = project_needs(project)
+        rows.append(python_row(sys.version_info[:3], bounds))
+    except (OSError, storage.BrokenFileError) as error:
+        rows.append(unreadable_row(project, error))
+    constraints = course / "constraints.txt"
+    try:
+        rows += package_rows(read_pins(constraints), needed)
+    except (OSError, storage.BrokenFileError) as error:
+        rows.append(unreadable_row(constraints, error))
+    return rows
+
+
 def pins(constraints: str) -> dict[str, str]:
     """Return name and version of every pin in the text of constraints.txt.
 
@@ -103,7 +165,7 @@ def package_rows(wanted: dict[str, str], needed: list[str]) -> list[Row]:
         if not version and name in needed:
             rows.append(Row(name, "fail", f"missing, {wanted[name]} wanted", SET_UP))
         elif version and version != wanted[name]:
-            rows.append(Row(name, "note", f"{version}, tested with {wanted[name]}", SET_UP))
+            rows.append(Row(name, "note", f"{version}, tested with {wanted[name]}", SET_UP if CLONE else ""))
     as_pinned = sum(found[name] == version for name, version in wanted.items())
     return [Row("packages", "note" if rows else "ok", f"{as_pinned} of {len(wanted)} as pinned"), *rows]
 
@@ -142,6 +204,16 @@ def cores_row() -> Row:
     return Row("cores", "ok", str(os.cpu_count() or 1))
 
 
+def folder_row(mine: Path) -> Row:
+    """Say whether the learner's folder can be written, or made where it is not there yet."""
+    try:
+        storage.check_writable(mine if mine.is_dir() else mine.parent)
+    except OSError as error:
+        remedy = "Free some space." if error.errno == errno.ENOSPC else "Work in a folder that you can write to."
+        return Row("your folder", "fail", f"{error.filename}: {error.strerror}", remedy)
+    return Row("your folder", "ok", f"{mine} can be written")
+
+
 def last_line(text: str) -> str:
     """Return the last line of a program's output that says something, or ""."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -157,13 +229,16 @@ def speed_rows(course: Path, *, seconds: float = 2.0, probe: str = PROBE) -> lis
     """
     command = [sys.executable, "-c", probe, str(seconds)]
     try:
-        done = subprocess.run(command, cwd=course, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=course, capture_output=True, encoding="utf-8", errors="replace", timeout=120)
     except subprocess.TimeoutExpired:
         return [Row("speed", "fail", "no answer within 120 s", "Close other programs and try again.")]
     if done.returncode:
         reason = last_line(done.stderr) or f"its process ended with status {done.returncode}"
         return [Row("speed", "fail", f"the course's engine does not run: {reason}", SET_UP)]
-    said = json.loads(last_line(done.stdout))
+    try:
+        said = json.loads(last_line(done.stdout))
+    except json.JSONDecodeError:
+        return [Row("speed", "fail", f"the course's engine answers {last_line(done.stdout)!r}", SET_UP)]
     return [
         Row("threads", "ok", f"PyTorch would take {said['threads']}; the course takes 1"),
         Row("speed", "ok", f"{said['rounds_per_second']:.0f} rounds of the default federation per second"),
@@ -221,14 +296,12 @@ def summary_row(rows: list[Row]) -> Row:
 
 def examine(course: Path) -> list[Row]:
     """Look at everything the course needs; the last row sums up."""
-    project = tomllib.loads((course / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = pins((course / "constraints.txt").read_text(encoding="utf-8"))
     rows = [
-        python_row(sys.version_info[:3], project["requires-python"]),
-        *package_rows(wanted, project["dependencies"]),
+        *wanted_rows(course),
         memory_row(free_memory()),
         cores_row(),
         disk_row(shutil.disk_usage(course).free / 2**30),
+        folder_row(learners_folder(course)),
         *speed_rows(course),
         kernel_row(),
         jupyterlab_row(),
@@ -266,6 +339,5 @@ def doctor(course: Path, *, as_json: bool = False) -> int:
     if as_json:
         print(json.dumps({"works": works, "rows": [asdict(row) for row in rows]}, indent=2))
     else:
-        encoding = sys.stdout.encoding or "ascii"
-        print(table(rows).encode(encoding, errors="replace").decode(encoding))
+        print(table(rows))
     return 0 if works else 1

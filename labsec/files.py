@@ -7,8 +7,8 @@ course runs; learners then work in the folder in which they start the command. O
 from __future__ import annotations
 
 import os
+import re
 import sys
-import tomllib
 from importlib import resources
 from pathlib import Path
 
@@ -24,8 +24,10 @@ def clone_around(package: Path) -> Path | None:
     project = package.parent / "pyproject.toml"
     if not project.is_file():
         return None
-    name = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {}).get("name")
-    return package.parent if name == "labsec" else None
+
+    # The file is not parsed: where it is broken, `labsec doctor` must still start in order to say so.
+    text = project.read_text(encoding="utf-8", errors="replace")
+    return package.parent if re.search(r'^name = "labsec"$', text, flags=re.MULTILINE) else None
 
 
 def cache_folder(clone: Path | None, system: str = sys.platform) -> Path:

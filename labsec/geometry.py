@@ -7,20 +7,29 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from labsec.guards import HOW_TO_MAKE, check_kind, check_number, kind
 
-def check_updates(updates: Tensor) -> None:
-    """Raise unless `updates` is a floating-point matrix with at least one row.
+
+def check_updates(updates: Tensor, *, name: str = "updates", least: int = 1) -> None:
+    """Raise unless `updates` is a floating-point matrix with at least one column.
+
+    name     what it is called where it comes from
+    least    number of rows that it must have
 
     >>> check_updates(torch.zeros(3))
     Traceback (most recent call last):
-    ValueError: updates must be a floating-point matrix [clients, dim] with clients >= 1; got float32 of shape [3]
+    ValueError: updates must be a floating-point matrix [clients, dim] with clients >= 1, dim >= 1; got torch.float32
+    of shape [3]
     """
-    if updates.ndim != 2 or len(updates) == 0 or not updates.is_floating_point():
-        kind = str(updates.dtype).removeprefix("torch.")
-        raise ValueError(
-            "updates must be a floating-point matrix [clients, dim] with clients >= 1; "
-            f"got {kind} of shape {list(updates.shape)}"
-        )
+    is_tensor = isinstance(updates, Tensor)
+    if is_tensor and updates.ndim == 2 and updates.is_floating_point():
+        rows, columns = updates.shape
+        if rows >= least and columns >= 1:
+            return
+    condition = f"{name} must be a floating-point matrix [clients, dim] with clients >= {least}, dim >= 1"
+    if is_tensor:
+        raise ValueError(f"{condition}; got {kind(updates)}")
+    raise TypeError(f"{condition}; got {kind(updates)}; {HOW_TO_MAKE[Tensor]}")
 
 
 def is_finite_row(updates: Tensor) -> Tensor:
@@ -32,6 +41,7 @@ def is_finite_row(updates: Tensor) -> Tensor:
     >>> is_finite_row(torch.tensor([[1.0, 2.0], [float("nan"), 0.0]])).tolist()
     [True, False]
     """
+    check_updates(updates, least=0)
     suspicious = ~updates.sum(dim=1).isfinite()  # [clients]
     if suspicious.any():
         rows = updates[suspicious]
@@ -62,10 +72,20 @@ def row_norms(updates: Tensor) -> Tensor:
     >>> row_norms(torch.tensor([[3.0, 4.0], [3e30, 4e30]]))
     tensor([5.0000e+00, 5.0000e+30])
     """
-    norms = updates.norm(dim=1)  # [clients]
+    return row_norms_in_float64(updates).to(updates.dtype)
+
+
+def row_norms_in_float64(updates: Tensor) -> Tensor:
+    """The L2 norm of every row as a float64, which holds the norm of any float32 row: [clients, dim] -> [clients].
+
+    >>> row_norms_in_float64(torch.tensor([[3e38, 3e38]]))
+    tensor([4.2426e+38], dtype=torch.float64)
+    """
+    check_updates(updates, least=0)
+    norms = updates.norm(dim=1).double()  # [clients]
     overflown = ~norms.isfinite()
     if overflown.any():
-        norms[overflown] = updates[overflown].norm(dim=1, dtype=torch.float64).to(norms.dtype)
+        norms[overflown] = updates[overflown].norm(dim=1, dtype=torch.float64)
     return norms
 
 
@@ -73,26 +93,40 @@ def clip_rows(updates: Tensor, bound: float | Tensor) -> Tensor:
     """Shorten every row that is longer than `bound` (L2) to it; shorter rows stay as they are.
 
     updates    [clients, dim]
-    bound      a number, or [clients] with a bound for each row
+    bound      a number >= 0, or such numbers [clients], a bound for each row
 
     >>> clip_rows(torch.tensor([[3.0, 4.0], [0.3, 0.4]]), 1.0)
     tensor([[0.6000, 0.8000],
             [0.3000, 0.4000]])
 
-    An infinite bound leaves every row as it is; a finite one holds also where a norm overflows.
+    An infinite bound leaves every row as it is; a finite one holds also where a norm overflows. A row that holds a NaN
+    or an infinity keeps one: `finite_rows` drops it.
+
+    Raises ValueError if a bound is negative or NaN, or if there are neither one nor [clients] of them.
     """
     norms = row_norms(updates)  # [clients]
-    scale = (bound / norms.clamp_min(torch.finfo(updates.dtype).tiny)).clamp_max(1.0)
+    _check_bound(bound, len(updates))
+    scale = (bound / norms.clamp_min(torch.finfo(updates.dtype).tiny)).clamp_max(1.0).to(updates.dtype)
     clipped = updates * scale[:, None]
     overflown = ~norms.isfinite()
     if overflown.any():
-        # Measured in units of its largest entry, such a row has a length that is a number.
+        # Measured in units of its largest entry, such a row has a length that is a number. Its bound may still be too
+        # large for a float32.
         rows = updates[overflown]
         peaks = rows.abs().amax(dim=1, keepdim=True)
         lengths = (rows / peaks).norm(dim=1, keepdim=True)
-        bounds = torch.as_tensor(bound).to(updates).expand(len(updates))[overflown, None]
-        clipped[overflown] = torch.where(bounds / peaks >= lengths, rows, rows / peaks * (bounds / lengths))
+        bounds = torch.as_tensor(bound).to(peaks.device, torch.float64).expand(len(updates))[overflown, None]
+        shortened = rows / peaks * (bounds / lengths).to(rows.dtype)
+        clipped[overflown] = torch.where(bounds / peaks >= lengths, rows, shortened)
     return clipped
+
+
+def _check_bound(bound: float | Tensor, rows: int) -> None:
+    if not isinstance(bound, Tensor):
+        check_number("clip_rows", least=0, most=torch.inf, bound=bound)
+    elif bound.shape not in ((), (rows,)) or bound.dtype == torch.bool or not (bound >= 0).all():
+        found = f"{kind(bound)}, the least of them {bound.min()}" if bound.numel() else kind(bound)
+        raise ValueError(f"clip_rows needs one bound >= 0, or one for each of {rows} rows; got {found}")
 
 
 def distances_from(updates: Tensor, point: Tensor) -> Tensor:
@@ -100,7 +134,13 @@ def distances_from(updates: Tensor, point: Tensor) -> Tensor:
 
     >>> distances_from(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.tensor([0.0, 1.0]))
     tensor([4.2426, 0.0000], dtype=torch.float64)
+
+    Raises ValueError if the rows are not as wide as the point.
     """
+    check_updates(updates)
+    check_kind("distances_from", Tensor, point=point)
+    if point.shape != updates.shape[1:] or not point.is_floating_point():
+        raise ValueError(f"distances_from needs a floating-point point [{updates.shape[1]}]; got {kind(point)}")
     squares = torch.zeros(len(updates), dtype=torch.float64, device=updates.device)
     for columns, part in zip(updates.split(COLUMNS_AT_ONCE, dim=1), point.split(COLUMNS_AT_ONCE), strict=True):
         squares += (columns - part).norm(dim=1).double().square()
@@ -125,6 +165,7 @@ def centred_gram(updates: Tensor) -> Tensor:
 
     For ordinary updates one product of the matrix with itself is all it costs; what is made of the result is [n, n].
     """
+    check_updates(updates)
     dtype = torch.promote_types(updates.dtype, torch.float32)
     eps = torch.finfo(dtype).eps
     shortening = None
@@ -184,12 +225,15 @@ def _is_precise(gram: Tensor, eps: float) -> bool:
 def gram_distances(gram: Tensor) -> Tensor:
     """Squared distances between rows from their inner products: [n, n] -> [n, n], zero on the diagonal.
 
-    What overflowed counts as infinitely far.
+    What overflowed, or is no number, counts as infinitely far.
 
     >>> gram_distances(torch.tensor([[1.0, 0.0], [0.0, 4.0]]))
     tensor([[0., 5.],
             [5., 0.]])
     """
+    check_kind("gram_distances", Tensor, gram=gram)
+    if gram.ndim != 2 or gram.shape[0] != gram.shape[1] or not gram.is_floating_point():
+        raise ValueError(f"gram_distances needs inner products [n, n]; got {kind(gram)}")
     squares = gram.diagonal()  # [n]
     distances = (squares[:, None] + squares - 2 * gram).nan_to_num(nan=torch.inf, posinf=torch.inf).clamp_min(0)
     return distances.fill_diagonal_(0)

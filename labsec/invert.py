@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from labsec.guards import check_kind, check_number, kind
 from labsec.types import ServerView
 
 EMPTY = 1e-3  # a value this close to zero counts as empty
@@ -35,7 +36,7 @@ def analytic(view: ServerView, *, message: int = 0) -> Tensor:
     >>> analytic(ServerView(params=params, messages=update, model=model, lr=0.1, local_steps=1, batch_size=1))
     tensor([[0.1000, 0.9000, 0.5000, 0.3000]])
 
-    Raises ValueError if the first layer is not fully connected, or if there is no such message.
+    Raises ValueError if the first layer is not fully connected, if there is no such message, or if it is not finite.
     Source: Geiping et al. 2020, arXiv:2003.14053, Proposition 3.1; deduplication and ranking are this course's own.
     """
     weight, bias = _first_layer(view, message)  # [neurons, in], [neurons]
@@ -51,6 +52,11 @@ def analytic(view: ServerView, *, message: int = 0) -> Tensor:
 
 def _first_layer(view: ServerView, message: int) -> tuple[Tensor, Tensor]:
     """The update of the first layer, float64: weight [neurons, in], bias [neurons]."""
+    check_kind("analytic", ServerView, view=view)
+    check_kind("analytic", Tensor, messages=view.messages)
+    if view.messages.shape[1:] != (view.model.dim,) or not view.messages.is_floating_point():
+        raise ValueError(f"analytic needs floating-point messages [k, {view.model.dim}]; got {kind(view.messages)}")
+    check_number("analytic", whole=True, message=message)
     if not 0 <= message < len(view.messages):
         raise ValueError(
             f"analytic needs 0 <= message < messages; got message={message}, messages={len(view.messages)}"
@@ -62,8 +68,13 @@ def _first_layer(view: ServerView, message: int) -> tuple[Tensor, Tensor]:
             f"[neurons, {inputs}]; {view.model.name} starts with {list(view.model.shapes[0])}"
         )
 
+    own = view.messages[message, None].detach().double()  # [1, dim]
+    wrong = int((~own.isfinite()).sum())
+    if wrong:
+        raise ValueError(f"analytic needs a finite message; message {message} holds {wrong} NaN or infinite numbers")
+
     # The layers come with a leading client axis; this is one client.
-    weight, bias = view.model.layers(view.messages[message, None].double())[:2]  # [1, neurons, in], [1, neurons]
+    weight, bias = view.model.layers(own)[:2]  # [1, neurons, in], [1, neurons]
     return weight[0], bias[0]
 
 

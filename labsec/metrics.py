@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from labsec.guards import check_function, check_kind, kind
+
 if TYPE_CHECKING:
     from labsec.models import Model
 
@@ -17,7 +19,16 @@ SAMPLES_AT_ONCE = 2000
 
 
 def evaluate(model: Model, params: Tensor, x: Tensor, y: Tensor) -> dict[str, float]:
-    """Accuracy (share of samples) and mean cross-entropy (nats) of one model, params [dim], on x [n, *shape], y [n]."""
+    """Accuracy (share of samples) and mean cross-entropy (nats) of one model, params [dim], on x [n, *shape], y [n].
+
+    Raises ValueError if a shape or a type does not fit, if there is no sample, or for a label that the model does not
+    know. A model that is not finite any more has a loss that is none.
+    """
+    check_function("evaluate", model=model)
+    check_kind("evaluate", Tensor, params=params)
+    if params.shape != (model.dim,):
+        raise ValueError(f"evaluate needs params [{model.dim}] for {model.name}; got {kind(params)}")
+    model.check_data(x, y, params.dtype)
     right = 0
     loss = 0.0
     with torch.no_grad():
@@ -48,10 +59,11 @@ def wire_bytes(messages: Tensor) -> int:
     >>> wire_bytes(torch.tensor([[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 5.0, 0.0]]))     # 4 x 4 and 1 x (4 + 4)
     24
     """
-    if messages.ndim != 2:
-        raise ValueError(f"wire_bytes needs messages [k, dim]; got shape {list(messages.shape)}")
+    check_kind("wire_bytes", Tensor, messages=messages)
+    if messages.ndim != 2 or not messages.is_floating_point():
+        raise ValueError(f"wire_bytes needs floating-point messages [k, dim]; got {kind(messages)}")
     # numpy counts a row of booleans many times faster than anyone counts a matrix along an axis.
-    filled = messages.cpu().numpy() != 0  # [k, dim]
+    filled = messages.detach().cpu().numpy() != 0  # [k, dim]
     return sum(min(8 * int(np.count_nonzero(row)), 4 * messages.shape[1]) for row in filled)
 
 
@@ -63,6 +75,7 @@ def psnr(images: Tensor, truth: Tensor) -> Tensor:
     >>> psnr(torch.full((1, 4, 4), 0.6), torch.full((1, 4, 4), 0.5))
     tensor([20.0000])
     """
+    _check_images("psnr", images, truth, least=2)
     if images.shape != truth.shape:
         raise ValueError(f"psnr needs two tensors of one shape; got {list(images.shape)} and {list(truth.shape)}")
     error = (images.double() - truth.double()).square().flatten(1).mean(dim=1)  # [n]
@@ -71,7 +84,8 @@ def psnr(images: Tensor, truth: Tensor) -> Tensor:
 
 
 def ssim(images: Tensor, truth: Tensor) -> Tensor:
-    """Structural similarity for values in [0, 1], image by image: [n, channels, h, w] twice -> [n], 1 for equal ones.
+    """Structural similarity for values in [0, 1], image by image: [n, channels, h, w] twice -> [n], 1 for equal ones,
+    NaN for one that is not finite.
 
     A window of 7 pixels as in the paper's uniform variant. Source: Wang et al. 2004, IEEE Transactions on Image
     Processing 13(4), by scikit-image.
@@ -82,13 +96,15 @@ def ssim(images: Tensor, truth: Tensor) -> Tensor:
     """
     from skimage.metrics import structural_similarity  # half a second, and few need it
 
+    _check_images("ssim", images, truth, least=4)
     if images.shape != truth.shape or images.ndim != 4 or min(images.shape[2:]) < 7:
         raise ValueError(
             "ssim needs two tensors [n, channels, h, w] of one shape with h, w >= 7; "
             f"got {list(images.shape)} and {list(truth.shape)}"
         )
-    pairs = zip(images.cpu().numpy(), truth.cpu().numpy(), strict=True)
-    return torch.tensor([structural_similarity(a, b, data_range=1.0, channel_axis=0) for a, b in pairs])
+    pairs = zip(images.detach().cpu().numpy(), truth.detach().cpu().numpy(), strict=True)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        return torch.tensor([structural_similarity(a, b, data_range=1.0, channel_axis=0) for a, b in pairs])
 
 
 def best_matches(candidates: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,9 +120,22 @@ def best_matches(candidates: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     >>> best_matches(torch.tensor([[1.0, 1.0], [0.9, 0.9], [0.0, 0.0]]), truth)[1]
     tensor([  0.9152, 120.0000])
     """
+    _check_images("best_matches", candidates, truth, least=2)
+    if candidates.shape[1:] != truth.shape[1:]:
+        raise ValueError(
+            f"best_matches needs samples of one shape; got {list(candidates.shape)} and {list(truth.shape)}"
+        )
     first = candidates[: len(truth)]
     if len(first) == 0:
         return torch.full_like(truth, torch.nan), torch.full((len(truth),), -torch.inf)
     scores = torch.stack([psnr(first, sample.expand_as(first)) for sample in truth])  # [n, k]
     best, place = scores.max(dim=1)
     return first[place], best
+
+
+def _check_images(name: str, images: Tensor, truth: Tensor, *, least: int) -> None:
+    """Raise unless both are floating-point tensors [n, …] with at least so many dimensions."""
+    check_kind(name, Tensor, images=images, truth=truth)
+    for given in (images, truth):
+        if given.ndim < least or not given.is_floating_point():
+            raise ValueError(f"{name} needs floating-point images of {least} dimensions or more; got {kind(given)}")

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from labsec.guards import check_function, check_kind, check_number, check_sizes, kind
+
 Layers = Sequence[Tensor]  # the parameters of every layer, each [c, *its shape]
 Slope = Callable[[Tensor], Tensor]  # logits [c, classes, b] -> the slope of a loss at them, same shape
 Activation = Callable[[Tensor], Tensor]  # elementwise
@@ -88,8 +90,14 @@ class Model:
         """How many numbers the flat vector holds."""
         return sum(self.sizes)
 
+    @property
+    def vocabulary(self) -> int | None:
+        """How many token numbers it knows, the padding 0 included; None where samples are no tokens."""
+        return self.origin[1].get("vocabulary")
+
     def init(self, generator: Generator) -> Tensor:
         """Fresh parameters [dim], uniform within each layer's bound, on the generator's device."""
+        check_kind(self.name, Generator, generator=generator)
         draws = [
             torch.empty(size, device=generator.device).uniform_(-bound, bound, generator=generator)
             for size, bound in zip(self.sizes, self.bounds, strict=True)
@@ -98,23 +106,69 @@ class Model:
 
     def layers(self, params: Tensor) -> list[Tensor]:
         """Views of flat params [c, dim], one per parameter: [c, *its shape]."""
+        self._check_params(params)
         parts = params.split(self.sizes, dim=1)
         return [part.view(len(params), *shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def __call__(self, params: Tensor, x: Tensor) -> Tensor:
-        """Logits of every client's samples under its own parameters; raises ValueError if the shapes do not fit."""
-        if params.ndim != 2 or params.shape[1] != self.dim:
-            raise ValueError(f"{self.name} needs params [c, {self.dim}]; got {list(params.shape)}")
-        if x.shape[2:] != self.shape or len(x) != len(params):
+        """Logits of every client's samples under its own parameters.
+
+        Raises ValueError if the shapes or the types do not fit, or for a token number that the model does not know.
+        """
+        layers = self.layers(params)
+        check_kind(self.name, Tensor, x=x)
+        if x.ndim < 2 or x.shape[2:] != self.shape or len(x) != len(params):
+            raise ValueError(f"{self.name} needs x [{len(params)}, b, {self._sample}]; got {kind(x)}")
+        self._check_values(x, params.dtype)
+        return self.forward(layers, x)
+
+    def check_data(self, x: Tensor, y: Tensor, dtype: torch.dtype) -> None:
+        """Raise unless the model can learn from samples x [n, *shape] with labels y [n], n >= 1.
+
+        dtype    of the parameters, and so of samples that are no tokens
+        """
+        check_kind(self.name, Tensor, x=x, y=y)
+        if x.ndim < 1 or x.shape[1:] != self.shape or not len(x):
+            raise ValueError(f"{self.name} needs x [n, {self._sample}] with n >= 1; got {kind(x)}")
+        self._check_values(x, dtype)
+        if y.shape != (len(x),) or y.dtype != torch.int64:
+            raise ValueError(f"{self.name} needs int64 labels y [{len(x)}], one for each sample; got {kind(y)}")
+        least, most = (int(end) for end in y.aminmax())
+        if least < 0 or most >= self.classes:
+            raise ValueError(f"{self.name} needs labels in 0 … {self.classes - 1}; got {least} … {most}")
+
+    @property
+    def _sample(self) -> str:
+        return ", ".join(map(str, self.shape))
+
+    def _check_params(self, params: Tensor) -> None:
+        check_kind(self.name, Tensor, params=params)
+        if params.ndim != 2 or params.shape[1] != self.dim or not params.is_floating_point():
+            raise ValueError(f"{self.name} needs params [c, {self.dim}], floating-point numbers; got {kind(params)}")
+
+    def _check_values(self, x: Tensor, dtype: torch.dtype) -> None:
+        if self.vocabulary is None:
+            if x.dtype != dtype:
+                raise ValueError(f"{self.name} needs x of the parameters' type, {dtype}; got {kind(x)}")
+            return
+        if x.dtype != torch.int64:
+            raise ValueError(f"{self.name} needs int64 token numbers; got {kind(x)}")
+        if not x.numel():
+            return
+        least, most = (int(end) for end in x.aminmax())
+        if least < 0 or most >= self.vocabulary:
             raise ValueError(
-                f"{self.name} needs x [{len(params)}, b, {', '.join(map(str, self.shape))}]; got {list(x.shape)}"
+                f"{self.name} needs token numbers in 0 … {self.vocabulary - 1}; got {least} … {most}: "
+                "give it a vocabulary as large as that of the data"
             )
-        return self.forward(self.layers(params), x)
 
     def twin(self, params: Tensor) -> nn.Module:
         """The same network as a torch.nn.Module that holds a copy of params [dim]."""
+        check_kind(self.name, Tensor, params=params)
+        if params.shape != (self.dim,) or not params.is_floating_point():
+            raise ValueError(f"{self.name} needs params [{self.dim}], floating-point numbers; got {kind(params)}")
         module = self.module().to(params.device)
-        nn.utils.vector_to_parameters(params.clone(), module.parameters())
+        nn.utils.vector_to_parameters(params.detach().clone(), module.parameters())
         return module
 
     @property
@@ -198,9 +252,18 @@ def mlp(
 ) -> Model:
     """Fully connected layers; every input number is seen by every neuron of the first.
 
+    shape         of one sample
+    hidden        neurons of each hidden layer
+    activation    elementwise, behind each of them
+
     >>> mlp((30,), 2, hidden=()).dim          # logistic regression
     62
+
+    Raises ValueError unless all sizes are whole numbers >= 1.
     """
+    check_sizes("mlp", shape=shape, hidden=hidden)
+    check_number("mlp", whole=True, above=0, classes=classes)
+    check_function("mlp", activation=activation)
     widths = [math.prod(shape), *hidden, classes]
     shapes = tuple(s for i, o in pairwise(widths) for s in ((o, i), (o,)))
 
@@ -260,6 +323,9 @@ def _convolutional(
     start: float | None = None,
 ) -> Model:
     """Convolutions (out, kernel, stride, padding), then one fully connected layer."""
+    check_sizes(name, shape=shape)
+    check_number(name, whole=True, above=0, classes=classes)
+    check_function(name, activation=activation)
     if len(shape) != 3:
         raise ValueError(f"{name} needs images [channels, height, width]; got shape {list(shape)}")
     channels, *sides = shape
@@ -294,7 +360,7 @@ def _convolutional(
         module=module,
         bounds=_fan_in_bounds(shapes) if start is None else (start,) * len(shapes),
         width=sum(widths) + classes,
-        origin=origin,
+        origin=(origin[0], {**origin[1], "shape": tuple(shape)}),
     )
 
 
@@ -307,7 +373,7 @@ def lenet(shape: tuple[int, ...], classes: int) -> Model:
     (100, 768)
     """
     layers = [(12, 5, 2, 2), (12, 5, 2, 2), (12, 5, 1, 2)]
-    origin = ("lenet", {"shape": tuple(shape), "classes": classes})
+    origin = ("lenet", {"shape": shape, "classes": classes})
     return _convolutional("LeNet (DLG)", shape, classes, layers, torch.sigmoid, origin, start=0.5)
 
 
@@ -317,7 +383,7 @@ def convnet(shape: tuple[int, ...], classes: int, *, activation: Activation = to
     >>> convnet((1, 28, 28), 10).dim
     20490
     """
-    origin = ("convnet", {"shape": tuple(shape), "classes": classes, "activation": activation})
+    origin = ("convnet", {"shape": shape, "classes": classes, "activation": activation})
     return _convolutional("ConvNet", shape, classes, [(16, 3, 2, 1), (32, 3, 2, 1)], activation, origin)
 
 
@@ -334,8 +400,11 @@ def embedding(length: int, vocabulary: int, classes: int, *, width: int = 32) ->
     >>> model(model.init(torch.Generator().manual_seed(0))[None], torch.ones(1, 5, 26, dtype=torch.int64)).shape
     torch.Size([1, 5, 4])
 
+    Raises ValueError unless all sizes are whole numbers >= 1.
     Source: the classifier of Joulin et al. 2016, arXiv:1607.01759, without its n-grams.
     """
+    sizes = {"length": length, "vocabulary": vocabulary, "classes": classes, "width": width}
+    check_number("embedding", whole=True, above=0, **sizes)
     shapes = ((vocabulary, width), (classes, width), (classes,))
 
     def forward(layers: Layers, x: Tensor) -> Tensor:
@@ -353,7 +422,7 @@ def embedding(length: int, vocabulary: int, classes: int, *, width: int = 32) ->
         module=module,
         bounds=(1.0, *_fan_in_bounds(shapes[1:])),
         width=length + vocabulary + width + classes,
-        origin=("embedding", {"length": length, "vocabulary": vocabulary, "classes": classes, "width": width}),
+        origin=("embedding", sizes),
     )
 
 
@@ -412,23 +481,9 @@ def build(spec: Mapping[str, Any]) -> Model:
         inspect.signature(make).bind(**arguments)
     except TypeError as error:
         raise ValueError(f"the arguments {[*arguments]} do not fit {constructor}: {error}") from error
-    return make(**{name: _argument(name, value) for name, value in arguments.items()})
-
-
-def _argument(name: str, value: Any) -> Any:
-    """The value of an argument as the constructors take it; raises ValueError if it is none."""
-    if name == "activation":
-        if not isinstance(value, str) or value not in ACTIVATIONS:
-            raise ValueError(f"no activation is called {value!r}; known: {', '.join(ACTIVATIONS)}")
-        return ACTIVATIONS[value]
-    if name in ("shape", "hidden"):
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"{name} must be a list of whole numbers >= 1; got {value!r}")
-        return tuple(_size(name, number) for number in value)
-    return _size(name, value)
-
-
-def _size(name: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be made of whole numbers >= 1; got {value!r}")
-    return value
+    if "activation" not in arguments:
+        return make(**arguments)
+    activation = arguments["activation"]
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        raise ValueError(f"no activation is called {activation!r}; known: {', '.join(ACTIVATIONS)}")
+    return make(**{**arguments, "activation": ACTIVATIONS[activation]})

@@ -19,8 +19,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from labsec.federation.history import History
+from labsec.guards import check_kind, check_number, kind
 
 INK = "#1f2328"
 PAPER = "#ffffff"
@@ -59,8 +61,10 @@ STYLE: Any = {
 def figure(width: float = 7.0, height: float = 3.6, *, dpi: int = 100) -> Figure:
     """An empty figure in the course's style, in inches, with a canvas of its own and no pyplot behind it.
 
-    Add axes under `style()`, or with `axes`, which does so.
+    Add axes under `style()`, or with `axes`, which does so. Raises ValueError unless all sizes are positive.
     """
+    check_number("figure", above=0, width=width, height=height)
+    check_number("figure", whole=True, above=0, dpi=dpi)
     with style():
         made = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(made)
@@ -74,12 +78,14 @@ def style() -> Any:
 
 def axes(fig: Figure, *args: Any, **kwargs: Any) -> Any:
     """Subplots of a figure in the course's style: the arguments of `Figure.subplots`."""
+    check_kind("axes", Figure, fig=fig)
     with style():
         return fig.subplots(*args, **kwargs)
 
 
 def png(fig: Figure) -> bytes:
     """The figure as PNG bytes, compressed for speed rather than size."""
+    check_kind("png", Figure, fig=fig)
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
     return buffer.getvalue()
@@ -100,17 +106,43 @@ class Picture:
 
 
 def mimebundle(image: bytes, alt: str) -> dict[str, str]:
-    """A PNG for a notebook: as HTML with alt text, as a bare image, and as the text alone."""
-    code = base64.b64encode(image).decode()
+    """A PNG for a notebook: as HTML with alt text, and as the text alone.
+
+    There is no bare image/png beside it. Whatever shows HTML prefers HTML, so that a second copy would double the file
+    and be seen by nobody; and a bare image has no place for the alt text that every converter keeps.
+    """
+    code = base64.b64encode(few_colours(image)).decode()
     tag = f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{code}" style="max-width:100%">'
-    return {"text/html": tag, "image/png": code, "text/plain": alt}
+    return {"text/html": tag, "text/plain": alt}
+
+
+def few_colours(image: bytes) -> bytes:
+    """The same PNG in 256 colours of its own, which nobody can tell from it: about a quarter of the bytes."""
+    picture = Image.open(io.BytesIO(image)).convert("RGB")
+    few = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+
+    # The octree averages colours, and paper that is not quite white would show on a white page.
+    few.putpalette([255 if level >= 254 else level for level in few.getpalette() or ()])
+    buffer = io.BytesIO()
+    few.save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
 
 
 def accuracy(*, title: str = "Accuracy over the rounds", **histories: History | Sequence[History]) -> Picture:
     """Test accuracy over the rounds, one line per name; several runs of one name become their mean with a grey band.
 
     The name `clean` is drawn as the thin dark line, `attacked` and `defended` in their colours.
+
+    Raises ValueError without a history, or for runs that were not measured in the same rounds.
     """
+    for name, given in histories.items():
+        seeds = [given] if isinstance(given, History) else given
+        if isinstance(seeds, str) or not isinstance(seeds, Sequence) or not seeds:
+            raise TypeError(f"accuracy needs {name} to be a History or a list of them; got {kind(given)}")
+        for each in seeds:
+            check_kind("accuracy", History, **{name: each})
+    if not histories:
+        raise ValueError("accuracy needs a history or more, as in accuracy(clean=run(scenario)); got none")
     runs = {name: [given] if isinstance(given, History) else list(given) for name, given in histories.items()}
     tables = {name: [history.accuracy for history in seeds] for name, seeds in runs.items()}
 
@@ -136,14 +168,27 @@ def curves(
     x       what was varied
     runs    name -> [seeds, len(x)]; the names `clean`, `attacked` and `defended` have their fixed colours
     log     whether x is drawn on a logarithmic scale
+
+    Raises ValueError without a line, or for one that is no table of numbers [seeds, len(x)].
     """
+    check_kind("curves", str, title=title, xlabel=xlabel, ylabel=ylabel)
+    check_kind("curves", bool, log=log)
+    check_kind("curves", Mapping, runs=runs)
+    places = _numbers("x", x)  # [n]
+    tables = {name: _numbers(name, rows) for name, rows in runs.items()}  # each [seeds, len(x)]
+    if places.ndim != 1 or not len(places) or not tables:
+        raise ValueError(
+            f"curves needs x [n] and a line or more; got x {kind(x)} of shape {list(places.shape)}, {len(tables)} lines"
+        )
+    for name, table in tables.items():
+        if table.ndim != 2 or table.shape[1] != len(places) or not len(table):
+            raise ValueError(f"curves needs {name} [seeds, {len(places)}], as long as x; got shape {list(table.shape)}")
     fig = figure()
     ax = axes(fig)
     ends = []  # where each line ends, for its label
     words = []  # the same lines for those who cannot see them
-    for (name, rows), (colour, dash) in zip(runs.items(), looks(runs), strict=True):
+    for (name, table), (colour, dash) in zip(tables.items(), looks(tables), strict=True):
         label = name.replace("_", " ")
-        table = np.asarray(rows, dtype=float)  # [seeds, len(x)]
         mean = table.mean(axis=0)
         low = table.min(axis=0)
         high = table.max(axis=0)
@@ -165,8 +210,21 @@ def curves(
     return Picture(fig, f"Line plot. {title.rstrip('.')}. " + "; ".join(words) + ".")
 
 
+def _numbers(name: str, rows: object) -> np.ndarray:
+    """What is to be drawn, as an array; a NaN leaves a gap."""
+    try:
+        return np.asarray(rows, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"curves needs numbers in {name}, rows of one length; got {kind(rows)}") from None
+
+
 def looks(names: Iterable[str]) -> list[tuple[Any, Any]]:
     """A colour and a dash for each line: fixed ones for the names of the roles, the next free ones for any other."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"looks needs names to be a list of texts; got {kind(names)}")
+    names = [*names]
+    for name in names:
+        check_kind("looks", str, name=name)
     fixed = {"clean": (CLEAN, "-"), "attacked": (ATTACKER, "-"), "defended": (DEFENDER, "-")}
     others = zip(cycle(OTHERS), cycle(DASHES), strict=False)
     return [fixed[name] if name in fixed else next(others) for name in names]
@@ -174,6 +232,13 @@ def looks(names: Iterable[str]) -> list[tuple[Any, Any]]:
 
 def label_ends(ax: Axes, ends: Iterable[tuple[float, str, Any]]) -> None:
     """Write each line's name at its right end, (y, name, colour), pushed apart where they would overlap."""
+    check_kind("label_ends", Axes, ax=ax)
+    if isinstance(ends, str) or not isinstance(ends, Iterable):
+        raise TypeError(f"label_ends needs ends to be a list of (y, name, colour); got {kind(ends)}")
+    ends = [*ends]
+    for end in ends:
+        if not isinstance(end, tuple) or len(end) != 3:
+            raise ValueError(f"label_ends needs (y, name, colour) of every line; got {end!r}")
     low, high = ax.get_ylim()
     gap = 0.065 * (high - low)  # the height of a line of text
 

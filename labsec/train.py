@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from labsec.guards import check_kind, check_number, kind
 from labsec.models import Layers, Model
 from labsec.types import Update, Updates
 
@@ -48,10 +49,11 @@ def local_updates(
     >>> local_updates(model, torch.zeros(model.dim), x, y, torch.tensor([[[0, 1]], [[2, -1]]]), lr=0.1).shape
     torch.Size([2, 386])
 
-    Raises ValueError if params or batches have a shape that does not fit, or if a step of a client has no sample.
+    Raises ValueError if a shape or a type does not fit, for an index or a label that there is none for, if a step of a
+    client has no sample, and unless lr is finite and chunk >= 1.
     Source: McMahan et al. 2017, arXiv:1602.05629, Algorithm 1 (ClientUpdate), with steps in place of epochs.
     """
-    _check(model, params, batches)
+    _check("local_updates", model, params, x, y, batches, lr=lr, chunk=chunk)
     return _train(model, params, x, y, batches, lr, chunk or _clients_at_once(model, batches))
 
 
@@ -90,26 +92,49 @@ def dp_sgd(
     Source: Abadi et al. 2016, arXiv:1607.00133, Algorithm 1. Its batches are Poisson samples and its divisor is their
     expected size; here both are what the batches say, and an accountant must know that.
     """
-    _check(model, params, batches)
-    if not clip > 0 or not 0 <= noise < float("inf") or (noise > 0 and clip == float("inf")):
-        raise ValueError(f"dp_sgd needs clip > 0 and noise >= 0, both finite if there is noise; got {clip=}, {noise=}")
+    _check("dp_sgd", model, params, x, y, batches, lr=lr, chunk=chunk)
+    check_number("dp_sgd", least=0, lr=lr)
+    check_number("dp_sgd", above=0, most=math.inf, clip=clip)
+    check_number("dp_sgd", least=0, noise=noise)
+    check_kind("dp_sgd", Generator, generator=generator)
+    if noise > 0 and clip == math.inf:
+        raise ValueError(f"dp_sgd needs a finite clip where there is noise; got {clip=}, {noise=}")
     private = _Private(clip, noise, _streams(generator, len(batches)))
     size = chunk or _clients_at_once(model, batches, apart=model.backward is None)
     return _train(model, params, x, y, batches, lr, size, private)
 
 
-def _check(model: Model, params: Tensor, batches: Tensor) -> None:
-    if batches.ndim != 3 or batches.dtype != torch.int64:
+def _check(
+    name: str, model: Model, params: Tensor, x: Tensor, y: Tensor, batches: Tensor, *, lr: float, chunk: int | None
+) -> None:
+    check_kind(name, Model, model=model)
+    check_kind(name, Tensor, params=params, batches=batches)
+    check_number(name, lr=lr)
+    if chunk is not None:
+        check_number(name, whole=True, above=0, chunk=chunk)
+    if batches.ndim != 3 or 0 in batches.shape[1:] or batches.dtype != torch.int64:
         raise ValueError(
-            f"batches must be int64 [clients, steps, batch]; got {batches.dtype} of shape {list(batches.shape)}"
+            f"batches must be int64 [clients, steps, batch] with steps >= 1, batch >= 1; got {kind(batches)}"
         )
-    if not (batches >= 0).any(dim=2).all():
+    if params.shape not in ((model.dim,), (len(batches), model.dim)) or not params.is_floating_point():
+        raise ValueError(
+            f"{model.name} and {len(batches)} clients need params [{model.dim}] or [{len(batches)}, {model.dim}], "
+            f"floating-point numbers; got {kind(params)}"
+        )
+    model.check_data(x, y, params.dtype)
+    for given in (params, x):
+        if given.requires_grad:
+            raise ValueError(
+                f"{name} needs params and x that require no gradient, for it lets none through; got {kind(given)}: "
+                "detach() it"
+            )
+    if not len(batches):
+        return
+    least, most = (int(end) for end in batches.aminmax())
+    if least < -1 or most >= len(x):
+        raise ValueError(f"batches must hold indices below {len(x)}, or -1; got {least} … {most}")
+    if least < 0 and not (batches >= 0).any(dim=2).all():
         raise ValueError("every step of every client needs a sample; some rows of batches hold only -1")
-    if params.shape not in ((model.dim,), (len(batches), model.dim)):
-        raise ValueError(
-            f"{model.name} and {len(batches)} clients need params [{model.dim}] or [{len(batches)}, {model.dim}]; "
-            f"got {list(params.shape)}"
-        )
 
 
 def _clients_at_once(model: Model, batches: Tensor, *, apart: bool = False) -> int:
@@ -321,7 +346,9 @@ def local_updates_loop(
     >>> torch.allclose(local_updates_loop(*args, lr=0.1), local_updates(*args, lr=0.1), atol=1e-6)
     True
     """
-    updates = []
+    _check("local_updates_loop", model, params, x, y, batches, lr=lr, chunk=None)
+    check_number("local_updates_loop", least=0, lr=lr)
+    updates = [params.new_zeros(0, model.dim)]
     for start, client in zip(params.expand(len(batches), -1), batches, strict=True):
         module = model.twin(start)
         optimizer = torch.optim.SGD(module.parameters(), lr=lr)
@@ -330,5 +357,5 @@ def local_updates_loop(
             optimizer.zero_grad()
             F.cross_entropy(module(x[batch]), y[batch]).backward()
             optimizer.step()
-        updates.append(torch.nn.utils.parameters_to_vector(module.parameters()).detach() - start)
-    return torch.stack(updates)
+        updates.append(torch.nn.utils.parameters_to_vector(module.parameters()).detach()[None] - start)
+    return torch.cat(updates)

@@ -151,7 +151,7 @@ def test_a_harmless_output_passes():
 
 
 def test_an_unknown_lab_is_named():
-    with pytest.raises(BuildError, match=r"there is no solutions/98_….py; known: .*01"):
+    with pytest.raises(BuildError, match=r"there is no lab '98' in solutions/; there are .*01"):
         build.sources(["98"])
     assert [path.name[:2] for path in build.sources(["1"])] == ["01"]
 

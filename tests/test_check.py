@@ -146,8 +146,29 @@ def test_arguments_are_compared_by_value():
     assert identical({"a": [torch.zeros(2), 1]}, {"a": [torch.zeros(2), 1]})
     assert not identical({"a": [torch.zeros(2), 1]}, {"a": [torch.ones(2), 1]})
     assert not identical([1], [1, 2])
+    assert identical(torch.tensor([torch.nan, 1.0]), torch.tensor([torch.nan, 1.0]))
     view = Scenario(rounds=1)
     assert identical(view, view)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([0.0, 1.0], [torch.nan, 1.0]),
+        ([torch.nan, 1.0], [0.0, 1.0]),
+        ([torch.finfo(torch.float32).max], [torch.inf]),
+        ([-torch.inf], [torch.inf]),
+    ],
+)
+def test_a_number_that_becomes_nan_or_infinite_has_changed(before, after):
+    assert not identical(torch.tensor(before), torch.tensor(after))
+
+
+def test_nan_in_an_answer_is_right_only_where_it_is_wanted():
+    wanted = torch.tensor([1.0, torch.nan, 0.0])
+    assert complaint(wanted, wanted.clone(), 1e-6) == ""
+    assert "1 of 3 numbers are NaN" in complaint(torch.zeros(3), torch.tensor([0.0, torch.nan, 0.0]), 1e-6)
+    assert "the first, at [1], is 0; expected nan" in complaint(wanted, torch.tensor([1.0, 0.0, 0.0]), 1e-6)
 
 
 def test_values_are_shown_short():
@@ -163,8 +184,12 @@ def test_progress_is_kept_in_the_folder_and_shown(tmp_path, capsys):
     assert json.loads((tmp_path / ".progress.json").read_text()) == {"01.5": "PASS", "01.6": "TODO"}
     assert progress_card().rows["01.5 The weighted mean"] == "✓ PASS"
     assert progress_card().rows["01.1 Deal the samples"] == "○ TODO"
+
+
+def test_forgetting_one_lab_leaves_the_others(tmp_path, capsys):
+    (tmp_path / ".progress.json").write_text('{"01.5": "PASS", "02.1": "PASS", "10.1": "TODO"}')
     progress.forget("01")
-    assert progress.read() == {}
+    assert json.loads((tmp_path / ".progress.json").read_text()) == {"02.1": "PASS", "10.1": "TODO"}
 
 
 def test_progress_survives_a_file_that_cannot_be_read(tmp_path, capsys):
@@ -175,7 +200,7 @@ def test_progress_survives_a_file_that_cannot_be_read(tmp_path, capsys):
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path, capsys):
-    (tmp_path / ".progress.json.partial").mkdir()  # so that the file cannot be written, whoever runs the test
+    (tmp_path / ".progress.json").mkdir()  # so that the file cannot be written, whoever runs the test
     check("01.5", right)
     assert progress.read() == {}
 

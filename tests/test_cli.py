@@ -16,6 +16,7 @@ import pytest
 
 from labsec import cli
 
+STANDARD_LIBRARY_ALONE = {"labsec.course.progress_file", "labsec.storage", "labsec.browser"}
 NOTEBOOK = json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
 
 
@@ -94,7 +95,7 @@ def test_a_course_without_notebooks_is_told(tmp_path: Path) -> None:
 
 def test_build_and_ledger_are_handed_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     built: list[list[str]] = []
-    monkeypatch.setitem(sys.modules, "labsec.course.build", SimpleNamespace(build=built.append))
+    monkeypatch.setitem(sys.modules, "labsec.course.build", SimpleNamespace(build=built.append, BuildError=ValueError))
     monkeypatch.setitem(sys.modules, "labsec.course.ledger", SimpleNamespace(show=lambda: "claim 1 holds"))
     assert cli.main(["build", "00", "01"]) == 0
     assert cli.main(["ledger"]) == 0
@@ -107,7 +108,7 @@ def test_a_lab_that_cannot_be_made_is_told_in_one_sentence(capsys: pytest.Captur
     assert capsys.readouterr().err == "No lab was made: the number 00 is taken by solutions/00_start.py.\n"
 
 
-@pytest.mark.parametrize("command", [["build"], ["new", "03_backdoors"]])
+@pytest.mark.parametrize("command", [["build"], ["new", "03_backdoors"], ["wheels", "--for", "linux", "here"]])
 def test_an_installed_package_writes_no_sources(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,7 +128,9 @@ def test_doctors_verdict_is_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> 
     assert asked == [True]
 
 
-@pytest.mark.parametrize("name", ["cli.py", "doctor.py", "files.py", "course/progress_file.py", "lazy.py"])
+@pytest.mark.parametrize(
+    "name", ["cli.py", "doctor.py", "files.py", "storage.py", "browser.py", "course/progress_file.py", "lazy.py"]
+)
 def test_only_the_standard_library_is_imported_at_the_top(name: str) -> None:
     imported = set()
     for node in ast.parse((cli.PACKAGE / name).read_text(encoding="utf-8")).body:
@@ -135,7 +138,7 @@ def test_only_the_standard_library_is_imported_at_the_top(name: str) -> None:
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names = {f"{node.module}.{alias.name}" for alias in node.names}
-            own = node.module == "labsec.files" or names == {"labsec.course.progress_file"}
+            own = node.module == "labsec.files" or names <= STANDARD_LIBRARY_ALONE
             imported |= set() if own else {(node.module or "").split(".")[0]}
     assert imported - set(sys.stdlib_module_names) == set()
 

@@ -1,11 +1,13 @@
 """Compression keeps what it says, and no more."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labsec.compress import top_k
+from labsec.compress import _kth_largest, top_k
 from labsec.types import generator
 
 
@@ -28,6 +30,34 @@ def test_ties_are_counted_exactly():
     assert kept.abs().sum(dim=1).tolist() == [4.0, 0.0, 6.0]
 
 
+def test_all_rows_equal_a_plain_loop_whatever_ties_there_are():
+    """Few different values, so that most rows have ties at the edge: the earlier of two equals is kept."""
+    updates = torch.randint(-3, 4, (40, 17), generator=generator(1)).float()
+    for keep in (0.1, 0.3, 0.6):
+        count = max(1, round(keep * 17))
+        expected = torch.zeros_like(updates)
+        for row, kept in zip(updates.tolist(), expected, strict=True):
+            for place in sorted(range(17), key=lambda i: (-abs(row[i]), i))[:count]:
+                kept[place] = row[place]
+        assert torch.equal(top_k(updates, keep=keep), expected)
+
+
+@pytest.mark.parametrize("worst", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_finite_stays_for_the_server_to_see(worst):
+    updates = torch.tensor([[5.0, 5.0, worst, 5.0, worst], [5.0, 4.0, 3.0, 2.0, 1.0]])
+    kept = top_k(updates, keep=0.4)
+    torch.testing.assert_close(kept, torch.tensor([[0.0, 0, worst, 0, worst], [5.0, 4, 0, 0, 0]]), equal_nan=True)
+    assert not top_k(updates, keep=0.2)[0].isfinite().all()
+
+
+def test_other_devices_find_the_same_threshold():
+    """The path that no CPU takes, with the CPU pretending to be something else."""
+    sizes = torch.rand(5, 30, generator=generator(2))
+    elsewhere = SimpleNamespace(shape=sizes.shape, device=SimpleNamespace(type="cuda"), kthvalue=sizes.kthvalue)
+    for k in (1, 7, 29):
+        assert torch.equal(_kth_largest(elsewhere, k), _kth_largest(sizes, k))
+
+
 def test_neutral_and_untouched():
     updates = torch.randn(4, 10, generator=generator(0))
     before = updates.clone()
@@ -38,5 +68,5 @@ def test_neutral_and_untouched():
 
 @pytest.mark.parametrize("keep", [0.0, -0.1, 1.1, float("nan")])
 def test_bad_shares_are_named(keep):
-    with pytest.raises(ValueError, match=r"keep in \(0, 1\]; got"):
+    with pytest.raises(ValueError, match="top_k needs 0 < keep <= 1; got keep="):
         top_k(torch.ones(2, 3), keep=keep)

@@ -71,7 +71,7 @@ def valid(**changes):
         ({"x": torch.rand(6, 1, 2, 2) * 255}, r"x must lie in \[0, 1\]; got values from"),
         ({"x": torch.full((6, 1, 2, 2), float("nan"))}, "24 values are NaN or infinite"),
         ({"x": torch.rand(6, 1, 2, 2).double()}, "must be float32"),
-        ({"x": torch.zeros(0, 1, 2, 2)}, "n >= 1"),
+        ({"x": torch.zeros(0, 1, 2, 2)}, "none of them 0"),
         ({"x": torch.rand(6, 1, 2, 3)}, "samples of one shape"),
         ({"x": -torch.ones(6, 4, dtype=torch.int64)}, "token numbers >= 0; got -1"),
         ({"x": torch.zeros(6, 1, 2, 2, dtype=torch.int64)}, r"must be \[n, length\]; got \[6, 1, 2, 2\]; make images"),
@@ -131,6 +131,25 @@ def test_small_alpha_is_uneven():
         return sum(float(y[s].bincount().max()) / len(s) for s in shards) / 10
 
     assert largest_share(0.1) > 0.4 > 0.2 > largest_share(100)
+
+
+@pytest.mark.parametrize("alpha", [None, 1.0])
+def test_which_samples_of_a_class_a_client_gets_is_drawn_too(alpha):
+    """A file may be sorted by more than its classes: neighbours in it must not stay together."""
+    shards = data.partition(torch.zeros(400, dtype=torch.int64), 4, alpha=alpha, generator=gen())
+    for shard in shards:
+        apart = shard.sort().values.diff()
+        assert apart.double().mean() > 1.5, "400 samples over 4 clients lie about 4 apart, and 1 in a block"
+
+
+def test_a_dirichlet_split_has_the_mean_and_the_spread_of_its_distribution():
+    """Of k clients each gets a share of mean 1/k and variance (1/k)(1 - 1/k) / (k alpha + 1)."""
+    y = torch.zeros(1000, dtype=torch.int64)
+    clients, alpha = 4, 0.8
+    draws = [data.partition(y, clients, alpha=alpha, generator=gen(seed)) for seed in range(300)]
+    shares = torch.tensor([[len(shard) / 1000 for shard in shards] for shards in draws])  # [300, clients]
+    assert shares.mean(dim=0).tolist() == pytest.approx([0.25] * 4, abs=0.04)
+    assert float(shares.var(dim=0).mean()) == pytest.approx(0.25 * 0.75 / (4 * 0.8 + 1), rel=0.15)
 
 
 @pytest.mark.parametrize(

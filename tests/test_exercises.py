@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import Generator
 
+from labsec import poison, robust
 from labsec.course import exercises
 from labsec.course.checking import judge
 from labsec.course.exercises.base import Exercise, case
+from labsec.robust import weighted_mean
 from labsec.types import AttackerView
 
 EVERY = [task for lab in exercises.labs() for task in exercises.load(lab).EXERCISES]
@@ -18,6 +23,27 @@ every = pytest.mark.parametrize("task", EVERY, ids=lambda task: task.id)
 @every
 def test_the_reference_passes(task):
     assert judge(task, task.reference).state == "PASS"
+
+
+BY_THE_LABORATORY = {
+    "01.5": weighted_mean,
+    "02.1": lambda y, classes: poison.label_flip(torch.empty(len(y), 1), y, classes, generator=Generator())[1],
+    "02.2": poison.sign_flip,
+    "02.3": robust.median,
+    "02.4": robust.trimmed_mean,
+    "02.5": robust.krum,
+    "02.6": lambda view, *, z: poison.alie(replace(view, others=None), z=z),
+    "02.7": lambda view, *, scale: poison.ipm(replace(view, others=None), scale=scale),
+}
+
+
+@pytest.mark.parametrize("number", BY_THE_LABORATORY)
+def test_a_reference_says_what_the_laboratory_says(number):
+    """They are written apart, one for learners and one for speed."""
+    task = exercises.find(number)
+    for each in task.drawn_cases():
+        said = BY_THE_LABORATORY[number](*each.args, **each.kwargs)
+        torch.testing.assert_close(task.reference(*each.args, **each.kwargs), said, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("task", "function", "sentence"), WRONG, ids=[f"{t.id}-{f.__name__}" for t, f, _ in WRONG])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLOOR = {"types", "geometry"}
+FLOOR = {"guards", "types", "geometry"}
 ATTACKS = {"poison", "invert"}
 DEFENCES = {"robust", "privacy", "compress"}
 LEARNED = {"data", "models", "train", "metrics"}
@@ -16,18 +16,22 @@ LABORATORY = {*FLOOR, *LEARNED, *ATTACKS, *DEFENCES, "federation"}
 ROOMS = {  # each room of labsec, and the rooms that it may import when it is loaded
     "lazy": set(),
     "files": set(),
+    "wheels": set(),
+    "storage": {"files"},
+    "browser": set(),
+    "guards": set(),
     "types": set(),
-    "geometry": {"types"},
+    "geometry": {"guards", "types"},
     **dict.fromkeys({*LEARNED, *ATTACKS, *DEFENCES}, FLOOR),
-    "data": {*FLOOR, "files"},
+    "data": {*FLOOR, "files", "storage"},
     "train": {*FLOOR, "models"},
     "invert": {*FLOOR, "models"},
     "federation": {*FLOOR, *LEARNED, "robust"},
-    "plots": {"federation"},
-    "study": {*LABORATORY, "plots", "files"},
-    "course": {*LABORATORY, "plots", "study", "lazy", "files"},
-    "doctor": set(),
-    "cli": {"course", "doctor", "files", "study"},
+    "plots": {"federation", "guards"},
+    "study": {*LABORATORY, "plots", "files", "storage"},
+    "course": {*LABORATORY, "plots", "study", "lazy", "files", "storage"},
+    "doctor": {"files", "storage"},
+    "cli": {"browser", "course", "doctor", "files", "storage", "study", "wheels"},
     "__init__": {"lazy"},
 }
 

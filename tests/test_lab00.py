@@ -3,9 +3,11 @@
 from math import inf
 
 import pytest
+import torch
 
 from labsec import privacy, robust
 from labsec.course.panels import lab00
+from labsec.types import generator
 
 
 def last(**controls):
@@ -38,6 +40,15 @@ def test_the_noise_is_what_the_reading_says():
     assert client.keywords["std"] == pytest.approx(2 * 7.64 * lab00.CLIP, rel=1e-3)
     with pytest.raises(ValueError, match="'server' or 'client'; got 'clients'"):
         lab00.scenario(epsilon=4, noise_at="clients")
+
+
+def test_under_another_rule_the_rows_carry_as_much_noise_as_their_mean_would():
+    """So that rules are compared under one noise: the mean of the rows has that of the noisy mean, noise * clip / n."""
+    clip, spread = lab00.scenario(epsilon=4, rule=robust.median).server_stages
+    rows = spread(clip(torch.zeros(lab00.CLIENTS, 4000)), generator=generator(0))
+    noisy_mean = lab00.scenario(epsilon=4).aggregate(torch.zeros(lab00.CLIENTS, 4000), generator=generator(1))
+    assert float(rows.mean(dim=0).std()) == pytest.approx(float(noisy_mean.std()), rel=0.05)
+    assert float(noisy_mean.std()) == pytest.approx(7.64 * 0.5 / 100, rel=0.05)
 
 
 def test_noise_under_another_rule_claims_nothing():

@@ -1,5 +1,7 @@
 """Lab 02's panels: the picture in two dimensions, and the crowd of messages in the real federation."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,26 @@ def test_the_crowd_shows_who_stands_out():
     hidden, said = last(rule="median", attack="ALIE")
     assert hidden.crowd.length[:6].max() < 2
     assert "boosted" not in said
+
+
+def test_the_crowd_is_measured_by_the_honest_messages_alone():
+    """Two honest ones of length 1 and 3 to the right, and one attacker far to the left: by hand."""
+    result = SimpleNamespace(
+        messages=torch.tensor([[-40.0, 0.0], [1.0, 0.0], [3.0, 0.0]]),
+        clients=torch.tensor([0, 1, 2]),
+        before=torch.tensor([5.0, 5.0]),
+        after=torch.tensor([5.0, 6.0]),
+    )
+    crowd = lab02._crowd(result, malicious=1)
+    assert crowd.cosine.tolist() == pytest.approx([-1.0, 1.0, 1.0])
+    assert crowd.length.tolist() == pytest.approx([20.0, 0.5, 1.5])
+    assert (crowd.malicious, crowd.step_cosine, crowd.step_length) == (1, pytest.approx(0.0), pytest.approx(0.5))
+
+
+def test_the_alie_of_the_panel_is_that_of_the_matrix():
+    """The reading names no strength for it, so that it must be the one whose row learners look up."""
+    attack = lab02.scenario(**START | {"attack": "ALIE"}).attack
+    assert attack.keywords == matrix.ATTACKS["alie_1.5"].scenario()["attack"].keywords == {"z": 1.5}
 
 
 def test_a_model_that_blows_up_leaves_an_empty_crowd():

@@ -12,8 +12,9 @@ from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
 from labsec import Scenario, bind, cli, matrix, models, robust, run
-from labsec.study import sweep
-from labsec.study.matrix import cells, pages, tables
+from labsec.study import catalogue, sweep
+from labsec.study.matrix import cells, pages, stamp, tables
+from labsec.types import AttackerView, ImpossibleRule, generator
 
 
 def tiny(seed, clients=4, aggregate="mean"):
@@ -135,6 +136,8 @@ DIFFERENT = [
     Scenario(model=models.mlp((1, 8, 8), 10, activation=torch.tanh)),
     Scenario(model=models.mlp((1, 8, 8), 10, activation=torch.sigmoid)),
     Scenario(server_stages=[robust.MedianNormClip()]),
+    Scenario(server_stages=[robust.MedianNormClip(factor=2.0)]),
+    Scenario(server_stages=[robust.MedianNormClip(window=50)]),
     Scenario(data=matrix.boosted("notes", "none", "mean", 0, 0, 0).data),
     Scenario(probes={"length": length}),
     Scenario(probes={"length": lambda model, params: 0.0}),
@@ -195,6 +198,116 @@ def test_every_attack_meets_every_rule_in_both_regimes():
         assert s.malicious_count == (0 if each["attack"] == "none" else 6)
 
 
+def beliefs(scenario):
+    """Every f that is bound to a part of the server."""
+    parts = [*scenario.server_stages, scenario.aggregate]
+    return [part.keywords["f"] for part in parts if isinstance(part, partial) and "f" in part.keywords]
+
+
+def test_every_rule_of_the_matrix_believes_in_as_many_attackers_as_there_are():
+    """So that no rule loses for a wrong belief: what the page and the lab say of it."""
+    told = {rule: beliefs(matrix.cell("fedavg", "sign_flip", rule, 0)) for rule in matrix.RULES}
+    assert matrix.cell("fedavg", "sign_flip", "mean", 0).malicious_count == 6
+    assert {f for found in told.values() for f in found} == {6}
+    assert {rule for rule, found in told.items() if found} == {"trimmed_mean", "krum", "multi_krum", "nnm_trimmed"}
+
+
+@pytest.mark.parametrize("name", [name for name in matrix.ATTACKS if name[-1].isdigit()])
+def test_a_number_in_an_attacks_name_and_title_is_its_strength(name):
+    """And the attack is called with it, under whatever name the parameter has there."""
+    attack = matrix.ATTACKS[name]
+    said = float(name.rpartition("_")[2].removeprefix("x"))
+    assert attack.strength == said
+    assert float(attack.title.split()[-1]) == said
+    assert said in attack.scenario()["attack"].keywords.values()
+
+
+@pytest.fixture
+def view():
+    """Ten honest messages of which each coordinate has mean 1 and standard deviation 0.5, and two attackers."""
+    rows = torch.randn(10, 400, generator=generator(0, "view"))
+    others = 1 + 0.5 * (rows - rows.mean(dim=0)) / rows.std(dim=0)
+    return AttackerView(
+        round=0,
+        params=torch.zeros(400),
+        own=torch.ones(2, 400),
+        others=others,
+        model=models.mlp((2,), 2, hidden=()),
+        x=torch.zeros(1, 2),
+        y=torch.zeros(1, dtype=torch.int64),
+        rule=robust.mean,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("sign_flip", -1.0),
+        ("sign_flip_x10", -10.0),
+        ("label_flip_x10", 10.0),
+        ("ipm_0.5", -0.5),
+        ("ipm_2", -2.0),
+        ("alie_1.5", 1 - 1.5 * 0.5),
+    ],
+)
+def test_what_an_attack_of_the_matrix_sends(name, sent, view):
+    forged = matrix.ATTACKS[name].scenario()["attack"](view)
+    torch.testing.assert_close(forged, torch.full((2, 400), sent), rtol=1e-4, atol=1e-4)
+
+
+def test_the_noise_of_the_matrix_has_the_standard_deviation_of_its_strength_in_hundredths(view):
+    noise = matrix.ATTACKS["gaussian"].scenario()["attack"](view, generator=generator(0)) - view.own
+    assert matrix.ATTACKS["gaussian"].strength == 100
+    assert float(noise.std()) == pytest.approx(1.0, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", [None, "adaptive"])
+def test_the_adaptive_attacker_of_the_matrix_keeps_within_twice_the_usual_length(kind, view):
+    """As its page says; it goes that far against a rule that lets it. The panel's attacker is the same."""
+    fields = matrix.ATTACKS["adaptive"].scenario() if kind is None else catalogue.KINDS[kind].scenario()
+    usual = float(view.others.norm(dim=1).quantile(0.5))
+    assert fields["attack"](view).norm(dim=1).tolist() == pytest.approx([2 * usual] * 2, rel=1e-4)
+
+
+def test_an_attack_sees_what_the_page_says_it_knows():
+    for name, attack in matrix.ATTACKS.items():
+        fields = attack.scenario()
+        knows = catalogue.KNOWLEDGE.index(attack.knows)
+        assert fields.get("omniscient", False) == (knows >= catalogue.KNOWLEDGE.index(catalogue.HONEST)), name
+        assert fields.get("public_rule", False) == (knows >= catalogue.KNOWLEDGE.index(catalogue.RULE)), name
+
+
+def test_the_clips_of_the_matrix_bound_what_one_client_can_do():
+    """A row of a hundred times the usual length: the one counts like the usual ones, the other moves half a unit."""
+    rows = torch.eye(10)
+    rows[0] *= 100
+    (stage,) = matrix.RULES["norm_clip"].fields(6)["server_stages"]
+    assert stage(rows).norm(dim=1).tolist() == pytest.approx([1.0] * 10)
+    rule = matrix.RULES["centred_clip"].fields(6)["aggregate"]
+    assert float(rule(torch.full((10, 4), 100.0)).norm()) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("rule", [name for name, rule in matrix.RULES.items() if rule.largest_f is not None])
+def test_the_largest_f_of_a_rule_is_the_largest_that_it_holds(rule):
+    for clients in (3, 4, 11, 30):
+        largest = matrix.RULES[rule].largest_f(clients)
+        for f, possible in ((largest, largest >= 0), (largest + 1, False)):
+            scenario = Scenario(clients=clients, **matrix.RULES[rule].fields(f))
+            rows = torch.randn(clients, 5, generator=generator(0))
+            if possible:
+                assert apply(scenario, rows).shape == (5,)
+            else:
+                with pytest.raises(ImpossibleRule):
+                    apply(scenario, rows)
+
+
+def apply(scenario, rows):
+    """What the server makes of some rows."""
+    for stage in scenario.server_stages:
+        rows = stage(rows)
+    return scenario.aggregate(rows)
+
+
 @pytest.mark.parametrize("attack", matrix.ATTACKS)
 def test_an_attack_runs_against_a_rule_that_remembers(attack):
     s = matrix.cell("fedsgd", attack, "centred_clip", 0)
@@ -235,7 +348,7 @@ def test_clean_is_the_plain_mean_without_an_attack(tmp_path, monkeypatch):
         return [
             {"regime": "fedavg", "attack": attack, "rule": rule, "seed": seed}
             for attack in ("none", "sign_flip")
-            for rule in ("mean", "median")
+            for rule in ("krum", "mean", "median")  # not the plain mean first
             for seed in range(seeds)
         ]
 
@@ -245,9 +358,11 @@ def test_clean_is_the_plain_mean_without_an_attack(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tables, "TABLES", {"matrix": (short, few)})
     frame = matrix.run_table("matrix", seeds=2, cache=tmp_path / "runs.jsonl")
-    assert len(frame) == 8
+    assert len(frame) == 12
     for seed, part in frame.groupby("seed"):
         assert (part["clean"] == run(short("fedavg", "none", "mean", seed)).final_accuracy).all()
+        others = part[(part["rule"] != "mean") | (part["attack"] != "none")]
+        assert (others["accuracy"] != part["clean"].iloc[0]).all(), "no other run may stand for the clean one"
 
 
 def test_a_table_needs_a_seed():
@@ -264,6 +379,83 @@ def test_the_committed_table_is_whole_and_has_five_seeds(table):
     assert frame[names].round(4).equals(pandas.DataFrame(wanted).round(4))
     assert frame["accuracy"].between(0, 1).all()
     assert frame["clean"].notna().all()
+
+
+def only(table, change, folder, monkeypatch):
+    """A folder that holds one committed table, its text changed, and that tables are read from now."""
+    text = (tables.DOCS / f"{table}.csv").read_text(encoding="utf-8")
+    (folder / f"{table}.csv").write_text(change(text), encoding="utf-8", newline="\n")
+    monkeypatch.setattr(tables, "DOCS", folder)
+
+
+@pytest.mark.parametrize("table", matrix.TABLES)
+def test_the_settings_of_the_cells_are_those_that_the_committed_table_was_made_with(table):
+    """Code may change without a change of the numbers, and cells that are run again tell; other settings are another
+    table."""
+    assert "settings" not in matrix.problem(table)
+
+
+@pytest.mark.parametrize(
+    ("cut", "problem"),
+    [
+        (lambda text: text[: text.rindex("\n", 0, -1) + 1], "it holds 1259 of 1260 rows"),
+        (lambda text: text[:-3], "it holds 1259 of 1260 rows, and its last line is cut"),
+        (lambda text: "".join(text.splitlines(keepends=True)[:2]), "it holds 0 of 1260 rows"),
+        (lambda text: text.partition("\n")[2], "its first line does not say how many rows it holds"),
+        (lambda text: "", "its first line does not say how many rows it holds"),
+        (lambda text: text + text.splitlines(keepends=True)[-1], "it holds 1261 of 1260 rows"),
+    ],
+)
+def test_a_table_that_is_cut_is_no_table(cut, problem, tmp_path, monkeypatch):
+    only("matrix", cut, tmp_path, monkeypatch)
+    remedy = "python3 lab.py matrix matrix --seeds 5 --folder docs"
+    with pytest.raises(ValueError, match=rf"matrix\.csv is broken \({problem}\): .*`{remedy}`"):
+        matrix.load()
+    assert problem in matrix.problem("matrix")
+
+
+def test_a_missing_table_is_a_problem_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "DOCS", tmp_path)
+    assert "matrix.csv is missing: " in matrix.problem("matrix")
+
+
+def test_other_settings_or_other_code_make_a_table_out_of_date(monkeypatch):
+    monkeypatch.setattr(stamp, "fingerprint_of_code", lambda: tables.split(*committed("matrix"), "")[0].code)
+    assert matrix.problem("matrix") == ""
+    monkeypatch.setattr(cells, "MALICIOUS", 0.2)
+    monkeypatch.setattr(stamp, "fingerprint_of_code", lambda: "0")
+    assert "was made by other code than this: `matrix.check_cell`" in matrix.problem("matrix")
+    monkeypatch.setattr(cells, "CLIENTS", 31)
+    assert "was made with other settings than the catalogue has now: run `python3 lab.py" in matrix.problem("matrix")
+
+
+def committed(table):
+    path = tables.DOCS / f"{table}.csv"
+    return path, path.read_text(encoding="utf-8")
+
+
+def test_a_table_is_stamped_anew_only_if_its_rows_come_back(tmp_path, monkeypatch):
+    only("matrix", lambda text: text, tmp_path, monkeypatch)
+    path, before = committed("matrix")
+    path.write_text(before.replace(",0.9554,", ",0.9553,", 1), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"does not come back: .*'accuracy': 0\.9553"):
+        matrix.confirm("matrix", every=1260)
+    path.write_text(before.partition("\n")[2], encoding="utf-8")
+    assert matrix.confirm("matrix", every=700) == 2
+    assert matrix.problem("matrix") == ""
+    assert committed("matrix")[1].partition("\n")[2] == before.partition("\n")[2]
+
+
+def test_what_the_command_writes_can_be_loaded(tmp_path, monkeypatch):
+    def one(seeds):
+        return [{"rounds": 1, "clients": 4, "seed": seed} for seed in range(seeds)]
+
+    monkeypatch.setattr(tables, "TABLES", {"tiny": (Scenario, one)})
+    monkeypatch.setattr(tables, "DOCS", tmp_path)
+    frame = pandas.DataFrame([{**each, "accuracy": 0.5, "skipped": 0, "clean": 0.5} for each in one(3)])
+    (tmp_path / "tiny.csv").write_text(tables.stamped("tiny", frame), encoding="utf-8")
+    assert matrix.load("tiny").equals(frame)
+    assert matrix.problem("tiny") == ""
 
 
 @pytest.mark.parametrize(("table", "row"), [("matrix", 700), ("three_percent", 17), ("breakdown", 7)])
@@ -337,7 +529,7 @@ def test_the_command_writes_the_files(tmp_path, monkeypatch, frame, capsys):
     assert cli.main(["matrix", "--seeds", "2", "--folder", str(tmp_path / "new")]) == 0
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["matrix.csv", "matrix.md", "matrix.png"]
     assert "Wrote" in capsys.readouterr().out
-    assert (pandas.read_csv(tmp_path / "new" / "matrix.csv")["seeds"] == 2).all()
+    assert (pandas.read_csv(tmp_path / "new" / "matrix.csv", comment="#")["seeds"] == 2).all()
     assert cli.main(["matrix", "breakdown", "--folder", str(tmp_path / "other")]) == 0
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["breakdown.csv"]
 

@@ -34,7 +34,7 @@ def test_wire_bytes_takes_the_cheaper_form():
     rows[2, :3] = 1
     assert metrics.wire_bytes(rows) == 400 + 400 + 24
     assert metrics.wire_bytes(torch.zeros(0, 5)) == 0
-    with pytest.raises(ValueError, match=r"got shape \[100\]"):
+    with pytest.raises(ValueError, match=r"got .* shape \[100\]"):
         metrics.wire_bytes(rows[0])
 
 

@@ -52,12 +52,21 @@ def test_init_follows_its_generator_and_its_bounds():
 
 def test_wrong_shapes_are_named():
     model = models.mlp((4,), 2)
-    with pytest.raises(ValueError, match=r"needs params \[c, 450\]; got \[2, 449\]"):
+    with pytest.raises(ValueError, match=r"needs params \[c, 450\].*; got .*\[2, 449\]"):
         model(torch.zeros(2, 449), torch.zeros(2, 3, 4))
-    with pytest.raises(ValueError, match=r"needs x \[2, b, 4\]; got \[2, 3, 5\]"):
+    with pytest.raises(ValueError, match=r"needs x \[2, b, 4\]; got .*\[2, 3, 5\]"):
         model(torch.zeros(2, 450), torch.zeros(2, 3, 5))
     with pytest.raises(ValueError, match=r"needs images \[channels, height, width\]; got shape \[30\]"):
         models.convnet((30,), 2)
+
+
+def test_a_token_that_the_model_does_not_know_is_named():
+    model = models.embedding(3, 5, 2)
+    params = model.init(generator(0))[None]
+    with pytest.raises(ValueError, match="needs token numbers in 0 … 4; got 1 … 5: give it a vocabulary"):
+        model(params, torch.tensor([[[1, 5, 2]]]))
+    with pytest.raises(ValueError, match="got -1 … 2"):
+        model(params, torch.tensor([[[1, -1, 2]]]))
 
 
 ALL = [*MODELS, models.embedding(12, 30, 4), models.mlp((5,), 3, activation=torch.nn.functional.relu)]
@@ -133,11 +142,17 @@ GOOD = {"shape": [5], "classes": 3}
         ({"constructor": "mlp", "arguments": {**GOOD, 3: 3}}, "do not fit mlp"),
         ({"constructor": "mlp", "arguments": {**GOOD, "activation": "eval"}}, "no activation is called 'eval'; known"),
         ({"constructor": "mlp", "arguments": {**GOOD, "activation": ["relu"]}}, "no activation is called"),
-        ({"constructor": "mlp", "arguments": {**GOOD, "classes": 2.5}}, "classes must be .*; got 2.5"),
-        ({"constructor": "mlp", "arguments": {**GOOD, "classes": True}}, "classes must be .*; got True"),
-        ({"constructor": "mlp", "arguments": {**GOOD, "hidden": [8, 0]}}, "hidden must be .* >= 1; got 0"),
-        ({"constructor": "mlp", "arguments": {**GOOD, "hidden": 8}}, "hidden must be a list .*; got 8"),
-        ({"constructor": "mlp", "arguments": {**GOOD, "shape": "5"}}, "shape must be a list .*; got '5'"),
+        (
+            {"constructor": "mlp", "arguments": {**GOOD, "classes": 2.5}},
+            "mlp needs a whole number classes > 0; got classes=2.5",
+        ),
+        ({"constructor": "mlp", "arguments": {**GOOD, "classes": True}}, "classes > 0; got classes=True"),
+        (
+            {"constructor": "mlp", "arguments": {**GOOD, "hidden": [8, 0]}},
+            r"hidden to hold .* > 0; got 0 in \[8, 0\]",
+        ),
+        ({"constructor": "mlp", "arguments": {**GOOD, "hidden": 8}}, "hidden to be a list .*; got 8"),
+        ({"constructor": "mlp", "arguments": {**GOOD, "shape": "5"}}, "shape to be a list .*; got '5'"),
         ({"constructor": "convnet", "arguments": GOOD}, r"needs images \[channels, height, width\]; got shape \[5\]"),
     ],
 )

@@ -245,6 +245,21 @@ def test_a_direction_that_vanishes_or_is_not_finite_is_refused(name: str, wrong:
         getattr(poison, name)(make_view(), direction=lambda rows: torch.full(rows.shape[1:], wrong))
 
 
+def test_the_directions_by_hand() -> None:
+    rows = torch.tensor([[1.0, -4.0, 0.0], [3.0, -2.0, 0.0]])
+    assert poison.against_mean(rows).tolist() == [-2.0, 3.0, 0.0]
+    assert poison.against_sign(rows).tolist() == [-1.0, 1.0, 0.0]
+    assert poison.against_std(rows).tolist() == pytest.approx([-(2**0.5), -(2**0.5), 0.0])
+
+
+@pytest.mark.parametrize("offset", [0.0, 5.0])
+def test_mimic_looks_for_the_one_farthest_from_the_others_not_for_the_longest(offset: float) -> None:
+    """The second row is the longest; but the rows differ most in the second coordinate, where the third stands out."""
+    others = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 1.5]]) + torch.tensor([offset, 0.0])
+    view = replace(make_view(), own=torch.zeros(1, 2), others=others)
+    assert torch.equal(poison.mimic(view), others[2:])
+
+
 def test_mimic_copies_whom_it_is_told_or_the_farthest_out() -> None:
     view = make_view()
     assert torch.equal(poison.mimic(view, target=4), view.others[4].expand_as(view.own))
@@ -290,6 +305,49 @@ def test_adaptive_gets_past_a_rule_that_throws_long_steps_away() -> None:
     view = make_view(malicious=4, honest=9, rule=bind(robust.krum, f=4))
     loud = harm(view, poison.ipm(view, scale=10.0))
     assert harm(view, poison.adaptive(view, norm=10.0)) > loud + 1
+
+
+TARGETS = {
+    "one direction": (0.0, 0.25, 0.0),
+    "another": (0.0, 0.0, 0.5),
+    "one long step, then a small one there and a small one back": (0.5, 0.25, -0.25),
+    "back towards the honest mean": (0.375, 0.0, -0.125),
+}
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_adaptive_finds_the_one_message_that_a_rule_minds(target: tuple[float, ...]) -> None:
+    """A rule that moves the farther against the mean, the nearer the message comes to one point of the span.
+
+    Steps of a half, a quarter and an eighth lead to each of these points, and to nothing nearer.
+    """
+    view = make_view(dim=60)
+    rows = view.others
+    mean = rows.mean(dim=0)
+    bound = 10 * float(rows.norm(dim=1).quantile(0.5))
+    found = [poison.against_mean(rows), poison.against_std(rows), poison.against_sign(rows)]
+    span = bound * torch.nn.functional.normalize(torch.stack(found), dim=1)  # [3, dim]
+
+    def place(row: Tensor) -> Tensor:
+        """A message in coordinates of the span: [3]."""
+        return torch.linalg.lstsq(span.T, row - mean).solution
+
+    def minding(updates: Tensor) -> Tensor:
+        return (place(updates[0]) - torch.tensor(target)).square().sum() * mean
+
+    forged = poison.adaptive(replace(view, rule=minding), norm=10.0)
+    assert place(forged[0]).tolist() == pytest.approx(target, abs=1e-4)
+
+
+def test_adaptive_goes_to_its_bound_against_a_rule_that_bounds_nothing() -> None:
+    """Its norm counts in the honest rows' median norm: under the mean, the longest message against it harms most."""
+    view = make_view(rule=robust.mean)
+    usual = float(view.others.norm(dim=1).quantile(0.5))
+    for norm in (1.0, 2.0, 20.0):
+        forged = poison.adaptive(view, norm=norm)
+        assert forged.norm(dim=1).tolist() == pytest.approx([norm * usual] * 3, rel=1e-4)
+        longest = norm * usual * torch.nn.functional.normalize(-view.others.mean(dim=0), dim=0)
+        assert harm(view, forged) == pytest.approx(harm(view, longest.expand_as(view.own)), rel=0.01)
 
 
 def test_adaptive_needs_no_omniscience() -> None:

@@ -145,6 +145,17 @@ def test_geometric_median_is_a_row_where_a_row_is_best() -> None:
     assert torch.equal(robust.geometric_median(star), star[0])
 
 
+def test_geometric_median_of_a_triangle_with_a_wide_corner_is_the_corner() -> None:
+    """Fermat: it is so from 120 degrees. Here the pulls on the corner add to 0.8, where the angle is 133 degrees."""
+    triangle = torch.tensor([[0.0, 0.0], [1.2, 2.75], [2.0, -4.583]])
+    assert torch.equal(robust.geometric_median(triangle), triangle[0])
+
+    # Below 120 degrees it is a point inside, from which the corners are seen 120 degrees apart.
+    triangle = torch.tensor([[0.0, 0.0], [2.0, 2.0], [2.0, -2.0]])
+    inside = 2 - 2 / 3**0.5
+    torch.testing.assert_close(robust.geometric_median(triangle), torch.tensor([inside, 0.0]), atol=1e-4, rtol=0)
+
+
 def test_geometric_median_of_two_is_half_way() -> None:
     torch.testing.assert_close(robust.geometric_median(torch.tensor([[0.0, 0.0], [2.0, 4.0]])), torch.tensor([1.0, 2]))
 
@@ -183,6 +194,14 @@ def test_median_norm_clip_remembers_its_window_and_forgets_the_rest(window: int,
     stage = robust.MedianNormClip(factor=2.0, window=window)
     norms = [float(stage(torch.tensor([[length], [length], [1e6]]))[-1]) for length in (1.0, 1.0, 1.0, 5.0)]
     assert norms == pytest.approx([2.0, 2.0, 2.0, last])
+
+
+def test_median_norm_clip_left_to_itself_cuts_at_the_median_norm_of_five_rounds() -> None:
+    """With one client a round: the sixth round has forgotten the first, so that three norms of five are 9."""
+    assert robust.MedianNormClip()(torch.tensor([[1.0], [2.0], [900.0]])).flatten().tolist() == [1.0, 2.0, 2.0]
+    stage = robust.MedianNormClip()
+    left = [float(stage(torch.tensor([[length]]))) for length in (1.0, 1.0, 1.0, 9.0, 9.0, 9.0)]
+    assert left == [1.0, 1.0, 1.0, 1.0, 1.0, 9.0]
 
 
 def test_centered_clip_moves_from_where_it_was() -> None:

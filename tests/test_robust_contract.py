@@ -177,6 +177,34 @@ def test_a_copy_remembers_by_itself(name: str) -> None:
 
 
 @every_part
+def test_what_is_handed_out_is_no_memory(name: str) -> None:
+    """Whoever gets a result may write into it: the next one is the same as if nobody had."""
+    spoilt = make(name)
+    spoilt(draw(7, 9, seed=1)).fill_(1e6)
+    fresh = make(name)
+    fresh(draw(7, 9, seed=1))
+    assert torch.equal(spoilt(draw(7, 9, seed=2)), fresh(draw(7, 9, seed=2)))
+
+
+def holds(name: str, f: int, clients: int) -> bool:
+    """Whether a rule works with this f for so many clients."""
+    try:
+        make(name, {"f": f})(draw(clients, 3))
+    except ImpossibleRule:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("clients", range(1, 12))
+def test_every_f_that_the_papers_allow_and_no_other(clients: int) -> None:
+    """Krum: 2f + 2 < n (Blanchard et al. 2017). Trimming and mixing: a majority must be left, 2f < n."""
+    for f in range(clients + 1):
+        for name in WITH_F:
+            allowed = 2 * f + 2 < clients if "krum" in name else 2 * f < clients
+            assert holds(name, f, clients) == allowed, (name, f)
+
+
+@every_part
 def test_it_runs_in_a_federation(name: str) -> None:
     is_stage = make(name)(draw(7, 9)).ndim == 2
     part = configured(name)

@@ -1,12 +1,15 @@
 """Scenarios and bindings fail where they are written."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
+import numpy as np
 import pytest
 import torch
 
-from labsec import Scenario, bind, poison, robust
-from labsec.models import mlp
+from labsec import Scenario, bind, data, poison, robust
+from labsec.models import embedding, mlp
+
+NOTES = data.load("notes")
 
 
 def keep(view):
@@ -16,24 +19,27 @@ def keep(view):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"clients": 0}, "clients must be a whole number >= 1; got 0"),
-        ({"clients": 2.5}, "clients must be a whole number >= 1; got 2.5"),
-        ({"rounds": True}, "rounds must be a whole number >= 1; got True"),
-        ({"batch_size": 0}, "batch_size must be"),
-        ({"lr": 0.0}, "lr must be positive and finite; got 0.0"),
-        ({"lr": float("nan")}, "lr must be positive and finite; got nan"),
-        ({"alpha": -1.0}, "alpha must be positive"),
-        ({"malicious": 1.2, "attack": keep}, r"share of the clients in \[0, 1\]; got 1.2"),
+        ({"clients": 0}, "Scenario needs a whole number clients > 0; got clients=0"),
+        ({"clients": 2.5}, "a whole number clients > 0; got clients=2.5"),
+        ({"rounds": True}, "a whole number rounds > 0; got rounds=True"),
+        ({"batch_size": 0}, "a whole number batch_size > 0; got batch_size=0"),
+        ({"lr": 0.0}, "a finite lr > 0; got lr=0.0"),
+        ({"lr": float("nan")}, "a finite lr > 0; got lr=nan"),
+        ({"alpha": -1.0}, "a finite alpha > 0; got alpha=-1.0"),
+        ({"malicious": 1.2, "attack": keep}, "0 <= malicious <= 1; got malicious=1.2"),
         ({"malicious": 0.01, "attack": keep}, "malicious=0.01 of 20 clients rounds to no client at all"),
         ({"malicious": 0.2}, "an attack and malicious > 0 go together; got malicious=0.2 and no attack"),
         ({"attack": keep}, "go together; got malicious=0.0 and an attack"),
-        ({"participation": 0.0}, r"participation is a chance in \(0, 1\]; got 0.0"),
+        ({"participation": 0.0}, "0 < participation <= 1; got participation=0.0"),
         ({"cohort": 21}, "cohort=21, clients=20"),
         ({"cohort": 5, "participation": 0.5}, "participation=0.5"),
-        ({"seed": 0.9}, "seed must be a whole number; got 0.9"),
+        ({"seed": 0.9}, "a whole number seed; got seed=0.9"),
         ({"device": "mps"}, "mps has no float64"),
         ({"model": mlp((30,), 10)}, r"takes \[30\] and knows 10 classes, digits has \[1, 8, 8\] and 10"),
         ({"model": mlp((1, 8, 8), 5)}, "knows 5 classes"),
+        ({"data": NOTES, "model": embedding(26, 100, 4)}, "takes 100 token numbers, notes holds 168 token"),
+        ({"data": NOTES, "model": mlp((26,), 4)}, "takes no tokens, notes holds 168 token numbers"),
+        ({"device": "gpu"}, "Scenario needs a device such as 'cpu' or 'cuda:0'; got 'gpu'"),
     ],
 )
 def test_bad_values_are_named(changes, message):
@@ -113,21 +119,33 @@ def test_a_name_is_no_data_and_no_model(changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"start": torch.zeros(3)}, r"start must be float32 \[4810\] for MLP 64-64-10; got torch.float32 \[3\]"),
+        (
+            {"start": torch.zeros(3)},
+            r"start must be float32 \[4810\] for MLP .*; got .* of shape \[3\]",
+        ),
         ({"start": [0.0]}, "got list"),
         ({"start": torch.full((4810,), torch.nan)}, "start must be finite; 4810 numbers are NaN or infinite"),
-        ({"first_round": -1}, "first_round must be a whole number >= 0; got -1"),
+        ({"first_round": -1}, "a whole number first_round >= 0; got first_round=-1"),
         ({"probes": {"accuracy": lambda model, params: 0.0}}, "a probe cannot be called 'accuracy'"),
         ({"clients": 2, "shards": [[0]]}, "shards needs one list for each client; got 1 for clients=2"),
         ({"clients": 2, "shards": [[0], []]}, "an honest client needs a sample; shard 1 of 2 is empty"),
         ({"clients": 2, "shards": [[0], [1438]]}, r"shard 1 must hold indices in \[0, 1438\); got \[1438\]"),
         ({"clients": 2, "shards": [[0], [-1]]}, r"shard 1 must hold indices in \[0, 1438\); got \[-1\]"),
         ({"clients": 2, "shards": [[0], [1]], "alpha": 0.3}, "shards and alpha exclude each other"),
+        ({"clients": 2, "shards": [[0], [0.5]]}, "shard 1 must hold whole numbers; got torch.float32"),
+        ({"start": torch.zeros(4810, requires_grad=True)}, r"requires a gradient: detach\(\) it"),
     ],
 )
 def test_start_probes_and_shards_are_checked(changes, message):
     with pytest.raises(ValueError, match=message):
         Scenario(**changes)
+
+
+def test_numbers_of_numpy_and_torch_are_those_of_python():
+    s = Scenario(clients=np.int64(4), lr=np.float32(0.5), seed=np.int64(7), participation=torch.tensor(0.5))
+    for name, wanted in {"clients": 4, "lr": 0.5, "seed": 7, "participation": 0.5}.items():
+        assert getattr(s, name) == wanted
+        assert type(getattr(s, name)) is type(wanted)
 
 
 def test_the_count_of_malicious_clients():
@@ -161,10 +179,6 @@ def test_stages_from_an_iterator_are_kept():
 
 
 def test_the_model_follows_the_data():
-    from dataclasses import replace
-
-    from labsec import data
-
     assert replace(Scenario(), data=data.load("breast_cancer")).network().shape == (30,)
 
 

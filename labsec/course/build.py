@@ -21,6 +21,7 @@ import nbclient
 import nbformat
 from nbformat import NotebookNode
 
+from labsec import storage
 from labsec.course import ledger
 from labsec.files import COURSE
 
@@ -47,21 +48,36 @@ def build(numbers: list[str]) -> None:
     """
     for path in sources(numbers):
         solution, learner = build_lab(path)
-        nbformat.write(solution, path.with_suffix(".ipynb"))
-        nbformat.write(learner, COURSE / "notebooks" / f"{path.stem}.ipynb")
+        write_notebook(solution, path.with_suffix(".ipynb"))
+        write_notebook(learner, COURSE / "notebooks" / f"{path.stem}.ipynb")
         print(f"{path.stem}: {solution.metadata.labsec.runtime_seconds} s")
     ledger.write(ledger.collect(COURSE / "solutions"), COURSE / "docs")
 
 
+def write_notebook(notebook: NotebookNode, target: Path) -> None:
+    """Write a notebook whole or not at all; raises OSError as `storage.replacing`."""
+    with storage.replacing(target) as partial:
+        nbformat.write(notebook, partial)
+
+
 def sources(numbers: list[str]) -> list[Path]:
-    """The sources of some labs, or of all."""
+    """The sources of some labs, or of all.
+
+    numbers    such as ["01"], or ["1"] for short
+
+    Raises BuildError for a lab that does not exist, and if there is none at all.
+    """
     paths = sorted((COURSE / "solutions").glob("[0-9][0-9]_*.py"))
-    known = [path.name[:2] for path in paths]
-    unknown = sorted({number.zfill(2) for number in numbers} - set(known))
-    if unknown:
-        raise BuildError(f"there is no solutions/{unknown[0]}_….py; known: {', '.join(known)}")
-    wanted = {number.zfill(2) for number in numbers} or set(known)
-    return [path for path in paths if path.name[:2] in wanted]
+    if not paths:
+        raise BuildError(f"there are no labs in {COURSE / 'solutions'}")
+    labs = {path.name[:2]: path for path in paths}
+    wanted = set()
+    for number in numbers:
+        full = number if number in labs else f"0{number}"
+        if full not in labs:
+            raise BuildError(f"there is no lab {number!r} in solutions/; there are {', '.join(labs)}")
+        wanted.add(labs[full])
+    return sorted(wanted) or paths
 
 
 def build_lab(path: Path) -> tuple[NotebookNode, NotebookNode]:
@@ -213,7 +229,7 @@ def check_outputs(notebook: NotebookNode) -> None:
         for output in cell.get("outputs", []):
             if output.output_type == "error" or output.get("name") == "stderr":
                 raise BuildError(f"{cell.id} wrote to stderr: {output.get('text', output.get('evalue'))}")
-            if WIDGET in output.get("data", {}) and "image/png" not in output.data:
+            if WIDGET in output.get("data", {}) and "<img " not in output.data.get("text/html", ""):
                 raise BuildError(f"{cell.id} stores a widget without a picture: it would be blank when read")
             data = output.get("data", {"text": output.get("text", "")})
             for kind, content in data.items():

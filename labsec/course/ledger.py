@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from labsec import storage
 from labsec.course.claims import MIME, numbers_in_words
 from labsec.files import COURSE
 
@@ -25,11 +26,11 @@ rule names it.
 def collect(solutions: Path) -> list[dict[str, Any]]:
     """The records of all executed solutions in a folder, in the order of the claims' numbers; each names its lab.
 
-    Raises ValueError if two cells make a record of the same claim.
+    Raises ValueError if two cells make a record of the same claim, BrokenFileError for a notebook that is none.
     """
     found: dict[str, dict[str, Any]] = {}  # id of the claim -> its record
     for path in sorted(solutions.glob("[0-9][0-9]_*.ipynb")):
-        for record in _records(json.loads(path.read_text(encoding="utf-8"))):
+        for record in _records(path):
             claim = record["id"]
             if claim in found:
                 raise ValueError(f"claim {claim} has two records: {found[claim]['lab']} and {path.stem}")
@@ -37,12 +38,15 @@ def collect(solutions: Path) -> list[dict[str, Any]]:
     return [found[claim] for claim in sorted(found, key=_natural)]
 
 
-def _records(notebook: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+def _records(path: Path) -> Iterable[dict[str, Any]]:
     """The records in the outputs of an executed notebook."""
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            if MIME in output.get("data", {}):
-                yield output["data"][MIME]
+    remedy = f"make it again with `labsec build {path.name[:2]}`"
+    notebook = storage.read_json(path, remedy)
+    try:
+        outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+        return [output["data"][MIME] for output in outputs if MIME in output.get("data", {})]
+    except (AttributeError, KeyError, TypeError):
+        raise storage.BrokenFileError(path, "it is no notebook", remedy) from None
 
 
 def _natural(key: str) -> list[tuple[int, str]]:
@@ -53,8 +57,9 @@ def _natural(key: str) -> list[tuple[int, str]]:
 def write(records: Sequence[Record], docs: Path) -> None:
     """Write claims.json, for `show`, and claims.md, for readers, into a folder."""
     docs.mkdir(exist_ok=True)
-    (docs / "claims.json").write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (docs / "claims.md").write_text(render(records), encoding="utf-8")
+    page = render(records)
+    storage.write_text(docs / "claims.json", json.dumps(records, indent=1, ensure_ascii=False) + "\n")
+    storage.write_text(docs / "claims.md", page)
 
 
 def render(records: Sequence[Record]) -> str:
@@ -126,12 +131,15 @@ def _in_order(spreads: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def show(docs: Path = COURSE / "docs") -> str:
     """The ledger as text, from docs/claims.json.
 
-    Raises FileNotFoundError where it has not been built.
+    Raises FileNotFoundError or BrokenFileError for a file that is missing or holds something else.
     """
     path = docs / "claims.json"
-    if not path.exists():
-        raise FileNotFoundError("there is no docs/claims.json yet: run `labsec build`")
-    return "\n\n".join(_paragraph(record) for record in json.loads(path.read_text(encoding="utf-8")))
+    remedy = f"run `labsec build`, or {storage.how_to_restore(path)}"
+    records = storage.read_json(path, remedy)
+    try:
+        return "\n\n".join(_paragraph(record) for record in records)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise storage.BrokenFileError(path, "it holds no records of claims", remedy) from None
 
 
 def _paragraph(record: Record) -> str:

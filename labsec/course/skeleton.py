@@ -7,7 +7,10 @@ before a word of it has been changed. Only the standard library is used here.
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from pathlib import Path
+
+from labsec import storage
 
 TEMPLATE = Path(__file__).parent / "lab_template"
 NAME = re.compile(r"(\d\d)_([a-z][a-z0-9_]*)")
@@ -21,8 +24,8 @@ def new(name: str, course: Path) -> list[Path]:
     course     the folder that holds solutions/ and labsec/
     returns    the files that were written
 
-    Raises ValueError for a name of another form, a number that is taken, or a README without a table of labs; then
-    nothing is written.
+    Raises ValueError for a name of another form, a number that is taken, or a README without a table of labs, and
+    OSError if a file cannot be written; then nothing is written.
     """
     form = NAME.fullmatch(name)
     if not form:
@@ -41,10 +44,14 @@ def new(name: str, course: Path) -> list[Path]:
         course / f"solutions/{name}.py": _filled("solution.py.txt", number, title),
         course / f"labsec/course/exercises/lab{number}.py": _filled("exercises.py", number, title),
         course / f"labsec/course/panels/lab{number}.py": _filled("panel.py", number, title),
-        readme: with_row(readme.read_text(encoding="utf-8"), name, title),
+        readme: with_row(storage.read_text(readme, storage.how_to_restore(readme)), name, title),
     }
-    for path, text in texts.items():
-        path.write_text(text, encoding="utf-8")
+
+    # All are written before the first takes its place: where the disk is full, no lab is left half made.
+    with ExitStack() as all_or_none:
+        for path, text in texts.items():
+            partial = all_or_none.enter_context(storage.replacing(path))
+            partial.write_text(text, encoding="utf-8", newline="\n")
     return list(texts)
 
 

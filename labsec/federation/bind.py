@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from labsec.guards import check_function
 from labsec.types import ENGINE_FILLS
 
 EVERYWHERE = frozenset(ENGINE_FILLS)
@@ -55,6 +56,7 @@ def bind(function: Callable[..., Any], /, **arguments: Any) -> Callable[..., Any
     Raises TypeError for an argument that the function does not take or still lacks, and for those that the engine
     fills at some place: see `PLACES`.
     """
+    check_function("bind", function=function)
     name = part_name(function)
     filled = sorted(set(arguments) & ANYWHERE - BINDABLE)
     if filled:
@@ -71,6 +73,7 @@ def bind(function: Callable[..., Any], /, **arguments: Any) -> Callable[..., Any
 
 def part_name(function: Callable[..., Any]) -> str:
     """What to call a part in a message: its function's name under any `bind`, or its class."""
+    check_function("part_name", function=function)
     while isinstance(function, functools.partial):
         function = function.func
     return getattr(function, "__name__", type(function).__name__)
@@ -98,7 +101,8 @@ def _short(value: Any) -> str:
 
 def asked_for(function: Callable[..., Any], place: str) -> list[str]:
     """The keywords that the engine fills for a part at its place."""
-    _, offers = PLACES[place]
+    check_function("asked_for", function=function)
+    _, offers = _place(place)
     parameters = inspect.signature(function).parameters.values()
     return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in offers]
 
@@ -108,7 +112,7 @@ def check_part(function: object, place: str) -> None:
     if not callable(function):
         raise TypeError(f"a {place} is a function; got {function!r}")
     name = f"{place} {part_name(function)}"
-    positional, offers = PLACES[place]
+    positional, offers = _place(place)
     fixed = function.keywords if isinstance(function, functools.partial) else {}
     twice = sorted(set(fixed) & offers)
     if twice:
@@ -122,6 +126,12 @@ def check_part(function: object, place: str) -> None:
         signature.bind(*positional, **dict.fromkeys(asked_for(function, place)))
     except TypeError as error:
         raise TypeError(f"{name} is called with ({', '.join(positional)}): {error}; it takes {signature}") from None
+
+
+def _place(name: str) -> tuple[tuple[str, ...], frozenset[str]]:
+    if name not in PLACES:
+        raise ValueError(f"no place in a scenario is called {name!r}; known: {', '.join(PLACES)}")
+    return PLACES[name]
 
 
 def _signature(name: str, function: Callable[..., Any]) -> inspect.Signature:

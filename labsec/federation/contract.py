@@ -18,6 +18,7 @@ from torch import Tensor
 
 from labsec.federation.bind import asked_for, part_name
 from labsec.geometry import is_finite_row
+from labsec.guards import kind
 from labsec.types import AttackerView, generator
 
 SUM_OF_SEVERAL = -1  # the identity of a row that stands for several clients
@@ -84,7 +85,7 @@ class Note:
         is_number = isinstance(value, np.generic) or (isinstance(value, Tensor) and value.numel() == 1)
         number = value.item() if is_number else value
         if number is not None and not isinstance(number, bool | int | float | str):
-            raise ValueError(f"{self._place}: a note holds numbers and texts; got {name}={_kind(value)}")
+            raise ValueError(f"{self._place}: a note holds numbers and texts; got {name}={kind(value)}")
         return number
 
 
@@ -227,7 +228,7 @@ class Part:
     def _checked(self, result: Any, params: Tensor) -> Tensor:
         """The result, if it holds numbers of the model's type, place and width."""
         if not isinstance(result, Tensor) or not result.is_floating_point():
-            raise ValueError(f"{self.name} must return a floating-point tensor; got {_kind(result)}")
+            raise ValueError(f"{self.name} must return a floating-point tensor; got {kind(result)}")
         if result.requires_grad:
             raise ValueError(f"{self.name} must return numbers without a gradient graph: detach() the result")
         if (result.dtype, result.device) != (params.dtype, params.device):
@@ -268,10 +269,3 @@ def _same_bits(tensor: Tensor, other: Tensor) -> bool:
         return True
     numbers = torch.equal(tensor.nan_to_num(), other.nan_to_num())
     return numbers and torch.equal(tensor.isnan(), other.isnan())
-
-
-def _kind(value: Any) -> str:
-    """What a value is, for a message: not the value, which may be long."""
-    if isinstance(value, Tensor):
-        return f"{value.dtype} of shape {list(value.shape)}"
-    return repr(value) if isinstance(value, bool | int | float) or value is None else type(value).__name__

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from math import inf
-from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from labsec import robust
 from labsec.data import Dataset, load
 from labsec.federation.bind import check_part, part_in_words
+from labsec.guards import check_device, check_kind, check_number, kind
 from labsec.models import Model, embedding, mlp
 from labsec.train import local_updates
 from labsec.types import Aggregate, Attack, Broadcast, DataAttack, Probe, Stage, Train, Wire
 
 OWN_METRICS = ("accuracy", "loss")
+COUNTS = ("clients", "rounds", "local_steps", "evaluate_every")
+COUNTS_OR_NONE = ("batch_size", "chunk", "cohort")
 
 
 def identity(updates: Tensor) -> Tensor:
@@ -81,7 +83,7 @@ class Scenario:
 
     >>> Scenario(clients=10, malicious=1.2)
     Traceback (most recent call last):
-    ValueError: malicious is a share of the clients in [0, 1]; got 1.2
+    ValueError: Scenario needs 0 <= malicious <= 1; got malicious=1.2
 
     A sweep is a comprehension of dataclasses.replace:
 
@@ -128,10 +130,16 @@ class Scenario:
     def __post_init__(self) -> None:
         for name in ("client_stages", "server_stages"):
             stages = getattr(self, name)
-            if callable(stages):
+            if callable(stages) or isinstance(stages, str) or not isinstance(stages, Iterable):
                 raise TypeError(f"{name} is a list of functions, as in {name}=[…]; got {stages!r}")
             object.__setattr__(self, name, tuple(stages))  # an iterator would be used up by the checks
+        check_kind("Scenario", Mapping, probes=self.probes)
         object.__setattr__(self, "probes", dict(self.probes))
+        for item in fields(self):
+            # A number of numpy or torch becomes one of Python, which is drawn, shown and recorded in one way.
+            value = getattr(self, item.name)
+            if isinstance(value, np.generic) or (isinstance(value, Tensor) and value.ndim == 0):
+                object.__setattr__(self, item.name, value.item())
         self._check_numbers()
         self._check_data_and_model()
         self._check_attackers()
@@ -140,23 +148,16 @@ class Scenario:
             object.__setattr__(self, "shards", self._own_shards(self.shards))
 
     def _check_numbers(self) -> None:
-        for name in ("clients", "rounds", "local_steps", "evaluate_every"):
-            _check_count(name, getattr(self, name))
-        for name in ("batch_size", "chunk", "cohort"):
-            if getattr(self, name) is not None:
-                _check_count(name, getattr(self, name))
-        if not isinstance(self.first_round, int) or isinstance(self.first_round, bool) or self.first_round < 0:
-            raise ValueError(f"first_round must be a whole number >= 0; got {self.first_round!r}")
-        for name in ("lr", "server_lr", "alpha"):
-            value = getattr(self, name)
-            if value is None and name == "alpha":
-                continue
-            if not isinstance(value, int | float) or not 0 < value < inf:
-                raise ValueError(f"{name} must be positive and finite; got {value!r}")
-        if not isinstance(self.seed, Integral) or isinstance(self.seed, bool):
-            raise ValueError(f"seed must be a whole number; got {self.seed!r}")
-        if not 0 < self.participation <= 1:
-            raise ValueError(f"participation is a chance in (0, 1]; got {self.participation}")
+        given = {name: getattr(self, name) for name in COUNTS_OR_NONE if getattr(self, name) is not None}
+        check_number("Scenario", whole=True, above=0, **{name: getattr(self, name) for name in COUNTS}, **given)
+        check_number("Scenario", whole=True, least=0, first_round=self.first_round)
+        check_number("Scenario", whole=True, seed=self.seed)
+        check_number("Scenario", above=0, lr=self.lr, server_lr=self.server_lr)
+        if self.alpha is not None:
+            check_number("Scenario", above=0, alpha=self.alpha)
+        check_number("Scenario", above=0, most=1, participation=self.participation)
+        check_number("Scenario", least=0, most=1, malicious=self.malicious)
+        check_kind("Scenario", bool, omniscient=self.omniscient, public_rule=self.public_rule)
         if self.cohort is not None and (self.participation < 1 or self.cohort > self.clients):
             raise ValueError(
                 "cohort needs cohort <= clients and participation = 1; "
@@ -170,19 +171,22 @@ class Scenario:
             raise TypeError(f"data is a Dataset, as data.load('digits') gives one; got {data!r}")
         if model is not None and not isinstance(model, Model):
             raise TypeError(f"model is a Model, as models.mlp(data.shape, data.classes) gives one; got {model!r}")
-        if torch.device(self.device).type == "mps":
+        if check_device("Scenario", self.device).type == "mps":
             raise ValueError("device mps has no float64, which the draws and the scores need: take cpu or cuda")
         if model is not None and (model.shape != data.shape or model.classes < data.classes):
             raise ValueError(
                 f"model and data must fit; {model.name} takes {list(model.shape)} and knows {model.classes} classes, "
                 f"{data.name} has {list(data.shape)} and {data.classes}"
             )
+        if model is not None and not _holds_words(model, data):
+            raise ValueError(
+                f"model and data must fit; {model.name} takes {_tokens(model.vocabulary)}, "
+                f"{data.name} holds {_tokens(data.vocabulary)}"
+            )
         if self.start is not None:
             _check_start(self.start, self.network())
 
     def _check_attackers(self) -> None:
-        if not 0 <= self.malicious <= 1:
-            raise ValueError(f"malicious is a share of the clients in [0, 1]; got {self.malicious}")
         if self.malicious > 0 and self.malicious_count == 0:
             raise ValueError(
                 f"malicious={self.malicious} of {self.clients} clients rounds to no client at all; "
@@ -219,10 +223,12 @@ class Scenario:
         """The shards as tensors of indices, checked."""
         if self.alpha is not None:
             raise ValueError(f"shards and alpha exclude each other; got shards and alpha={self.alpha}")
+        if isinstance(shards, str) or not isinstance(shards, Sequence | Tensor | np.ndarray):
+            raise TypeError(f"shards is a list with a list of indices for each client; got {kind(shards)}")
         if len(shards) != self.clients:
             raise ValueError(f"shards needs one list for each client; got {len(shards)} for clients={self.clients}")
         samples = len(self.data.y)
-        checked = [torch.as_tensor(shard, dtype=torch.int64).clone() for shard in shards]
+        checked = [_indices(client, shard) for client, shard in enumerate(shards)]
         for client, shard in enumerate(checked):
             if shard.ndim != 1 or (len(shard) and not 0 <= shard.min() <= shard.max() < samples):
                 raise ValueError(f"shard {client} must hold indices in [0, {samples}); got {shard.tolist()[:5]} …")
@@ -287,15 +293,33 @@ class Scenario:
         return mlp(data.shape, data.classes)
 
 
-def _check_count(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a whole number >= 1; got {value!r}")
+def _holds_words(model: Model, data: Dataset) -> bool:
+    """Whether the model takes tokens if the data are tokens, and knows all of them."""
+    if data.vocabulary is None or model.vocabulary is None:
+        return data.vocabulary is model.vocabulary
+    return model.vocabulary >= data.vocabulary
+
+
+def _tokens(vocabulary: int | None) -> str:
+    return "no tokens" if vocabulary is None else f"{vocabulary} token numbers"
+
+
+def _indices(client: int, shard: Any) -> Tensor:
+    """A client's samples as a tensor of its own, [n] int64."""
+    try:
+        indices = torch.as_tensor(shard)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"shard {client} must be a list of indices; got {kind(shard)}") from None
+    if indices.numel() and (indices.is_floating_point() or indices.dtype == torch.bool):
+        raise ValueError(f"shard {client} must hold whole numbers; got {kind(indices)}")
+    return indices.to(torch.int64, copy=True)
 
 
 def _check_start(start: Tensor, model: Model) -> None:
     if not isinstance(start, Tensor) or start.shape != (model.dim,) or start.dtype != torch.float32:
-        found = f"{start.dtype} {list(start.shape)}" if isinstance(start, Tensor) else type(start).__name__
-        raise ValueError(f"start must be float32 [{model.dim}] for {model.name}; got {found}")
+        raise ValueError(f"start must be float32 [{model.dim}] for {model.name}; got {kind(start)}")
+    if start.requires_grad:
+        raise ValueError(f"start must hold plain numbers; {kind(start)} requires a gradient: detach() it")
     if not start.isfinite().all():
         raise ValueError(f"start must be finite; {int((~start.isfinite()).sum())} numbers are NaN or infinite")
 

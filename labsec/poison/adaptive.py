@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from labsec.geometry import clip_rows, row_norms
+from labsec.guards import check_function, check_number
 from labsec.poison.distances import against_mean, against_sign, against_std
-from labsec.poison.shared import all_send, clients_in_round, honest_rows
+from labsec.poison.shared import all_send, clients_in_round, honest_rows, own_updates
 from labsec.types import AttackerView, ImpossibleRule, Update, Updates
 
 
@@ -34,23 +35,26 @@ def adaptive(view: AttackerView, *, norm: float, total: int | None = None, lengt
     >>> adaptive(view, norm=2.0).round(decimals=1)
     tensor([[-2., 0.]])
 
-    Raises ValueError if the view holds no rule, if norm <= 0, or if the number of clients is unknown. A rule that is
-    impossible with these rows fails for everybody and needs no attack: the honest updates are sent then.
+    Raises ValueError if the view holds no rule, unless norm > 0 and lengths >= 1, or if the number of clients is
+    unknown. A rule that is impossible with these rows fails for everybody and needs no attack: the honest updates are
+    sent then.
     Source: the goal is the directed deviation of Fang et al. 2020, arXiv:1911.11815; the search is our own.
     """
+    own_updates(view, "adaptive")
     if view.rule is None:
         raise ValueError("adaptive needs the server's rule; got view.rule = None (scenario: public_rule)")
-    if not norm > 0:
-        raise ValueError(f"adaptive needs norm > 0; got norm={norm}")
+    check_number("adaptive", above=0, norm=norm)
+    check_number("adaptive", whole=True, above=0, lengths=lengths)
     rule = view.rule
-    rows = honest_rows(view, "adaptive")  # [k, dim]
+    check_function("adaptive", rule=rule)
+    rows = honest_rows(view, "adaptive").detach()  # [k, dim]
     mean = rows.mean(dim=0)  # [dim]
 
     # For a trial the rule needs as many rows as in the round: those known are repeated for clients out of sight.
     honest = _repeated(rows, clients_in_round(view, total, "adaptive") - len(view.own))  # [honest, dim]
 
     # A message is a point of the span: the mean plus a step, clipped to the bound.
-    bound = norm * float(row_norms(rows).quantile(0.5))
+    bound = norm * row_norms(rows).quantile(0.5).item()
     span = _directions(rows) * bound  # [3, dim]
 
     def message(point: Tensor) -> Updates:

@@ -5,24 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
-from labsec.geometry import squared_distances
+from labsec.geometry import check_updates, squared_distances
+from labsec.guards import check_function, check_kind, kind
 from labsec.poison.shared import all_send, honest_rows
 from labsec.types import AttackerView, Update, Updates
 
 
 def against_mean(rows: Updates) -> Update:
     """Direction: the opposite of the mean. [k, dim] -> [dim]"""
+    check_updates(rows)
     return -rows.mean(dim=0)
 
 
 def against_std(rows: Updates) -> Update:
-    """Direction: the negative standard deviation of every coordinate. [k, dim] -> [dim]"""
+    """Direction: the negative standard deviation of every coordinate, of at least 2 rows. [k, dim] -> [dim]"""
+    check_updates(rows, least=2)
     return -rows.std(dim=0)
 
 
 def against_sign(rows: Updates) -> Update:
     """Direction: the opposite of the mean's signs. [k, dim] -> [dim]"""
+    check_updates(rows)
     return -rows.mean(dim=0).sign()
 
 
@@ -47,7 +52,7 @@ def min_max(view: AttackerView, *, direction: Callable[[Updates], Update] = agai
     # In float64, because squares and sums of finite float32 numbers may overflow in float32.
     rows = honest_rows(view, "min_max", least=2).double()  # [k, dim]
     mean = rows.mean(dim=0)  # [dim]
-    push = _unit(direction(rows), "min_max")  # [dim]
+    push = _unit(direction, rows, "min_max")  # [dim]
     away = rows - mean  # [k, dim]
 
     # Row i lies at the squared distance t² - 2 t <away_i, push> + |away_i|² from the message mean + t * push. It may
@@ -78,7 +83,7 @@ def min_sum(view: AttackerView, *, direction: Callable[[Updates], Update] = agai
     # In float64, because squares and sums of finite float32 numbers may overflow in float32.
     rows = honest_rows(view, "min_sum", least=2).double()  # [k, dim]
     mean = rows.mean(dim=0)  # [dim]
-    push = _unit(direction(rows), "min_sum")  # [dim]
+    push = _unit(direction, rows, "min_sum")  # [dim]
 
     # Around the mean the linear terms cancel: the squared distances from mean + t * push sum to their sum from the
     # mean plus k t².
@@ -87,10 +92,14 @@ def min_sum(view: AttackerView, *, direction: Callable[[Updates], Update] = agai
     return all_send(view, mean + step * push)
 
 
-def _unit(direction: Update, name: str) -> Update:
+def _unit(direction: Callable[[Updates], Update], rows: Updates, name: str) -> Update:
     """The direction with length one, in float64. Raises ValueError for one that vanishes or is not finite."""
-    direction = direction.double()
-    length = direction.norm()
+    check_function(name, direction=direction)
+    found = direction(rows)
+    check_kind(name, Tensor, direction=found)
+    if found.shape != rows.shape[1:]:
+        raise ValueError(f"{name} needs a direction that returns [{rows.shape[1]}]; got {kind(found)}")
+    length = found.double().norm()
     if not 0 < length < torch.inf:
         raise ValueError(f"{name} needs a direction of finite, positive length; got length {length.item()}")
-    return direction / length
+    return found.double() / length

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from labsec.guards import check_kind, check_number, kind
+
 
 def label_flip(
     x: Tensor, y: Tensor, classes: int, *, generator: Generator, share: float = 1.0
@@ -23,8 +25,10 @@ def label_flip(
     >>> label_flip(x, y, 10, generator=Generator())[1]
     tensor([9, 8, 7, 0])
 
-    Raises ValueError unless share is in [0, 1]. Source: Fang et al. 2020, arXiv:1911.11815, section 4.
+    Raises ValueError unless classes >= 1, every label is below it, and share is in [0, 1].
+    Source: Fang et al. 2020, arXiv:1911.11815, section 4.
     """
+    _check_samples("label_flip", x, y, classes)
     chosen = _chosen("label_flip", y, share, generator)  # [n]
     return x, torch.where(chosen, classes - 1 - y, y)
 
@@ -48,6 +52,8 @@ def targeted_flip(
     Raises ValueError unless source and target are two different classes and share is in [0, 1].
     Source: Tolpegin et al., ESORICS 2020.
     """
+    _check_samples("targeted_flip", x, y, classes)
+    check_number("targeted_flip", whole=True, source=source, target=target)
     if source == target or not (0 <= source < classes and 0 <= target < classes):
         raise ValueError(
             "targeted_flip needs two different classes, 0 <= source, target < classes; "
@@ -57,8 +63,17 @@ def targeted_flip(
     return x, torch.where(chosen, target, y)
 
 
+def _check_samples(name: str, x: Tensor, y: Tensor, classes: int) -> None:
+    check_kind(name, Tensor, x=x, y=y)
+    check_number(name, whole=True, above=0, classes=classes)
+    if y.ndim != 1 or x.shape[:1] != y.shape or y.dtype != torch.int64:
+        raise ValueError(f"{name} needs x [n, …] and int64 labels y [n]; got x {kind(x)} and y {kind(y)}")
+    if len(y) and not 0 <= y.min() <= y.max() < classes:
+        raise ValueError(f"{name} needs labels in 0 … {classes - 1}; got {int(y.min())} … {int(y.max())}")
+
+
 def _chosen(name: str, y: Tensor, share: float, generator: Generator) -> Tensor:
     """Which samples to flip, each with the chance `share`: bool [n]."""
-    if not 0 <= share <= 1:
-        raise ValueError(f"{name} needs 0 <= share <= 1; got share={share}")
+    check_number(name, least=0, most=1, share=share)
+    check_kind(name, Generator, generator=generator)
     return torch.rand(y.shape, generator=generator, device=y.device) < share

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Generator
 
+from labsec.guards import check_kind, check_number
+from labsec.poison.shared import own_updates
 from labsec.types import AttackerView, Updates
 
 
@@ -18,8 +20,11 @@ def sign_flip(view: AttackerView, *, scale: float) -> Updates:
     >>> from types import SimpleNamespace
     >>> sign_flip(SimpleNamespace(own=torch.tensor([[1.0, -2.0]])), scale=3)
     tensor([[-3.,  6.]])
+
+    Raises ValueError unless scale is finite.
     """
-    return -scale * view.own
+    check_number("sign_flip", scale=scale)
+    return -scale * own_updates(view, "sign_flip")
 
 
 def scaled(view: AttackerView, *, scale: float) -> Updates:
@@ -35,9 +40,10 @@ def scaled(view: AttackerView, *, scale: float) -> Updates:
     >>> scaled(SimpleNamespace(own=torch.tensor([[1.0, -2.0]])), scale=10)
     tensor([[ 10., -20.]])
 
-    Source: Bagdasaryan et al. 2020 (model replacement).
+    Raises ValueError unless scale is finite. Source: Bagdasaryan et al. 2020 (model replacement).
     """
-    return scale * view.own
+    check_number("scaled", scale=scale)
+    return scale * own_updates(view, "scaled")
 
 
 def gaussian(view: AttackerView, *, std: float, generator: Generator) -> Updates:
@@ -52,9 +58,9 @@ def gaussian(view: AttackerView, *, std: float, generator: Generator) -> Updates
     >>> gaussian(SimpleNamespace(own=torch.ones(1, 2)), std=0, generator=Generator())
     tensor([[1., 1.]])
 
-    Raises ValueError unless std >= 0.
+    Raises ValueError unless std is finite and >= 0.
     """
-    if not std >= 0:
-        raise ValueError(f"gaussian needs std >= 0; got std={std}")
-    own = view.own
+    check_number("gaussian", least=0, std=std)
+    check_kind("gaussian", Generator, generator=generator)
+    own = own_updates(view, "gaussian")
     return own + std * torch.randn(own.shape, generator=generator, dtype=own.dtype, device=own.device)

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from labsec.geometry import is_finite_row
+from labsec.geometry import check_updates, is_finite_row
+from labsec.guards import check_number, kind
 from labsec.types import AttackerView, ImpossibleAttack, Update, Updates
+
+
+def own_updates(view: AttackerView, name: str) -> Updates:
+    """What the attackers themselves learned, [malicious, dim].
+
+    Raises TypeError for what is no view, ValueError for rows of another shape.
+    """
+    if not hasattr(view, "own"):
+        raise TypeError(f"{name} needs an attackers' view with their own updates [malicious, dim]; got {kind(view)}")
+    check_updates(view.own, name=f"{name}: view.own")
+    return view.own
 
 
 def honest_rows(view: AttackerView, name: str, *, least: int = 1) -> Updates:
@@ -17,11 +29,17 @@ def honest_rows(view: AttackerView, name: str, *, least: int = 1) -> Updates:
 
     Raises ImpossibleAttack if there are fewer than `least`.
     """
+    own = own_updates(view, name)
     if view.others is not None:
         rows = view.others
+        check_updates(rows, name=f"{name}: view.others", least=0)
+        if (rows.shape[1], rows.dtype) != (own.shape[1], own.dtype):
+            raise ValueError(
+                f"{name} needs view.own and view.others of one width and type; got {kind(own)} and {kind(rows)}"
+            )
         source = "honest"
     else:
-        rows = view.own[is_finite_row(view.own)]
+        rows = own[is_finite_row(own)]
         source = "no honest messages (view.others is None), finite own"
     if len(rows) < least:
         raise ImpossibleAttack(
@@ -37,6 +55,8 @@ def clients_in_round(view: AttackerView, total: int | None, name: str) -> int:
     """
     if total is None and view.others is None:
         raise ValueError(f"{name} needs to know the number of clients: give total=…, or let it see view.others")
+    if total is not None:
+        check_number(name, whole=True, above=0, total=total)
     known = len(view.own) + (0 if view.others is None else len(view.others))
     count = known if total is None else total
     if count < known:

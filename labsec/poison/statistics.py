@@ -7,7 +7,8 @@ from statistics import NormalDist
 import torch
 
 from labsec.geometry import centred_gram
-from labsec.poison.shared import all_send, clients_in_round, honest_rows
+from labsec.guards import check_number
+from labsec.poison.shared import all_send, clients_in_round, honest_rows, own_updates
 from labsec.types import AttackerView, ImpossibleAttack, Updates
 
 
@@ -25,12 +26,13 @@ def alie(view: AttackerView, *, z: float | None = None, total: int | None = None
     >>> alie(SimpleNamespace(own=torch.zeros(1, 2), others=others), z=1.0)
     tensor([[0.5858, 0.0000]])
 
-    Raises ValueError if there are too few rows, if the number of clients is unknown, or if the attackers have the
-    majority already. Source: Baruch et al. 2019, arXiv:1902.06156, Algorithm 3.
+    Raises ValueError if there are too few rows, if the number of clients is unknown, if the attackers have the
+    majority already, or if z is not finite. Source: Baruch et al. 2019, arXiv:1902.06156, Algorithm 3.
     """
     rows = honest_rows(view, "alie", least=2)
     if z is None:
         z = largest_z(clients_in_round(view, total, "alie"), len(view.own))
+    check_number("alie", z=z)
     return all_send(view, rows.mean(dim=0) - z * rows.std(dim=0))
 
 
@@ -45,6 +47,7 @@ def largest_z(clients: int, malicious: int) -> float:
 
     Raises ImpossibleAttack unless 0 < malicious < floor(clients / 2 + 1) and clients >= 3.
     """
+    check_number("alie", whole=True, clients=clients, malicious=malicious)
     supporters = clients // 2 + 1 - malicious
     if not (malicious > 0 and supporters > 0 and clients >= 3):
         raise ImpossibleAttack(
@@ -69,8 +72,9 @@ def ipm(view: AttackerView, *, scale: float) -> Updates:
     tensor([[-1., -0.],
             [-1., -0.]])
 
-    Raises ValueError if there is no row. Source: Xie et al. 2019, arXiv:1903.03936.
+    Raises ValueError if there is no row, or if scale is not finite. Source: Xie et al. 2019, arXiv:1903.03936.
     """
+    check_number("ipm", scale=scale)
     return all_send(view, -scale * honest_rows(view, "ipm").mean(dim=0))
 
 
@@ -90,11 +94,13 @@ def mimic(view: AttackerView, *, target: int | None = None) -> Updates:
     Source: Karimireddy et al. 2022, arXiv:2006.09365, section 3. There the direction is learned over the first rounds
     and one client copied ever after; here each round stands for itself, unless `target` says whom to copy.
     """
+    own_updates(view, "mimic")
     if view.others is None:
         raise ValueError("mimic needs the honest messages to copy from; got view.others = None (scenario: omniscient)")
-    others = view.others
+    others = honest_rows(view, "mimic")
     if target is None:
         target = _farthest_out(others)
+    check_number("mimic", whole=True, target=target)
     if not 0 <= target < len(others):
         raise ValueError(f"mimic needs 0 <= target < honest rows; got target={target}, honest rows={len(others)}")
     return all_send(view, others[target])

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from scipy.optimize import brentq
 from scipy.special import erf, erfcx, ndtr
 
+from labsec.guards import check_number, kind
 from labsec.privacy.losses import sampled_epsilon
 
 Relation = Literal["zero-out", "replace-one"]
@@ -47,11 +48,10 @@ def epsilon(noise: float, *, rate: float = 1.0, rounds: int, delta: float, relat
     Sources: Balle and Wang 2018, arXiv:1805.06530, for the exact formula; for the rest see `labsec.privacy.losses`.
     """
     _check(rate, rounds, delta, relation)
-    if not noise >= 0:
-        raise ValueError(f"epsilon needs noise >= 0; got {noise}")
+    check_number("epsilon", least=0, most=inf, noise=noise)
     if noise in (0, inf):
         return inf if noise == 0 else 0.0
-    return _epsilon(float(noise), rate, rounds, delta, relation)
+    return _epsilon(float(noise), float(rate), int(rounds), float(delta), relation)
 
 
 def noise_for(
@@ -67,11 +67,10 @@ def noise_for(
     client that is drawn at all with a probability of at most delta may be shown to everybody.
     """
     _check(rate, rounds, delta, relation)
-    if not epsilon > 0:
-        raise ValueError(f"noise_for needs epsilon > 0; got {epsilon}")
+    check_number("noise_for", above=0, most=inf, epsilon=epsilon)
     if not isfinite(epsilon):
         return 0.0
-    return _noise_for(float(epsilon), rate, rounds, delta, relation)
+    return _noise_for(float(epsilon), float(rate), int(rounds), float(delta), relation)
 
 
 def in_words(
@@ -90,9 +89,8 @@ def in_words(
     """
     _check(rate, rounds, delta, relation)
     if unit not in get_args(Unit):
-        raise ValueError(f"in_words needs a unit out of {get_args(Unit)}; got {unit!r}")
-    if not epsilon >= 0:
-        raise ValueError(f"in_words needs epsilon >= 0; got {epsilon}")
+        raise ValueError(f"in_words needs a unit out of {get_args(Unit)}; got unit={kind(unit)}")
+    check_number("in_words", least=0, most=inf, epsilon=epsilon)
     amount = "∞" if epsilon == inf else f"{epsilon:.3g}"
     turns = "1 round" if rounds == 1 else f"{rounds} rounds"
     drawn = "everybody in every round" if rate == 1 else f"each drawn with chance {rate:g}"
@@ -101,13 +99,11 @@ def in_words(
 
 def _check(rate: float, rounds: int, delta: float, relation: str) -> None:
     """Raise unless accounting makes sense for these."""
-    if not (0 < rate <= 1 and rounds >= 1 and rounds == int(rounds) and 0 < delta < 1):
-        raise ValueError(
-            "accounting needs 0 < rate <= 1, a whole number of rounds >= 1 and 0 < delta < 1; "
-            f"got rate={rate}, rounds={rounds}, delta={delta}"
-        )
+    check_number("accounting", above=0, most=1, rate=rate)
+    check_number("accounting", whole=True, above=0, rounds=rounds)
+    check_number("accounting", above=0, below=1, delta=delta)
     if relation not in get_args(Relation):
-        raise ValueError(f"accounting needs a relation out of {get_args(Relation)}; got {relation!r}")
+        raise ValueError(f"accounting needs a relation out of {get_args(Relation)}; got relation={kind(relation)}")
 
     # The rounding errors of the Fourier transform add up to about this share of a wrong delta.
     if rate < 1 and delta < 1e-15 * (1000 + rounds):

@@ -8,6 +8,7 @@ import torch
 from torch import Generator
 
 from labsec.geometry import check_updates, clip_rows, finite_rows
+from labsec.guards import check_kind, check_number
 from labsec.types import Update, Updates
 
 
@@ -18,11 +19,12 @@ def clip(updates: Updates, *, bound: float) -> Updates:
     tensor([[0.6000, 0.8000],
             [0.3000, 0.4000]])
 
-    Raises ValueError if bound <= 0. Source: Abadi et al. 2016, arXiv:1607.00133.
+    The neutral setting is infinity. A row that holds a NaN or an infinity keeps one, and goes no further in a run.
+
+    Raises ValueError unless bound > 0. Source: Abadi et al. 2016, arXiv:1607.00133.
     """
     check_updates(updates)
-    if not bound > 0:
-        raise ValueError(f"clip needs bound > 0; got {bound}")
+    check_number("clip", above=0, most=inf, bound=bound)
     return clip_rows(updates, bound)
 
 
@@ -36,8 +38,8 @@ def gaussian_noise(updates: Updates, *, std: float, generator: Generator) -> Upd
     Raises ValueError if std < 0 or is not finite.
     """
     check_updates(updates)
-    if not 0 <= std < inf:
-        raise ValueError(f"gaussian_noise needs a finite std >= 0; got {std}")
+    check_number("gaussian_noise", least=0, std=std)
+    check_kind("gaussian_noise", Generator, generator=generator)
     noise = torch.randn(updates.shape, generator=generator, dtype=updates.dtype, device=updates.device)
     return noise.mul_(std).add_(updates)
 
@@ -67,11 +69,10 @@ def noisy_mean(
     Source: McMahan et al. 2018, arXiv:1710.06963, Algorithm 1, with its fixed divisor.
     """
     rows = finite_rows(updates)
-    if not 0 < clip < inf or not 0 <= noise < inf:
-        raise ValueError(f"noisy_mean needs a finite clip > 0 and noise >= 0; got clip={clip}, noise={noise}")
     divisor = len(rows) if expected is None else expected
-    if not 0 < divisor < inf:
-        raise ValueError(f"noisy_mean needs a finite expected > 0; got expected={expected}")
+    check_number("noisy_mean", above=0, clip=clip, expected=divisor)
+    check_number("noisy_mean", least=0, noise=noise)
+    check_kind("noisy_mean", Generator, generator=generator)
 
     # One client changes the sum by `clip` at most: that is the sensitivity which `noise` multiplies.
     total = clip_rows(rows, clip).sum(dim=0, keepdim=True)  # [1, dim]

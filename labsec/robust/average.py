@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from labsec.geometry import finite_rows, is_finite_row
+from labsec.guards import check_kind, kind
 from labsec.types import Update, Updates
 
 
@@ -41,8 +43,13 @@ def weighted_mean(updates: Updates, *, weights: Tensor) -> Update:
     Source: McMahan et al. 2017, arXiv:1602.05629.
     """
     rows = finite_rows(updates)
-    if weights.shape != (len(updates),) or not weights.isfinite().all() or (weights < 0).any():
-        raise ValueError(f"weighted_mean needs one weight >= 0 for each of {len(updates)} rows; got {weights.tolist()}")
+    check_kind("weighted_mean", Tensor, weights=weights)
+    fits = weights.shape == (len(updates),) and weights.dtype != torch.bool
+    if not fits or not weights.isfinite().all() or (weights < 0).any():
+        raise ValueError(
+            f"weighted_mean needs one weight >= 0 for each of {len(updates)} rows; "
+            f"got {kind(weights)}: {weights.tolist()}"
+        )
 
     # The weight of a row that was dropped goes with it, so that the shares of the others add up to one.
     left = weights if len(rows) == len(updates) else weights[is_finite_row(updates)]  # [finite]

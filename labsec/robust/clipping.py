@@ -7,7 +7,8 @@ from collections import deque
 import torch
 from torch import Tensor
 
-from labsec.geometry import clip_rows, distances_from, finite_rows, row_norms
+from labsec.geometry import clip_rows, distances_from, finite_rows, row_norms_in_float64
+from labsec.guards import check_number
 from labsec.types import Update, Updates
 
 
@@ -25,7 +26,7 @@ def norm_clip(updates: Updates, *, bound: float) -> Updates:
     Raises ValueError unless bound > 0, or if no row is finite.
     Source: Sun et al. 2019, Can You Really Backdoor Federated Learning?
     """
-    _check_positive("norm_clip", bound=bound)
+    check_number("norm_clip", above=0, most=torch.inf, bound=bound)
     return clip_rows(finite_rows(updates), bound)
 
 
@@ -48,15 +49,19 @@ class MedianNormClip:
     """
 
     def __init__(self, *, factor: float = 1.0, window: int = 5) -> None:
-        _check_positive("MedianNormClip", factor=factor, window=window)
+        check_number("MedianNormClip", above=0, most=torch.inf, factor=factor)
+        check_number("MedianNormClip", whole=True, above=0, window=window)
         self.factor = factor
         self._norms: deque[Tensor] = deque(maxlen=window)
 
     def __call__(self, updates: Updates) -> Updates:
         rows = finite_rows(updates)
-        self._norms.append(row_norms(rows).double())
-        bound = self.factor * torch.cat(list(self._norms)).quantile(0.5)
-        return clip_rows(rows, bound.to(rows.dtype))
+        self._norms.append(row_norms_in_float64(rows))
+        typical = torch.cat(list(self._norms)).quantile(0.5)
+
+        # An infinite factor clips nobody, also where half of the rows are zero: infinity times zero is no number.
+        bound = typical * self.factor if self.factor < torch.inf else torch.full_like(typical, torch.inf)
+        return clip_rows(rows, bound)
 
 
 class CenteredClip:
@@ -79,7 +84,8 @@ class CenteredClip:
     """
 
     def __init__(self, *, radius: float, iterations: int = 1) -> None:
-        _check_positive("CenteredClip", radius=radius, iterations=iterations)
+        check_number("CenteredClip", above=0, most=torch.inf, radius=radius)
+        check_number("CenteredClip", whole=True, above=0, iterations=iterations)
         self.radius = radius
         self.iterations = iterations
         self._centre: Tensor | None = None
@@ -91,7 +97,7 @@ class CenteredClip:
             raise ValueError(f"CenteredClip remembers {len(centre)} parameters; got updates of {rows.shape[1]}")
         for _ in range(self.iterations):
             centre = centre + self._step(rows, centre)
-        self._centre = centre
+        self._centre = centre.detach()
         return centre.clone()
 
     def _step(self, rows: Updates, centre: Update) -> Update:
@@ -103,9 +109,3 @@ class CenteredClip:
         if far.any():
             step += clip_rows(rows[far] - centre, self.radius).sum(dim=0) / len(rows)
         return step
-
-
-def _check_positive(name: str, **values: float) -> None:
-    for key, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name} needs {key} > 0; got {value}")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from labsec.geometry import finite_rows
+from labsec.guards import check_number
 from labsec.types import ImpossibleRule, Update, Updates
 
 COLUMNS_AT_ONCE = 2048  # their transpose, 50 clients wide, stays in a core's cache
@@ -47,6 +48,7 @@ def trimmed_mean(updates: Updates, *, f: int) -> Update:
     Source: Yin et al. 2018, arXiv:1803.01498, Option II.
     """
     rows = finite_rows(updates)
+    check_number("trimmed_mean", whole=True, f=f)
     if not 0 <= 2 * f < len(rows):
         raise ImpossibleRule(f"trimmed_mean needs 0 <= 2f < clients; got f={f}, clients={len(rows)}")
     return _by_coordinate(rows, lambda columns: columns[:, f : len(rows) - f].mean(dim=1))
@@ -67,8 +69,8 @@ def _by_coordinate(rows: Updates, middle: Callable[[Tensor], Tensor]) -> Update:
 
 def _sorted(columns: Tensor) -> Tensor:
     """Every row of [columns, clients] in order."""
-    if columns.device.type != "cpu" or columns.dtype not in (torch.float32, torch.float64):
+    if columns.device.type != "cpu" or columns.dtype not in (torch.float32, torch.float64) or columns.requires_grad:
         return columns.sort(dim=1).values
-    copy = np.array(columns.detach().numpy(), order="C")
+    copy = np.array(columns.numpy(), order="C")
     copy.sort(axis=1)
     return torch.from_numpy(copy)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from labsec.geometry import centred_gram, finite_rows, gram_distances
+from labsec.guards import check_number
 from labsec.types import Update, Updates
 
 
@@ -20,12 +21,14 @@ def geometric_median(updates: Updates, *, tolerance: float = 1e-7, iterations: i
     >>> geometric_median(torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 3.0], [900.0, 0.0], [0.0, 0.0]]))
     tensor([0., 0.])
 
-    Raises ValueError if no row is finite.
+    Raises ValueError unless tolerance >= 0 and iterations >= 1, or if no row is finite.
     Source: Weiszfeld's iteration, as in Pillutla et al. 2019, arXiv:1912.13445. The point is always a weighted mean of
     the rows, so its distances follow from the rows' inner products: the rows are read twice, whatever the number of
     steps. A row that is itself the median, where the iteration would stall, is found by the condition of optimality.
     """
     rows = finite_rows(updates)
+    check_number("geometric_median", least=0, tolerance=tolerance)
+    check_number("geometric_median", whole=True, above=0, iterations=iterations)
     gram = centred_gram(rows)  # [n, n]
     distances = gram_distances(gram).sqrt()  # [n, n]
     optimal = _is_median(gram, distances)  # [n]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from labsec.geometry import finite_rows, squared_distances
+from labsec.guards import check_number
 from labsec.types import ImpossibleRule, Update, Updates
 
 
@@ -48,6 +49,7 @@ def multi_krum(updates: Updates, *, f: int, keep: int | None = None) -> Update:
     rows = finite_rows(updates)
     order = _by_score(rows, f, "multi_krum")
     count = len(rows) - f if keep is None else keep
+    check_number("multi_krum", whole=True, keep=count)
     if not 1 <= count <= len(rows):
         raise ImpossibleRule(f"multi_krum needs 1 <= keep <= clients; got keep={keep}, clients={len(rows)}")
     weights = rows.new_zeros(len(rows))
@@ -74,6 +76,7 @@ def nnm(updates: Updates, *, f: int) -> Updates:
     Source: Allouah et al. 2023, arXiv:2302.01772, Algorithm 2. Memory beside the result: [clients, clients].
     """
     rows = finite_rows(updates)
+    check_number("nnm", whole=True, f=f)
     n = len(rows)
     if not 0 <= 2 * f < n:
         raise ImpossibleRule(f"nnm needs 0 <= 2f < clients; got f={f}, clients={n}")
@@ -84,6 +87,7 @@ def nnm(updates: Updates, *, f: int) -> Updates:
 
 def _by_score(rows: Updates, f: int, name: str) -> Tensor:
     """The rows' numbers in the order of their Krum scores, best first: [n]."""
+    check_number(name, whole=True, f=f)
     n = len(rows)
     if not (f >= 0 and 2 * f + 2 < n):
         raise ImpossibleRule(f"{name} needs 0 <= f and 2f + 2 < clients; got f={f}, clients={n}")

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import inspect
 import json
-import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labsec import models
+from labsec import models, storage
 from labsec.data import Dataset, load
 from labsec.federation.bind import bind
 from labsec.federation.history import History
@@ -66,7 +65,7 @@ def save_run(path: str | Path, scenario: Scenario, history: History) -> Path:
     >>> run(record.scenario()).accuracy == record.history.accuracy
     True
 
-    Raises ValueError for a model without a spec (`Model.spec`).
+    Raises ValueError for a model without a spec (`Model.spec`), OSError if the file cannot be written.
     """
     target = Path(path)
     content = {
@@ -77,9 +76,7 @@ def save_run(path: str | Path, scenario: Scenario, history: History) -> Path:
         "rounds": list(history.rows),
         "notes": list(history.notes),
     }
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    partial.replace(target)
+    storage.write_text(target, json.dumps(content, indent=1) + "\n")
     return target
 
 

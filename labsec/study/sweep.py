@@ -1,7 +1,8 @@
 """Many runs: in several processes, with a progress bar, and each only once.
 
 A finished run is a line in a cache file. It is found again by what it was made of: the scenario and the sources of the
-package. Stopping a sweep loses the runs that were in progress, and nothing else.
+package. Stopping a sweep, even with `kill -9`, loses the runs that were in progress, and nothing else. Several sweeps
+may share a cache file.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import hashlib
 import inspect
 import json
 import multiprocessing
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -24,6 +28,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from labsec import storage
 from labsec.data import Dataset
 from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
@@ -31,7 +36,9 @@ from labsec.files import CACHE
 from labsec.models import Model
 
 RUNS = CACHE / "runs.jsonl"
-NOT_RUN = {"course", "study", "plots", "cli", "doctor", "lazy", "__init__"}  # rooms that no run goes through
+
+# Rooms that no run goes through.
+NOT_RUN = {"browser", "course", "study", "plots", "cli", "doctor", "files", "lazy", "storage", "__init__"}
 
 Cell = Mapping[str, Any]  # the keywords of one run: numbers and names
 
@@ -60,21 +67,21 @@ def sweep(
     >>> [(row["seed"], row["round"]) for row in rounds], rounds[1]["accuracy"] == rows[0]["accuracy"]
     ([(1, 0), (1, 1), (2, 0), (2, 1)], True)
 
-    Raises ValueError unless jobs >= 1, and what a scenario or its run raises.
+    Raises ValueError unless jobs >= 1, OSError if the cache file cannot be written, BrokenProcessPool if a process of
+    the sweep was ended from outside, and what a scenario or its run raises.
     """
     if jobs < 1:
         raise ValueError(f"sweep needs jobs >= 1; got jobs={jobs}")
     sources = fingerprint_of_sources()
-    keys = [_hash(sources, describe(build(**cell))) for cell in cells]
+    keys = [fingerprint(sources, describe(build(**cell))) for cell in cells]
     done = _read(cache)
     missing = {key: cell for key, cell in zip(keys, cells, strict=True) if key not in done}
     cache.parent.mkdir(parents=True, exist_ok=True)
     bar = tqdm(total=len(set(keys)), initial=len(set(keys)) - len(missing), unit="run", disable=not missing)
-    with bar, cache.open("a", encoding="utf-8") as target:
+    with bar:
         for key, result in _results(build, missing, jobs):
             done[key] = result
-            target.write(json.dumps({"key": key, **result}) + "\n")
-            target.flush()
+            storage.append_line(cache, json.dumps({"key": key, **result}))
             bar.update()
     if by_round:
         return [{**cell, **row} for key, cell in zip(keys, cells, strict=True) for row in done[key]["by_round"]]
@@ -103,43 +110,97 @@ def _results(
     if jobs == 1 or len(missing) <= 1:
         yield from ((key, run_cell(build, cell)) for key, cell in missing.items())
         return
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    others = multiprocessing.active_children()  # of whoever called
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     try:
         keys: dict[Future[dict[str, Any]], str] = {pool.submit(run_cell, build, c): key for key, c in missing.items()}
         yield from ((keys[future], future.result()) for future in as_completed(keys))
+    except BaseException:
+        # Ctrl-C, or a run that failed: nobody will take the results of those in progress, so nobody waits for them.
+        for worker in multiprocessing.active_children():
+            if worker not in others:
+                worker.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
+def _end_with_parent() -> None:
+    """Let this process end as soon as the one that started it is gone. It is called first in every worker.
+
+    A worker waits for its next cell at a pipe that the other workers hold open, too. After a `kill -9` of the parent
+    they would wait for ever, each with torch in its memory.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only processes that multiprocessing started have a parent"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+    # Ctrl-C reaches every process of a terminal; the parent alone answers it, and ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _read(cache: Path) -> dict[str, dict[str, Any]]:
-    """The finished runs by key; a line that an interruption cut short is skipped, and ended."""
-    if not cache.exists():
+    """The finished runs by key. A line that is no run (torn by an interruption, say) is left out: it is run again."""
+    try:
+        lines = cache.read_bytes().splitlines()
+    except FileNotFoundError:
         return {}
-    text = cache.read_text(encoding="utf-8")
-    if not text.endswith("\n"):
-        cache.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-    rows = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    rows = [row for row in map(_row, lines) if row is not None]
     return {row.pop("key"): row for row in rows}
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """A line of the cache file as what `run_cell` made, with its key; None if it is something else."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    whole = (
+        isinstance(row, dict)
+        and row.keys() == {"key", "final", "by_round"}
+        and isinstance(row["key"], str)
+        and isinstance(row["final"], dict)
+        and isinstance(row["by_round"], list)
+    )
+    return row if whole else None
 
 
 def fingerprint_of_sources() -> str:
     """A hash of everything that a run may execute: the laboratory, and torch. Comments do not count."""
+    return fingerprint(torch.__version__, fingerprint_of_code())
+
+
+def fingerprint_of_code() -> str:
+    """A hash of the laboratory's code, the same under every version of Python. Comments do not count."""
     package = Path(__file__).parents[1]
     files = [
         file
         for file in sorted(package.rglob("*.py"))
         if file.relative_to(package).with_suffix("").parts[0] not in NOT_RUN
     ]
-    return _hash(torch.__version__, [_code(file.read_text(encoding="utf-8")) for file in files])
+    return fingerprint([_code(file.read_text(encoding="utf-8")) for file in files])
 
 
-def _code(source: str) -> str:
+def _code(source: str) -> Any:
     """A module without comments, layout and docstrings."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
-    return ast.dump(tree)
+    return _syntax(tree)
+
+
+def _syntax(node: Any) -> Any:
+    """A syntax tree in lists and names. What is empty is left out: versions of Python differ in it."""
+    if isinstance(node, ast.AST):
+        filled = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
+        return [type(node).__name__, *([name, _syntax(value)] for name, value in filled)]
+    return [_syntax(item) for item in node] if isinstance(node, list) else repr(node)
 
 
 def describe(value: Any, *, inside: tuple[Any, ...] = ()) -> Any:
@@ -149,14 +210,16 @@ def describe(value: Any, *, inside: tuple[Any, ...] = ()) -> Any:
 
     >>> from labsec import bind, robust
     >>> describe(bind(robust.trimmed_mean, f=3))
-    [['labsec.robust.coordinates.trimmed_mean', '...'], [], ['f', 3]]
+    [['labsec.robust.coordinates.trimmed_mean'], [], ['f', 3]]
     """
     say = functools.partial(describe, inside=inside)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Tensor):
         return hashlib.blake2b(value.detach().cpu().contiguous().numpy().tobytes(), digest_size=8).hexdigest()
-    if isinstance(value, list | tuple | deque):
+    if isinstance(value, deque):
+        return [value.maxlen, *map(say, value)]
+    if isinstance(value, list | tuple):
         return [say(item) for item in value]
     if isinstance(value, Mapping):
         return [[say(key), say(item)] for key, item in value.items()]
@@ -179,14 +242,16 @@ def describe(value: Any, *, inside: tuple[Any, ...] = ()) -> Any:
 def _describe_function(function: Any, inside: tuple[Any, ...]) -> list[Any]:
     """What a function does: its code, what it closes over, its defaults, and the globals that it refers to.
 
-    Of the course's own modules the fingerprint of the sources speaks; of other libraries, their version.
+    Of the laboratory's own functions the name is enough, because the fingerprint of the sources speaks of their code;
+    of other libraries, their version does.
     """
     say = functools.partial(describe, inside=inside)
-    described: list[Any] = [_name(function), _hash(_compiled(function.__code__))]
+    described: list[Any] = [_name(function)]
     described += [say(cell.cell_contents) for cell in function.__closure__ or ()]
-    if function.__module__.split(".")[0] == "labsec":
+    package, *room = function.__module__.split(".")
+    if package == "labsec" and room and room[0] not in NOT_RUN:
         return described
-    described += [say(function.__defaults__), say(function.__kwdefaults__)]
+    described += [fingerprint(_compiled(function.__code__)), say(function.__defaults__), say(function.__kwdefaults__)]
     for name in sorted(_names(function.__code__) & function.__globals__.keys()):
         found = function.__globals__[name]
         if not inspect.ismodule(found) and not getattr(found, "__module__", "").startswith(("torch", "numpy")):
@@ -210,5 +275,6 @@ def _compiled(code: CodeType) -> Any:
     return [code.co_code.hex(), list(code.co_names), constants]
 
 
-def _hash(*parts: Any) -> str:
+def fingerprint(*parts: Any) -> str:
+    """A hash of what can be written as JSON: 32 digits."""
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

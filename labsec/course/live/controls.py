@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeAlias
 
 import ipywidgets as widgets
 
+from labsec.guards import check_function, check_kind, check_number, kind
+
 Format: TypeAlias = str | Callable[[float], str]
 
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
@@ -37,6 +39,7 @@ class Control:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
+        check_kind("a control", str, label=self.label, help=self.help)
         texts = [text for text, _ in self.options]
         if len(texts) < 2 or len(set(texts)) < len(texts):
             raise ValueError(f"{self.label!r} needs two options or more, no two with the same text; got {texts}")
@@ -60,6 +63,7 @@ class Control:
         >>> slider("Share", 0.0, 0.0, 0.5, 0.1, fmt="{:.0%}").nearest("28 %")
         3
         """
+        check_kind(self.label, str, typed=typed)
         found = NUMBER.search(typed)
         off = typed.strip().lower() in ("off", "inf")
         if found is None and not off:
@@ -67,7 +71,13 @@ class Control:
         return self.closest(math.inf if found is None else float(found[0]) / self.scale)
 
     def closest(self, number: float) -> int:
-        """Number of the option of a slider that is closest to a value."""
+        """Number of the option of a slider that is closest to a value, which may be infinite.
+
+        Raises ValueError unless it is a number, and the control a slider.
+        """
+        if self.kind != "slider":
+            raise ValueError(f"only a slider has a closest option; {self.label!r} is a {self.kind}")
+        check_number(self.label, least=-math.inf, most=math.inf, number=number)
         distances = [0.0 if value == number else abs(value - number) for _, value in self.options]
         return distances.index(min(distances))
 
@@ -84,11 +94,18 @@ def slider(
 
     Raises ValueError unless low <= start <= high and start lies on a whole number of steps.
     """
-    if not (step > 0 and low < high):
-        raise ValueError(f"{label!r} needs low < high and step > 0; got low={low}, high={high}, step={step}")
+    check_kind(f"{label!r}", (int, float), start=start, low=low, high=high, step=step)
+    check_number(f"{label!r}", start=start, low=low, high=high, step=step)
+    if not (low < high and 0 < step <= high - low):
+        raise ValueError(
+            f"{label!r} needs low < high and 0 < step <= high - low; got low={low}, high={high}, step={step}"
+        )
     stops = 1 + math.floor((high - low) / step + 1e-9)
     if stops > MOST_STOPS:
-        raise ValueError(f"{label!r} has {stops} stops; a slider takes at most {MOST_STOPS}")
+        raise ValueError(
+            f"{label!r} has {stops} stops, and a slider takes at most {MOST_STOPS}; "
+            f"got low={low}, high={high}, step={step}"
+        )
     whole = all(isinstance(number, int) for number in (low, step))
     values = [low + i * step if whole else round(low + i * step, 12) for i in range(stops)]
     return log_slider(label, start, values, help=help, fmt=fmt)
@@ -100,9 +117,13 @@ def log_slider(label: str, start: float, choices: Sequence[float], *, help: str 
     >>> [text for text, _ in log_slider("Epsilon", 10.0, [1.0, 10.0, math.inf]).options]
     ['1', '10', 'off']
 
-    Raises ValueError if start is not one of them.
+    Raises ValueError if a choice is no number, or if start is not one of them.
     """
-    show: Callable[[float], str] = fmt if callable(fmt) else fmt.format
+    if isinstance(choices, str) or not isinstance(choices, Sequence):
+        raise TypeError(f"{label!r} needs choices to be a list of numbers; got {kind(choices)}")
+    for value in (start, *choices):
+        check_number(f"{label!r}", least=-math.inf, most=math.inf, choice=value)
+    show = _shown_by(label, fmt)
     options = tuple(("off" if value == math.inf else show(value), value) for value in choices)
     percent = isinstance(fmt, str) and re.search(r"%\}", fmt) is not None
     return _starting(Control(kind="slider", label=label, options=options, start=0, help=help), start, percent)
@@ -113,15 +134,35 @@ def choice(label: str, options: Mapping[str, object] | Sequence[str], start: obj
 
     start   the text or the value that is chosen at first
 
-    Raises ValueError if start is neither.
+    Raises ValueError if start is neither, TypeError if options is no mapping and no list of texts.
     """
+    if isinstance(options, str) or not isinstance(options, Mapping | Sequence):
+        raise TypeError(f"{label!r} needs options to be a mapping or a list of texts; got {kind(options)}")
+    for text in options:
+        check_kind(f"{label!r}", str, option=text)
     pairs = options.items() if isinstance(options, Mapping) else zip(options, options, strict=True)
     return _starting(Control(kind="choice", label=label, options=tuple(pairs), start=0, help=help), start)
 
 
 def switch(label: str, start: bool, *, help: str = "") -> Control:
     """On or off: `compute` gets True or False."""
+    check_kind(f"{label!r}", bool, start=start)
     return Control(kind="switch", label=label, options=(("off", False), ("on", True)), start=int(start), help=help)
+
+
+def _shown_by(label: str, fmt: Format) -> Callable[[float], str]:
+    """From a value to its text."""
+    if not isinstance(fmt, str):
+        check_function(f"{label!r}", fmt=fmt)
+        return fmt
+
+    def show(value: float) -> str:
+        try:
+            return fmt.format(value)
+        except (ValueError, IndexError, KeyError) as error:
+            raise ValueError(f"{label!r} cannot show {value!r} with fmt={fmt!r}: {error}") from None
+
+    return show
 
 
 def _starting(control: Control, start: object, percent: bool = False) -> Control:
@@ -142,6 +183,7 @@ class Field:
     """
 
     def __init__(self, control: Control) -> None:
+        check_kind("Field", Control, control=control)
         self.control = control
         make = {"slider": self._slider, "choice": self._choice, "switch": self._switch}[control.kind]
         self._note = widgets.HTML(layout={"display": None if control.help else "none"})

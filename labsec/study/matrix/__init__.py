@@ -11,7 +11,7 @@ from __future__ import annotations
 from labsec.study.catalogue import ATTACKS, REGIMES, RULES
 from labsec.study.matrix.cells import BELIEF, CLIENTS, DATA, MALICIOUS, boosted, cell
 from labsec.study.matrix.pages import HeatMap, draw_map, heat_map, markdown_page, write
-from labsec.study.matrix.tables import TABLES, check_cell, load, run_table
+from labsec.study.matrix.tables import TABLES, check_cell, confirm, load, problem, run_table
 
 __all__ = [
     "ATTACKS",
@@ -26,10 +26,12 @@ __all__ = [
     "boosted",
     "cell",
     "check_cell",
+    "confirm",
     "draw_map",
     "heat_map",
     "load",
     "markdown_page",
+    "problem",
     "run_table",
     "write",
 ]

@@ -12,10 +12,10 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from labsec import plots
+from labsec import plots, storage
 from labsec.study.catalogue import REGIMES, title_of
 from labsec.study.matrix.cells import BELIEF, CLIENTS, MALICIOUS
-from labsec.study.matrix.tables import run_table
+from labsec.study.matrix.tables import run_table, stamped
 from labsec.study.sweep import RUNS
 
 if TYPE_CHECKING:
@@ -136,13 +136,17 @@ def write(table: str, folder: Path, *, seeds: int, jobs: int, cache: Path = RUNS
     """Measure a table and write it into a folder: TABLE.csv, and for the matrix its picture and its page.
 
     returns    the files
+
+    Raises OSError, before anything is measured, if the folder cannot be written; otherwise as `run_table`.
     """
-    frame = run_table(table, seeds=seeds, jobs=jobs, cache=cache)
     folder.mkdir(parents=True, exist_ok=True)
+    storage.check_writable(folder)
+    frame = run_table(table, seeds=seeds, jobs=jobs, cache=cache)
     files = [folder / f"{table}.csv"]
-    frame.round(4).to_csv(files[0], index=False, lineterminator="\n")
+    storage.write_text(files[0], stamped(table, frame))
     if table == "matrix":
         files += [folder / "matrix.png", folder / "matrix.md"]
-        heat_map(frame).figure.savefig(files[1])
-        files[2].write_text(markdown_page(frame), encoding="utf-8")
+        with storage.replacing(files[1]) as partial:
+            heat_map(frame).figure.savefig(partial, format="png")
+        storage.write_text(files[2], markdown_page(frame))
     return files

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labsec import storage
 from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
 from labsec.files import COURSE
 from labsec.study.catalogue import find
 from labsec.study.matrix.cells import boosted, boosted_cells, breakdown_cells, cell, matrix_cells
+from labsec.study.matrix.stamp import split, stamp_of
 from labsec.study.sweep import RUNS, sweep
 
 if TYPE_CHECKING:
@@ -50,12 +53,85 @@ def load(table: str = "matrix") -> pandas.DataFrame:
     >>> sorted(load()["regime"].unique())
     ['fedavg', 'fedsgd']
 
-    Raises ValueError for an unknown table.
+    Raises ValueError for an unknown table, FileNotFoundError or BrokenFileError for a file that is missing or that has
+    lost rows. Whether the numbers are those of today's settings and code is said by `problem`.
     """
     import pandas
 
-    find(TABLES, "table", table)
-    return pandas.read_csv(DOCS / f"{table}.csv")
+    _, cells = find(TABLES, "table", table)
+    path = DOCS / f"{table}.csv"
+    remedy = f"{storage.how_to_restore(path)}, or measure it again with `{_command(table)}`"
+    _, rows = split(path, storage.read_text(path, remedy), remedy)
+    try:
+        frame = pandas.read_csv(io.StringIO(rows))
+    except ValueError as error:  # of pandas: no columns, or lines of different lengths
+        raise storage.BrokenFileError(path, str(error).strip(), remedy) from None
+    lacking = [name for name in (*cells(1)[0], "accuracy", "skipped", "clean") if name not in frame]
+    if lacking or frame.empty:
+        raise storage.BrokenFileError(path, f"no column {lacking[0]!r}" if lacking else "it holds no rows", remedy)
+    return frame
+
+
+def stamped(table: str, frame: pandas.DataFrame) -> str:
+    """The text of a table's file: a line that says what it was made of, the columns' names, a line for each row."""
+    build, cells = find(TABLES, "table", table)
+    rows = frame.round(4).to_csv(index=False, lineterminator="\n")
+    return f"{stamp_of(build, cells(1), len(frame))}{rows}"
+
+
+def problem(table: str) -> str:
+    """What is wrong with a committed table, and what to do about it, in one sentence; "" if it is whole and current.
+
+    It is out of date if a scenario of its cells, or the code of the laboratory, is no longer what it was made with.
+
+    Raises ValueError for an unknown table.
+    """
+    build, cells = find(TABLES, "table", table)
+    path = DOCS / f"{table}.csv"
+    try:
+        rows = len(load(table))
+    except (FileNotFoundError, storage.BrokenFileError) as error:
+        return str(error)
+    found, _ = split(path, storage.read_text(path, ""), "")
+    now = stamp_of(build, cells(1), rows)
+    if found.settings != now.settings:
+        return f"{path} was made with other settings than the catalogue has now: run `{_command(table)}`."
+    if found.code != now.code:
+        return (
+            f"{path} was made by other code than this: `matrix.check_cell` runs a row again, `{_command(table)}` all "
+            "of them."
+        )
+    return ""
+
+
+def confirm(table: str, *, every: int = 50) -> int:
+    """Run some rows of a committed table again and, if each comes back to the last digit, stamp the table anew.
+
+    every      one row in so many
+    returns    how many rows were run
+
+    It is for a change of the code that changes no number. Raises ValueError that shows the first row that does not
+    come back, or that belongs to no cell of the table any more; the file then stays as it was.
+    """
+    import pandas
+
+    _, cells = find(TABLES, "table", table)
+    path = DOCS / f"{table}.csv"
+    frame = pandas.read_csv(path, comment="#")
+    wanted = pandas.DataFrame(cells(frame["seed"].nunique()))
+    if not frame[list(wanted)].round(4).equals(wanted.round(4)):
+        raise ValueError(f"the rows of {path} are not the cells of {table}: run `{_command(table)}`")
+    chosen = [row for _, row in frame.iloc[::every].iterrows()]
+    for row in chosen:
+        if not check_cell(row.to_dict(), table=table, tolerance=5.1e-5):  # the file holds four digits
+            raise ValueError(f"a row of {path} does not come back: {row.to_dict()}")
+    storage.write_text(path, stamped(table, frame))
+    return len(chosen)
+
+
+def _command(table: str) -> str:
+    """What makes a committed table."""
+    return f"python3 lab.py matrix {table} --seeds 5 --folder docs"
 
 
 def check_cell(row: Mapping[str, Any], *, table: str = "matrix", tolerance: float = 0.05) -> bool:
