@@ -1,38 +1,16 @@
-"""Cards read well as HTML and as text; claims keep their rules."""
+"""Cards read well as HTML and as text; a threat model follows its scenario."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from labsec import Scenario, bind, poison, robust
 from labsec.course import cards, exercises
-from labsec.course.card import Card
+from labsec.course.card import Card, blocks
+from labsec.course.checking import Verdict, _verdict_card
 from labsec.course.claims import MIME
-
-
-def accuracy(seed):
-    """Accuracy after some rounds."""
-    return {"clean": 0.9 + 0.01 * seed, "attacked": 0.5}
-
-
-def chance(seed):
-    """A guess."""
-    return 0.1
-
-
-def better(measured, compared):
-    return "held" if measured["clean"]["min"] > compared["chance"]["max"] else "did not hold"
-
-
-def some_claim(**changes):
-    arguments = {
-        "statement": "It learns.",
-        "measure": accuracy,
-        "baseline": chance,
-        "verdict": better,
-        "seeds": range(5),
-        "rule": "held if the worst run beats a guess",
-    }
-    return cards.claim("1", **{**arguments, **changes})
 
 
 def test_a_card_escapes_what_it_shows():
@@ -58,19 +36,58 @@ def test_the_safety_notice_says_whose_systems():
     assert "own" in repr(cards.safety())
 
 
-def test_a_claim_is_measured_for_every_seed_and_its_verdict_computed():
-    bundle = some_claim()._repr_mimebundle_()
-    record = bundle[MIME]
-    assert record["verdict"] == "held"
-    assert record["results"]["clean"] == {"mean": 0.92, "std": 0.0158, "min": 0.9, "max": 0.94}
-    assert record["baseline_results"]["chance"]["mean"] == 0.1
-    assert (record["kind"], record["seeds"], record["measured"]) == ("measured", 5, "Accuracy after some rounds")
-    assert "held if the worst run beats a guess" in bundle["text/plain"]
-    assert "0.9 … 0.94" in bundle["text/html"]
+def test_what_is_folded_holds_text_and_code():
+    text = "Sum by\nmatrices:\n\n    share = w / w.sum()\n\n    return share @ updates\n\nOne product < two loops."
+    page = blocks(text)
+    assert page.count("<pre") == 1
+    assert ">share = w / w.sum()\n\nreturn share @ updates</pre>" in page
+    assert page.endswith("One product &lt; two loops.</p>")
 
 
-def test_a_claim_keeps_what_is_measured_apart_from_its_baseline():
-    def damage(seed):
+def test_another_way_and_a_bonus_are_shown_once_an_answer_has_passed():
+    task = replace(exercises.find("01.5"), another="Or:\n\n    return share @ updates", bonus="Try no weights.")
+    passed = _verdict_card(task, Verdict("PASS"))
+    assert passed.folded == {
+        "Another way to write it, and why": "Or:\n\n    return share @ updates",
+        "One step further": "Try no weights.",
+    }
+    assert "return share @ updates</pre>" in passed._repr_html_()
+    assert "share" not in repr(passed)
+    assert (
+        "share @ updates" not in _verdict_card(task, Verdict("NOT YET", {"Got": "1"}))._repr_html_().split("Hint 3")[0]
+    )
+    assert not _verdict_card(exercises.find("01.5"), Verdict("PASS")).folded
+
+
+LOUD = Scenario(clients=50, malicious=0.1, attack=bind(poison.sign_flip, scale=3.0))
+
+
+def test_a_threat_model_follows_the_scenario():
+    card = cards.threat_model("02", scenario=LOUD)
+    assert card.rows["Share"] == "5 of 50 clients."
+    assert "neither the honest clients' messages nor the server's rule" in card.rows["Knowledge"]
+    assert card.rows["Goal"] == cards.threat_model("02").rows["Goal"]
+    knowing = cards.threat_model(
+        "02", scenario=replace(LOUD, omniscient=True, public_rule=True, aggregate=robust.median)
+    )
+    assert "messages and the server's rule" in knowing.rows["Knowledge"]
+    assert "combines them by median" in knowing.rows["Visibility"]
+
+
+def test_a_threat_model_of_a_scenario_alone_has_no_goal():
+    card = cards.threat_model(scenario=LOUD)
+    assert list(card.rows) == ["Knowledge", "Capability", "Share", "Visibility"]
+    with pytest.raises(ValueError, match="needs a lab"):
+        cards.threat_model()
+
+
+def test_a_card_that_is_not_there_is_not_made_up():
+    with pytest.raises(AttributeError, match="no attribute 'clam'"):
+        _ = cards.clam
+
+
+def test_an_author_tries_a_claim_out(capsys):
+    def lost(seed):
         "Points lost"
         return {"digits": 40.0}
 
@@ -78,43 +95,10 @@ def test_a_claim_keeps_what_is_measured_apart_from_its_baseline():
         "Points lost behind a clip"
         return {"digits": 1.0}
 
-    card = cards.claim(
-        "8",
-        statement="It hurts.",
-        measure=damage,
-        baseline=clipped,
-        verdict=lambda *_: "held",
-        seeds=range(5),
-        rule="r",
-    )
-    assert "digits: 40 (" in card.rows["Measured"]
-    assert "digits: 1 (" in card.rows["Baseline"]
-
-
-def test_a_claim_can_fail():
-    def no_better(seed):
-        """Chance."""
-        return {"clean": 0.05}
-
-    assert "did not hold" in repr(some_claim(measure=no_better))
-
-
-def test_a_claim_refuses_what_would_make_it_hollow():
-    def undocumented(seed):
-        return 0.0
-
-    def sometimes(seed):
-        """Breaks."""
-        return float("nan") if seed == 3 else 0.0
-
-    with pytest.raises(ValueError, match="at least 5 different seeds"):
-        some_claim(seeds=[0, 0, 0, 0, 0])
-    with pytest.raises(ValueError, match="undocumented needs a docstring"):
-        some_claim(measure=undocumented)
-    with pytest.raises(ValueError, match="sometimes is not finite for every seed"):
-        some_claim(measure=sometimes)
-    with pytest.raises(ValueError, match="must begin with 'held'"):
-        some_claim(verdict=lambda measured, compared: "plausible")
+    cards.claim("draft", statement="It hurts.", measure=lost, baseline=clipped, verdict=lambda *_: "held", rule="r")
+    told = capsys.readouterr().out
+    assert told.startswith("⚖ Claim draft: held")
+    assert told.index("digits: 40 (") < told.index("digits: 1 (")
 
 
 def test_reading_and_source_checking_leave_records_too():
@@ -122,9 +106,3 @@ def test_reading_and_source_checking_leave_records_too():
     assert book._repr_mimebundle_()[MIME]["kind"] == "reading"
     hunt = cards.sources("3", statement="s", asked=["Who?"], found="Nobody.", verdict="cannot be tested, because so")
     assert hunt._repr_mimebundle_()[MIME]["kind"] == "exercise"
-    with pytest.raises(ValueError, match="at least one source"):
-        cards.reading("2", statement="s", says="t", verdict="held", sources=[])
-    with pytest.raises(ValueError, match="at least one question"):
-        cards.sources("3", statement="s", asked=[], found="", verdict="held")
-    with pytest.raises(AttributeError, match="no attribute 'clam'"):
-        _ = cards.clam

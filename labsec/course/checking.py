@@ -18,6 +18,7 @@ from labsec.course import exercises, progress_file
 from labsec.course.card import BLUE, GREY, ORANGE, Card
 from labsec.course.compare import complaint, identical, show
 from labsec.course.exercises.base import Case, Exercise
+from labsec.course.guesses import calibration
 
 SYMBOLS = {"PASS": "✓", "NOT YET": "△", "TODO": "○"}
 EDGES = {"PASS": BLUE, "NOT YET": ORANGE, "TODO": GREY}
@@ -214,6 +215,9 @@ def _verdict_card(task: Exercise, verdict: Verdict) -> Card:
     if verdict.state != "PASS":
         folded = {f"Hint {i} of 3: {HINT_NAMES[i - 1]}": text for i, text in enumerate(task.hints, start=1)}
         body = f'There are three hints: unfold them, or call hint("{task.id}", 1).'
+    else:
+        further = {"Another way to write it, and why": task.another, "One step further": task.bonus}
+        folded = {name: text for name, text in further.items() if text}
     return Card(
         symbol=SYMBOLS[verdict.state],
         title=f"{verdict.state} · {task.id} {task.title}",
@@ -244,7 +248,9 @@ def hint(exercise_id: str, number: int) -> Card:
 
 
 def progress() -> Card:
-    """Every exercise of the course and its state in this folder. The file never leaves this machine.
+    """Every exercise of the course and its state in this folder, and how good the learner's predictions are.
+
+    The file never leaves this machine.
 
     >>> print(progress())
     ☰ Your progress
@@ -256,7 +262,7 @@ def progress() -> Card:
     for task in tasks:
         state = states.get(task.id, "TODO")
         rows[f"{task.id} {task.title}"] = f"{SYMBOLS.get(state, '○')} {state}"
-    return Card(symbol="☰", title="Your progress", rows=rows)
+    return Card(symbol="☰", title="Your progress", rows=rows | calibration())
 
 
 def _display(card: Card) -> None:

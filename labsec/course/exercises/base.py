@@ -44,6 +44,9 @@ class Exercise:
     hints       nudge, approach, near-code
     tolerance   how far a number may be off, absolute and relative
     essence     (result) -> what of it must agree, where more than one answer is right
+    another     another way to write it, and why: shown, folded, once an answer has passed. Lines that begin with four
+                spaces are code
+    bonus       a task that goes further, shown in the same way
 
     Raises ValueError unless there are three hints and at least two wrong answers.
     """
@@ -56,6 +59,8 @@ class Exercise:
     hints: tuple[str, str, str]
     tolerance: float = 1e-5
     essence: Callable[[Any], Any] = field(default=unchanged)
+    another: str = ""
+    bonus: str = ""
 
     def __post_init__(self) -> None:
         if len(self.hints) != 3 or len(self.wrong) < 2:

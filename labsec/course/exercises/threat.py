@@ -95,12 +95,13 @@ def _names(*parts: Callable[..., Any]) -> str:
 
 
 def threat_card(model: ThreatModel, *, title: str = "Threat model of this lab") -> Card:
-    """A threat model to read.
+    """A threat model to read; what is "" has no row.
 
     >>> threat_card(threat_model_of(Scenario(), goal="Read.", out_of_scope="Attacks."))
     ⚑ Threat model of this lab
       Goal          Read.
       ...
     """
-    rows = {f.name.replace("_", " ").capitalize(): getattr(model, f.name) for f in fields(model)}
+    texts = {f.name.replace("_", " ").capitalize(): getattr(model, f.name) for f in fields(model)}
+    rows = {name: text for name, text in texts.items() if text}
     return Card(symbol="⚑", title=title, rows=rows, edge=ORANGE)

@@ -1,0 +1,62 @@
+"""What lab 02 asks: what its predictions come to, and its quiz."""
+
+from __future__ import annotations
+
+from labsec.course.questions.base import Finding, Item
+
+# 02.a    points that the plain mean loses in docs/matrix.csv to sign_flip_x10, FedAvg, seeds 0 to 4: 84.7 to 87.2
+# 02.b    the rule of four that loses least in docs/matrix.csv with no attack, FedSGD; means of five seeds: multi_krum
+#         1.1, trimmed_mean 3.5, median 9.5, krum 20.4
+FINDINGS = {
+    "02.a": Finding("Six loud clients of thirty destroy the plain mean.", seen=(80.0, 92.0)),
+    "02.b": Finding(
+        "A rule that follows one message pays most where clients differ; averaging several chosen ones pays little.",
+        seen="multi krum",
+    ),
+}
+
+QUIZ = (
+    Item(
+        "Six of thirty clients flip their update and send it ten times as long. What does the plain mean do?",
+        (
+            ("It follows them", "The mean has no bound: a row that is long enough moves it anywhere."),
+            ("It averages them away", "Errors that point in many directions average away. These all point in one."),
+            ("It leaves them out", "The mean looks at nothing; it adds and divides."),
+        ),
+    ),
+    Item(
+        "A rule is told f = 6, and seven clients are malicious. What does its guarantee say?",
+        (
+            ("Nothing", "The guarantee assumes that there are six at most."),
+            ("A seventh of it is lost", "There is no such scale: what happens depends on the attack."),
+            ("That it holds on average", "It speaks of the worst case, and only up to f."),
+        ),
+    ),
+    Item(
+        "Why does an attack such as ALIE stay close to the crowd?",
+        (
+            ("So that rules that remove far rows keep it", "A small push in every round, in one direction, adds up."),
+            ("Because a longer message is cut off on the way", "Nothing here limits the length of a message."),
+            ("So that the model learns faster", "It wants the opposite."),
+        ),
+    ),
+    Item(
+        "What does a row “no attack” in the table tell?",
+        (
+            ("The price of each rule", "A rule that costs much when nobody attacks is paid for in every round."),
+            ("That the rules work", "Nothing was there to work against."),
+            ("Which rule wins", "Against an attack the order may be another."),
+        ),
+    ),
+    Item(
+        "A rule withstands every attack of a table. What may you write?",
+        (
+            ("That these attacks did not break it", "Name them, and whether one of them knew the rule."),
+            ("That the rule is secure", "The next attacker has read about the rule."),
+            (
+                "That more attackers change nothing",
+                "The table had a fixed share of them; another share is another run.",
+            ),
+        ),
+    ),
+)
