@@ -1,5 +1,7 @@
 """The opening of lab 00: one round of a real federation, a client that turns, and a message that is opened.
 
+What is told here was measured a moment before, in the reader's own kernel.
+
     run       what is measured
     scenes    what is told about it
     still     one picture for pages on which nothing runs
@@ -25,15 +27,15 @@ from labsec.course.story.still import still
 HERE = Path(__file__).parent
 
 
-class Opening(anywidget.AnyWidget):  # type: ignore[misc]
+class Opening(anywidget.AnyWidget):
     """The story of one run. The page plays it by itself: it asks neither the kernel nor another host.
 
-    A notebook keeps a still picture with the captions, and no widget. Wherever this picture stands on a page whose
-    kernel has the story, the page puts the player in its place. So the picture is all that is left when the notebook
-    is opened again, exported, or read on a site where nothing runs.
+    A cell's output is a still picture with the captions, and no widget. While the kernel has the story, the page puts
+    the player in the place of this still. So a notebook stores nothing that could be dead when it is opened again,
+    exported, or read on a site where nothing runs.
 
     data    numbers, words and pictures of the run
-    key     ties the pictures in a notebook to this run: the same run has the same key on every machine
+    key     a digest of `data`; the player takes the place of stills with the same key only
     """
 
     _esm = HERE / "story.js"
@@ -48,7 +50,7 @@ class Opening(anywidget.AnyWidget):  # type: ignore[misc]
         super().__init__(data=data, key=key)
         self._told = told
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+    def _repr_mimebundle_(self, **_: Any) -> Any:
         told = scenes(self._told)
         captions = "".join(f"<li><b>{escape(scene.title)}.</b> {escape(scene.caption)}</li>" for scene in told)
         kept = (

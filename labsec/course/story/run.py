@@ -1,5 +1,7 @@
 """What the story tells: one real federation, its honest twin, and one message that the server opens.
 
+Nobody here knows more than in the story: client 1 uses its own update alone, and the server its view.
+
     federation     eight clients, of whom the first turns after an honest start
     turns_late     that client
     measured       the run, with every number and picture that the page shows
@@ -88,9 +90,7 @@ def federation(*, attacked: bool) -> Scenario:
     >>> federation(attacked=True).malicious_count, federation(attacked=False).malicious_count
     (1, 0)
     """
-    honest = Scenario(
-        data=data.load("mnist5k"), clients=CLIENTS, rounds=ROUNDS, local_steps=1, batch_size=1, lr=0.1
-    )
+    honest = Scenario(data=data.load("mnist5k"), clients=CLIENTS, rounds=ROUNDS, local_steps=1, batch_size=1, lr=0.1)
     if not attacked:
         return honest
     attack = bind(turns_late, honest_rounds=HONEST_ROUNDS, scale=BOOST)

@@ -1,5 +1,7 @@
 """The story in words, and everything that the page needs to play it.
 
+No number is typed: each is one of the run's, or one that the run was made with.
+
     scenes    name, title, caption, picture in words and length of each scene
     page      the numbers and pictures behind them, for story.js
 """
@@ -41,14 +43,14 @@ class Scene:
 
 
 def scenes(told: Told) -> list[Scene]:
-    """The story in order. Every number in it is one of `told`, or one that the run was made with."""
+    """The story in order."""
     before_turn = percent(told.attacked[HONEST_ROUNDS])
     return [
         Scene(
             name="home",
             title="The data stay at home",
             caption=f"Eight clients hold {told.samples} handwritten digits each. No digit leaves its client.",
-            picture="On the left, eight clients, each with a handwritten digit. Lines lead from each to a server.",
+            picture="Eight clients, each with a handwritten digit. A line leads from each to a server.",
             seconds=5,
         ),
         Scene(
@@ -104,9 +106,9 @@ def scenes(told: Told) -> list[Scene]:
         Scene(
             name="read",
             title="The handwriting comes out",
-            caption="A row of the message is the digit times one number, which is in the message, too. The server "
-            f"divides and cuts the row into {SIDE} lines: {told.exact_pixels} of {told.read.numel()} pixels are exact. "
-            "It is so easy because the client took one step on one digit.",
+            caption="Each row is the digit times a number that the message also holds. The server divides, and "
+            f"{told.exact_pixels} of {told.read.numel()} pixels are exact. The reason is that the client took one "
+            "step on one digit.",
             picture=f"A handwritten digit, read from the message; its mean error is {percent(told.read_error)}. Beside "
             "it the digit at the client, which looks the same, and the mean of many digits, which is a blur; its mean "
             f"error is {percent(told.mean_error)}.",
@@ -117,6 +119,7 @@ def scenes(told: Told) -> list[Scene]:
 
 def page(told: Told) -> dict[str, Any]:
     """What story.js is given."""
+    neurons, inputs = told.message.shape
     strongest = int(told.message.norm(dim=1).argmax())  # the row that is drawn as it unfolds
     lines = told.message[strongest].view(SIDE, SIDE)
     height, width = SHOWN_NUMBERS
@@ -135,16 +138,21 @@ def page(told: Told) -> dict[str, Any]:
         "honest": [round(value, 4) for value in told.honest],
         "film": list(FILM),
         "strongest": strongest,
-        "neurons": len(told.message),
+        "neurons": neurons,
         "numbers": [[f"{value:+.4f}" for value in row] for row in numbers.tolist()],
+        "ledger": [
+            ["Digits", "0"],
+            ["Model, to each", f"{told.bytes_down:,} bytes"],
+            ["Updates, in all", f"{told.bytes_up:,} bytes"],
+        ],
         "words": {
-            "out": f"to each: {told.bytes_down:,} bytes",
-            "travel": f"all updates: {told.bytes_up:,} bytes",
+            "ledger": "On the wire in round 1",
             "tests": f"Right answers on {told.tests:,} new digits",
-            "message": f"The update of client {OPENED_CLIENT}: {len(told.message)} rows of {told.message.shape[1]} numbers",
-            "readable": [f"{told.exact_messages} of {CLIENTS} updates of this round", "can be read exactly"],
-            "readError": f"mean error {percent(told.read_error)}",
-            "meanError": f"mean error {percent(told.mean_error)}",
+            "message": f"The update of client {OPENED_CLIENT}: {neurons} rows of {inputs} numbers",
+            "readable": f"{told.exact_messages} of {CLIENTS} can be read",
+            "read": ["From the update", f"error {percent(told.read_error)}"],
+            "truth": ["True digit", "never sent"],
+            "mean": ["Mean digit", f"error {percent(told.mean_error)}", "needs no update"],
         },
         "pictures": {
             "film": picture(_sheet(told.film)),

@@ -3,12 +3,15 @@
 
 const SIDE = 28;  // pixels of a digit's side
 const TILE = 54;  // units of the drawing, as everywhere below
-const STAGE = { width: 840, height: 372 };
-const SERVER = { x: 420, y: 196, radius: 52, asideX: 258, asideY: 66, asideScale: 0.66 };
-const CHART = { x: 532, y: 62, width: 206, height: 236 };
-const STRIP = { x: 316, y: 40, width: 512, height: 60 };
-const READ = { x: 316, y: 142, side: 176 };
-const OTHERS = { truth: 536, mean: 698, y: 188, side: 130 };
+const STAGE = { width: 700, height: 370 };
+const HOME = { width: 178, columns: [50, 130], top: 62, pitch: 39 };
+const SERVER = { x: 330, y: 196, radius: 56, asideX: 215, asideY: 70, asideScale: 0.56 };
+const CHART = { x: 448, y: 62, width: 156, height: 236 };
+const STRIP = { x: 256, y: 40, width: 436, height: 60 };
+const READ = { x: 256, y: 126, side: 172 };
+const OTHERS = { truth: 434, mean: 560, y: 178, side: 120 };
+const LEDGER = { left: 416, right: 694, y: 122, pitch: 40 };
+const SIZE = 16;  // of text, as in story.css
 
 // ---- What is where ----
 
@@ -21,26 +24,32 @@ function trip(share) {
   return share < 0.4 ? { model: ease(share / 0.4) } : { update: ease((share - 0.4) / 0.6) };
 }
 
+const TRIPS = 6.7;  // shown while many rounds pass; at the end, the updates are on their way
+
 // share: how much of the scene is over, in [0, 1]. What a scene does not name is 0.
 //   model, update   how far packets have come, from the server to the clients or back; `packets` is their opacity
 //   trained         how far the frames around the digits have closed
 //   merged          how far the updates have moved into the server
 //   round           that is over; may lie between two
+//   entries         of the ledger that are written
 //   aside           how far the server has moved out of the way
 //   lines           of the picture that are read
 const SCENES = {
-  home: (share) => ({ wires: 0.35, frame: share, round: 0 }),
-  out: (share) => ({ wires: 1, packets: 1, model: during(share, 0.1, 0.9), word: 'out' }),
-  train: (share) => ({ wires: 1, trained: during(share, 0.05, 0.75), packets: during(share, 0.75, 0.9), update: 0 }),
-  travel: (share) => ({ wires: 1, packets: 1, update: during(share, 0.1, 0.9), word: 'travel' }),
+  home: () => ({ wires: 0.35, ledger: 1 }),
+  out: (share) => ({ wires: 1, packets: 1, model: during(share, 0.1, 0.9), ledger: 1, entries: 1 }),
+  train: (share) => ({
+    wires: 1, trained: during(share, 0.05, 0.75), packets: during(share, 0.75, 0.9), update: 0, ledger: 1, entries: 1,
+  }),
+  travel: (share) => ({ wires: 1, packets: 1, update: during(share, 0.1, 0.9), ledger: 1, entries: 2 }),
   average: (share, data) => {
-    if (share < 0.2) return { wires: 1, packets: 1 - share / 0.2, update: 1, merged: during(share, 0, 0.2) };
+    const ledger = 1 - during(share, 0.05, 0.15);
+    if (share < 0.2) return { wires: 1, packets: 1 - share / 0.2, update: 1, merged: during(share, 0, 0.2), ledger, entries: 2 };
     const rest = (share - 0.2) / 0.8;
     const round = 1 + rest * (data.honestRounds - 1);
-    return { wires: 1, packets: 1, ...trip((8 * rest) % 1), round, chart: during(share, 0.15, 0.3) };
+    return { wires: 1, packets: 1, ...trip((TRIPS * rest) % 1), round, chart: during(share, 0.2, 0.3) };
   },
   turn: (share, data) => ({
-    wires: 1, packets: 1, ...trip((6 * share) % 1), turned: 1, chart: 1, ends: during(share, 0.75, 0.95),
+    wires: 1, packets: 1, ...trip((TRIPS * share) % 1), turned: 1, chart: 1, ends: during(share, 0.75, 0.95),
     round: data.honestRounds + share * (data.rounds - data.honestRounds),
   }),
   open: (share, data) => ({
@@ -72,10 +81,10 @@ const box = (x, y, width, height, look) => svg('rect', { x, y, width, height, rx
 const picture = (href, x, y, width, height) => svg('image', { href, x, y, width, height, preserveAspectRatio: 'none' });
 
 function drawClient(data, number) {
-  const x = number % 2 ? 58 : 146;  // staggered, so that each wire finds its way between the others
-  const y = 62 + 39 * (number - 1);
+  const x = HOME.columns[(number - 1) % 2];  // staggered, so that each wire finds its way between the others
+  const y = HOME.top + HOME.pitch * (number - 1);
   const near = SERVER.y + 0.22 * (y - SERVER.y);
-  const wire = svg('path', { d: `M ${x + 29} ${y} H 208 C 290 ${y} 300 ${near} ${SERVER.x - SERVER.radius - 6} ${near}` });
+  const wire = svg('path', { d: `M ${x + 29} ${y} H 186 C 240 ${y} 235 ${near} ${SERVER.x - SERVER.radius - 6} ${near}` });
   const sheet = { width: SIDE * data.clients, height: SIDE * data.film.length };
   const corner = { x: x - TILE / 2, y: y - TILE / 2 };
 
@@ -84,7 +93,7 @@ function drawClient(data, number) {
     picture(data.pictures.film, 0, 0, sheet.width, sheet.height));
   const trained = svg('rect', { ...corner, width: TILE, height: TILE, rx: 4, class: 'trained', pathLength: 100 });
   const tile = group('client', box(corner.x, corner.y, TILE, TILE, 'paper'), view, trained,
-    text(x - TILE / 2 - 11, y + 6, number, 'middle'));
+    text(x - TILE / 2 - 10, y + 6, number, 'middle'));
   const packet = group('packet', svg('rect', { x: -11, y: -8, width: 22, height: 16, rx: 3 }),
     svg('path', { d: 'M -6 -3.5 H 6 M -6 0 H 6 M -6 3.5 H 2' }));
   return { number, wire, view, trained, tile, packet };
@@ -100,44 +109,51 @@ function drawChart(data) {
   const level = (share) => group('', svg('path', { class: 'level', d: `M ${CHART.x} ${height(share)} H ${right}` }),
     text(CHART.x - 8, height(share) + 5, `${100 * share}%`, 'end quiet'));
   const ticks = [0, data.honestRounds, data.rounds].map((round) => text(across(round), 322, round, 'middle quiet'));
-  const end = (values, words) => {
+  const ending = (values, words) => {
     const last = values[values.length - 1];
     return group('', text(right + 8, height(last) - 2, words), text(right + 8, height(last) + 17, `${(100 * last).toFixed(1)}%`, 'strong'));
   };
 
   // The window grows with the rounds.
-  const lines = svg('svg', { x: 0, y: 0, height: STAGE.height },
-    line(data.honest, 0, 'clean'),
-    line(data.attacked.slice(data.honestRounds), data.honestRounds, 'attacked'));
-  const ends = group('', end(data.honest, 'all honest'), end(data.attacked, '1 attacks'));
-  const all = group('', text(CHART.x - 44, 28, data.words.tests, 'strong'), level(0), level(0.5), level(1), ...ticks,
+  const attacked = line(data.attacked.slice(data.honestRounds), data.honestRounds, 'attacked');
+  const lines = svg('svg', { x: 0, y: 0, height: STAGE.height }, line(data.honest, 0, 'clean'), attacked);
+  const ends = group('', ending(data.honest, 'all honest'), ending(data.attacked, 'attacked'));
+  const all = group('', text(LEDGER.right, 28, data.words.tests, 'strong end'), level(0), level(0.5), level(1), ...ticks,
     text(CHART.x + CHART.width / 2, 346, 'round', 'middle quiet'), lines, ends);
-  return { all, lines, ends, across };
+  return { all, lines, attacked, ends, across };
+}
+
+// What has been on the wire in the first round; a row for each thing, written when it has travelled.
+function drawLedger(data) {
+  const row = ([name, amount], i) => {
+    const y = LEDGER.y + LEDGER.pitch * (i + 1);
+    return group('', svg('path', { class: 'level', d: `M ${LEDGER.left} ${y - 26} H ${LEDGER.right}` }),
+      text(LEDGER.left, y, name), text(LEDGER.right, y, amount, 'strong end'));
+  };
+  const rows = data.ledger.map(row);
+  const all = group('', text(LEDGER.left, LEDGER.y, data.words.ledger, 'strong'), ...rows);
+  return { all, entries: rows.slice(1) };
 }
 
 function drawMessage(data) {
   const rowY = STRIP.y + STRIP.height * (data.strongest + 0.5) / data.neurons;
   const strip = group('', text(STRIP.x, 27, data.words.message, 'strong'),
-    box(STRIP.x, STRIP.y, STRIP.width, STRIP.height, 'paper'),
-    picture(data.pictures.message, STRIP.x, STRIP.y, STRIP.width, STRIP.height));
+    picture(data.pictures.message, STRIP.x, STRIP.y, STRIP.width, STRIP.height),
+    box(STRIP.x, STRIP.y, STRIP.width, STRIP.height, 'frame'));
   const numbers = group('numbers', ...data.numbers.flatMap((row, i) =>
-    row.map((number, j) => text(STRIP.x + 86 * j, 158 + 33 * i, number))));
+    row.map((number, j) => text(STRIP.x + 73 * j, 152 + 33 * i, number))));
   const beam = svg('polygon', { class: 'beam' });
   const row = box(STRIP.x - 3, rowY - 4, STRIP.width + 6, 8, 'row');
   const window = svg('svg', { x: READ.x, y: READ.y, width: READ.side },
     picture(data.pictures.read, 0, 0, READ.side, READ.side));
   const read = group('', box(READ.x, READ.y, READ.side, READ.side, 'paper'), window,
-    svg('rect', { x: READ.x, y: READ.y, width: READ.side, height: READ.side, class: 'read' }));
-  const label = (x, first, second) => group('', text(x, 340, first, 'strong'), text(x, 361, second));
-  const other = (name, first, second) => group('',
-    box(OTHERS[name], OTHERS.y, OTHERS.side, OTHERS.side, 'paper'),
-    picture(data.pictures[name], OTHERS[name], OTHERS.y, OTHERS.side, OTHERS.side), label(OTHERS[name], first, second));
-  const others = group('', label(READ.x, 'Read from the update', data.words.readError),
-    other('truth', `Client ${data.openedClient}’s digit`, 'never sent'),
-    other('mean', 'Guess without it', data.words.meanError));
-  const all = group('', text(OTHERS.truth, 142, data.words.readable[0], 'strong'),
-    text(OTHERS.truth, 163, data.words.readable[1], 'strong'));
-  return { strip, numbers, beam, row, read, window, others, all, rowY };
+    box(READ.x, READ.y, READ.side, READ.side, 'frame read'));
+  const label = (x, lines) => group('', ...lines.map((words, i) => text(x, 318 + 20 * i, words, i ? '' : 'strong')));
+  const other = (name) => group('', picture(data.pictures[name], OTHERS[name], OTHERS.y, OTHERS.side, OTHERS.side),
+    box(OTHERS[name], OTHERS.y, OTHERS.side, OTHERS.side, 'frame'),
+    label(OTHERS[name], data.words[name]));
+  const others = group('', label(READ.x, data.words.read), other('truth'), other('mean'));
+  return { strip, numbers, beam, row, read, window, others, rowY };
 }
 
 function draw(data) {
@@ -146,54 +162,60 @@ function draw(data) {
   const message = drawMessage(data);
   const { x, y, radius } = SERVER;
   const ring = svg('circle', { cx: x, cy: y, r: radius, class: 'ring', pathLength: 100, transform: `rotate(-90 ${x} ${y})` });
+  const name = text(x, y - 20, 'server', 'middle');
   const right = text(x, y + 10, '', 'middle large');
-  const round = text(x, y + 31, '', 'middle quiet');
-  const server = group('', svg('circle', { cx: x, cy: y, r: radius, class: 'hub' }), ring,
-    text(x, y - 20, 'server', 'middle'), right, round);
+  const round = text(x, y + 29, '', 'middle quiet');
+  const server = group('', svg('circle', { cx: x, cy: y, r: radius, class: 'hub' }), ring, name, right, round);
   const wires = group('wires', ...clients.map((client) => client.wire));
-  const word = text(300, 358, '', 'middle strong');
+  const heading = text(HOME.width / 2, 27, '', 'middle strong');
+  const ledger = drawLedger(data);
   const stage = svg('svg', { viewBox: `0 0 ${STAGE.width} ${STAGE.height}`, role: 'img' },
-    box(6, 6, 196, 360, 'home'), text(104, 27, `${data.clients} clients`, 'middle strong'), wires,
-    ...clients.map((client) => client.tile), server, ...clients.map((client) => client.packet), word, chart.all,
-    message.strip, message.numbers, message.beam, message.row, message.read, message.others, message.all);
-  return { stage, clients, chart, message, server, ring, right, round, wires, word };
+    box(2, 6, HOME.width, 360, 'home'), heading, wires,
+    ...clients.map((client) => client.tile), server, ...clients.map((client) => client.packet), ledger.all, chart.all,
+    message.strip, message.numbers, message.beam, message.row, message.read, message.others);
+  return { stage, heading, clients, ledger, chart, message, server, ring, name, right, round, wires };
 }
 
 // ---- One moment of the story ----
 
 function paint(parts, data, name, share) {
-  const now = { ...SCENES[name](share, data) };
+  const now = SCENES[name](share, data);
   const at = (key) => now[key] ?? 0;
-  const round = Math.floor(at('round'));
+  const round = Math.round(at('round'));
   const accuracy = data.attacked[round];
   const turned = at('turned') > 0;
   const chosen = at('chosen') > 0;
-  const { message, chart } = parts;
+  const { ledger, message, chart } = parts;
 
+  parts.heading.textContent = at('all') > 0.5 ? data.words.readable : `${data.clients} clients`;
   parts.wires.style.opacity = at('wires');
-  parts.word.textContent = now.word ? data.words[now.word] : '';
   parts.right.textContent = `${Math.round(100 * accuracy)}%`;
   parts.round.textContent = round ? `round ${round}` : 'start';
-  parts.ring.setAttribute('stroke-dasharray', `${100 * accuracy} 100`);
+  parts.ring.setAttribute('stroke-dasharray', `${at('aside') ? 100 : 100 * accuracy} 100`);  // without its number, it is a frame
   parts.ring.classList.toggle('curious', turned || chosen);
   const scale = 1 - (1 - SERVER.asideScale) * at('aside');
   const x = SERVER.x + (SERVER.asideX - SERVER.x) * at('aside') - scale * SERVER.x;
   const y = SERVER.y + (SERVER.asideY - SERVER.y) * at('aside') - scale * SERVER.y;
   parts.server.setAttribute('transform', `translate(${x} ${y}) scale(${scale})`);
+  parts.right.style.opacity = parts.round.style.opacity = clamp(1 - 4 * at('aside'));  // gone before they meet
+  parts.name.setAttribute('y', SERVER.y - 20 + 26 * at('aside'));  // alone, it moves to the middle
+  parts.name.style.fontSize = `${SIZE / scale}px`;
 
   // At home, each client's digits pass by; later it shows the one that it trains on.
   const last = data.film.findLastIndex((shown) => shown <= Math.max(round, 1));
   const frame = name === 'home' ? Math.floor(share * data.film.length) % data.film.length : last;
   for (const client of parts.clients) paintClient(client, data, now, at, frame, turned && client.number === 1, chosen);
 
+  ledger.all.style.opacity = at('ledger');
+  ledger.entries.forEach((entry, i) => { entry.style.opacity = i < at('entries') ? 1 : 0; });
   chart.all.style.opacity = at('chart');
+  chart.attacked.style.opacity = at('turned');
   chart.lines.setAttribute('width', chart.across(at('round')) + 2);
   chart.ends.style.opacity = at('ends');
 
   message.strip.style.opacity = at('strip');
   message.numbers.style.opacity = at('numbers');
   message.others.style.opacity = at('others');
-  message.all.style.opacity = at('all');
   paintReading(message, now.lines);
 }
 
