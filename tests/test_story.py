@@ -15,7 +15,7 @@ from PIL import Image
 
 from labsec import data, run
 from labsec.course import story
-from labsec.course.story import scenes as words
+from labsec.course.story import scenes, still
 from labsec.course.story.run import (
     BOOST,
     CLIENTS,
@@ -123,7 +123,7 @@ def test_the_opened_message_is_no_exception(told):
 
 
 def captions(told: Told) -> str:
-    return " ".join(scene.caption for scene in words.scenes(told))
+    return " ".join(scene.caption for scene in scenes.script(told))
 
 
 def test_every_number_of_the_captions_is_one_of_the_run(told):
@@ -143,8 +143,8 @@ def test_other_measurements_give_other_words(told):
         exact_pixels=783,
     )
     assert all(new in captions(other) for new in ("55.5%", "44.4%", "33.3%", "12,345 bytes", "783 of 784"))
-    assert "44.4%" in story.still(other)
-    assert words.page(replace(told, exact_messages=3))["words"]["readable"].startswith("3 of 8")
+    assert "44.4%" in still.image_tag(other)
+    assert scenes.page(replace(told, exact_messages=3))["words"]["readable"].startswith("3 of 8")
 
 
 def test_eight_is_written_out_and_true(told):
@@ -153,16 +153,16 @@ def test_eight_is_written_out_and_true(told):
 
 
 def test_a_share_that_is_not_zero_is_not_written_as_zero():
-    assert words.percent(4e-4) == "below 0.1%"
-    assert words.percent(0.0) == "0.0%"
-    assert words.percent(6e-4) == "0.1%"
+    assert scenes.percent(4e-4) == "below 0.1%"
+    assert scenes.percent(0.0) == "0.0%"
+    assert scenes.percent(6e-4) == "0.1%"
 
 
 # ---- The page ----
 
 
 def test_the_page_gets_the_numbers_of_the_run(told):
-    page = words.page(told)
+    page = scenes.page(told)
     assert page["attacked"] == pytest.approx(told.attacked, abs=5e-5)
     assert page["honest"] == pytest.approx(told.honest, abs=5e-5)
     assert page["ledger"][2] == ["Updates, in all", f"{told.bytes_up:,} bytes"]
@@ -171,13 +171,13 @@ def test_the_page_gets_the_numbers_of_the_run(told):
 
 @pytest.mark.parametrize("name", ["read", "truth", "mean"])
 def test_a_picture_on_the_page_is_the_measured_one(told, name):
-    shown = pixels(words.page(told)["pictures"][name])
+    shown = pixels(scenes.page(told)["pictures"][name])
     wanted = 255 * (1 - getattr(told, name).numpy())
     assert np.abs(shown - wanted).max() <= 255 / 30 + 1  # sixteen greys: half a step, and rounding
 
 
 def test_the_film_has_a_row_for_each_frame_and_a_column_for_each_client(told):
-    sheet = pixels(words.page(told)["pictures"]["film"])
+    sheet = pixels(scenes.page(told)["pictures"]["film"])
     frame, client = 3, 5
     tile = sheet[28 * frame : 28 * (frame + 1), 28 * client : 28 * (client + 1)]
     assert np.abs(tile - 255 * (1 - told.film[frame, client].numpy())).max() <= 255 / 30 + 1
@@ -186,9 +186,9 @@ def test_the_film_has_a_row_for_each_frame_and_a_column_for_each_client(told):
 def test_the_player_knows_every_scene(told):
     player = (story.HERE / "story.js").read_text(encoding="utf-8")
     for table in ("SCENES", "RESTS"):
-        body = re.search(rf"const {table} = {{(.*?)}};\n", player, flags=re.DOTALL)
+        body = re.search(rf"const {table} = {{(.*?)}};\n\n", player, flags=re.DOTALL)
         assert body
-        for scene in words.scenes(told):
+        for scene in scenes.script(told):
             assert re.search(rf"\b{scene.name}: ", body[1]), f"{table} lacks {scene.name}"
 
 
@@ -213,7 +213,7 @@ def test_a_notebook_keeps_a_still_with_alt_text_and_no_widget(told, kept):
 
 
 def test_the_words_stand_beside_the_still(told, kept):
-    for scene in words.scenes(told):
+    for scene in scenes.script(told):
         assert scene.caption in kept["text/html"]
         assert scene.caption in kept["text/plain"]
 

@@ -20,9 +20,8 @@ from typing import Any
 import anywidget
 import traitlets
 
+from labsec.course.story import scenes, still
 from labsec.course.story.run import Told, measured
-from labsec.course.story.scenes import page, scenes
-from labsec.course.story.still import still
 
 HERE = Path(__file__).parent
 
@@ -45,16 +44,16 @@ class Opening(anywidget.AnyWidget):
     key = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, told: Told) -> None:
-        data = page(told)
+        data = scenes.page(told)
         key = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
         super().__init__(data=data, key=key)
         self._told = told
 
     def _repr_mimebundle_(self, **_: Any) -> Any:
-        told = scenes(self._told)
+        told = scenes.script(self._told)
         captions = "".join(f"<li><b>{escape(scene.title)}.</b> {escape(scene.caption)}</li>" for scene in told)
         kept = (
-            f'<div class="labsec-story" data-story="{self.key}">{still(self._told)}'
+            f'<div class="labsec-story" data-story="{self.key}">{still.image_tag(self._told)}'
             "<p>This is a still. Run this cell in JupyterLab to play the story.</p>"
             f"<details><summary>The story in words</summary><ol>{captions}</ol></details></div>"
         )

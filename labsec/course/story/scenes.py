@@ -2,7 +2,7 @@
 
 No number is typed: each is one of the run's, or one that the run was made with.
 
-    scenes    name, title, caption, picture in words and length of each scene
+    script    name, title, caption, picture in words and length of each scene
     page      the numbers and pictures behind them, for story.js
 """
 
@@ -42,7 +42,7 @@ class Scene:
     seconds: float
 
 
-def scenes(told: Told) -> list[Scene]:
+def script(told: Told) -> list[Scene]:
     """The story in order."""
     before_turn = percent(told.attacked[HONEST_ROUNDS])
     return [
@@ -127,7 +127,7 @@ def page(told: Told) -> dict[str, Any]:
     left = (SIDE - width) // 2
     numbers = lines[top : top + height, left : left + width]  # from the middle of the digit
     return {
-        "scenes": [asdict(scene) for scene in scenes(told)],
+        "scenes": [asdict(scene) for scene in script(told)],
         "colours": {"attacker": ATTACKER, "defender": DEFENDER},
         "clients": CLIENTS,
         "rounds": ROUNDS,

@@ -20,7 +20,7 @@ WIDTH = 840  # CSS pixels, as the player's stage
 COLOURS = 48  # of the stored picture
 
 
-def still(told: Told) -> str:
+def image_tag(told: Told) -> str:
     """An <img> with alt text, which also survives where scripts, styles and SVG are taken out."""
     file = io.BytesIO()
     with Image.open(io.BytesIO(plots.png(drawing(told)))) as image:
@@ -34,10 +34,11 @@ def alt(told: Told) -> str:
     """What the picture shows."""
     return (
         f"Three pictures. Left: {CLIENTS} clients, each with a handwritten digit, send updates to a server. Middle: "
-        f"test accuracy over {ROUNDS} rounds. With honest clients it ends at {percent(told.honest[-1])}; with one client "
-        f"that attacks after round {HONEST_ROUNDS}, it ends at {percent(told.attacked[-1])}. Right: a handwritten digit, "
-        f"read from one update with a mean error of {percent(told.read_error)}. Beside it, the true digit, which looks "
-        f"the same, and the mean digit, a blur with a mean error of {percent(told.mean_error)}."
+        f"test accuracy over {ROUNDS} rounds. With honest clients it ends at {percent(told.honest[-1])}. With one "
+        f"client that attacks after round {HONEST_ROUNDS}, it ends at {percent(told.attacked[-1])}. Right: a "
+        f"handwritten digit, read from one update with a mean error of {percent(told.read_error)}. Beside it, the true "
+        "digit, which looks the same, and the mean digit, a blur with a mean error of "
+        f"{percent(told.mean_error)}."
     )
 
 
