@@ -182,24 +182,12 @@ function paint(parts, data, name, share) {
   const now = SCENES[name](share, data);
   const at = (key) => now[key] ?? 0;
   const round = Math.round(at('round'));
-  const accuracy = data.attacked[round];
   const turned = at('turned') > 0;
   const chosen = at('chosen') > 0;
   const { ledger, message, chart } = parts;
-
   parts.heading.textContent = at('all') > 0.5 ? data.words.readable : `${data.clients} clients`;
   parts.wires.style.opacity = at('wires');
-  parts.right.textContent = `${Math.round(100 * accuracy)}%`;
-  parts.round.textContent = round ? `round ${round}` : 'start';
-  parts.ring.setAttribute('stroke-dasharray', `${at('aside') ? 100 : 100 * accuracy} 100`);  // without its number, it is a frame
-  parts.ring.classList.toggle('curious', turned || chosen);
-  const scale = 1 - (1 - SERVER.asideScale) * at('aside');
-  const x = SERVER.x + (SERVER.asideX - SERVER.x) * at('aside') - scale * SERVER.x;
-  const y = SERVER.y + (SERVER.asideY - SERVER.y) * at('aside') - scale * SERVER.y;
-  parts.server.setAttribute('transform', `translate(${x} ${y}) scale(${scale})`);
-  parts.right.style.opacity = parts.round.style.opacity = clamp(1 - 4 * at('aside'));  // gone before they meet
-  parts.name.setAttribute('y', SERVER.y - 20 + 26 * at('aside'));  // alone, it moves to the middle
-  parts.name.style.fontSize = `${SIZE / scale}px`;
+  paintServer(parts, data.attacked[round], round, at('aside'), turned || chosen);
 
   // At home, each client's digits pass by; later it shows the one that it trains on.
   const last = data.film.findLastIndex((shown) => shown <= Math.max(round, 1));
@@ -217,6 +205,26 @@ function paint(parts, data, name, share) {
   message.numbers.style.opacity = at('numbers');
   message.others.style.opacity = at('others');
   paintReading(message, now.lines);
+}
+
+// The server shows how well its model does after a round. Before the first, and aside, it shows its name alone.
+function paintServer(parts, accuracy, round, aside, curious) {
+  const counted = round > 0 ? clamp(1 - 4 * aside) : 0;
+  const arc = aside > 0 ? 100 : 100 * accuracy * counted;
+  parts.right.textContent = `${Math.round(100 * accuracy)}%`;
+  parts.round.textContent = `round ${round}`;
+  parts.right.style.opacity = counted;
+  parts.round.style.opacity = counted;
+  parts.ring.setAttribute('stroke-dasharray', `${arc} 100`);
+  parts.ring.classList.toggle('curious', curious);
+
+  // Aside, it is smaller, but its name is not.
+  const scale = 1 - (1 - SERVER.asideScale) * aside;
+  const x = SERVER.x + (SERVER.asideX - SERVER.x) * aside - scale * SERVER.x;
+  const y = SERVER.y + (SERVER.asideY - SERVER.y) * aside - scale * SERVER.y;
+  parts.server.setAttribute('transform', `translate(${x} ${y}) scale(${scale})`);
+  parts.name.setAttribute('y', SERVER.y + 6 - 26 * counted);
+  parts.name.style.fontSize = `${SIZE / scale}px`;
 }
 
 function paintClient(client, data, now, at, frame, attacks, chosen) {
