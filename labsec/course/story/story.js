@@ -355,7 +355,8 @@ function player(data) {
 
   function tick(now) {
     if (!root.isConnected) return run(false);
-    seconds = Math.min(total - 0.01, seconds + Math.min(now - before, 100) / 1000);  // a hidden page does not jump
+    const passed = Math.min(100, Math.max(0, now - before));  // a frame may have begun before Play, or after a long pause
+    seconds = Math.min(total - 0.01, seconds + passed / 1000);
     before = now;
     show();
     if (seconds >= total - 0.01) return run(false);
