@@ -35,7 +35,7 @@ def test_the_mean_follows_without_limit_and_no_other_rule_does():
 
 
 def test_a_quiet_arrow_moves_krum_farther_than_any_loud_one():
-    """What the toy is for: Krum jumps onto the three as soon as they stand near the crowd, and ALIE finds such a place."""
+    """What the toy is for: Krum jumps onto the three where they stand near the crowd, and ALIE finds such a place."""
     loud, state = went(x=-3.0, y=-3.0)
     assert (state.results["Krum"] - state.sent).norm() > 3
     hidden, state = went("ALIE, z = 1.5")
