@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +18,7 @@ from torch import Generator, Tensor
 from labsec.course.claims.base import Claim, Measure, Spread
 from labsec.federation.bind import bind
 from labsec.federation.engine import run
+from labsec.federation.population import Population
 from labsec.federation.scenario import Scenario
 from labsec.study import matrix
 from labsec.study.catalogue import DATA, SKEWS
@@ -48,7 +50,7 @@ def rows_of(seed: int, data: str, rule: str) -> pandas.DataFrame:
 
 def lost_again(row: pandas.Series) -> float:
     """Points lost by a row of the matrix that is run again."""
-    scenario = matrix.cell(row.data, row.skew, row.attack, row.rule, int(row.seed))
+    scenario = matrix.cell(row.data, row["skew"], row.attack, row.rule, int(row.seed))
     return float(100 * (row.clean - run(scenario).final_accuracy))
 
 
@@ -71,16 +73,9 @@ def without_the_six(seed: int) -> Mapping[str, float]:
 
 def _lost_without_six(seed: int, alpha: float | None) -> float:
     everybody = Scenario.fedavg(alpha=alpha, seed=seed, evaluate_every=160)
-    shards = _shards(everybody)
+    shards = [shard[shard >= 0] for shard in Population(everybody).shards]  # without the padding
     rest = replace(everybody, alpha=None, shards=shards[6:], clients=24)
     return 100 * (run(everybody).final_accuracy - run(rest).final_accuracy)
-
-
-def _shards(scenario: Scenario) -> list[Tensor]:
-    """Which samples each client of a scenario holds."""
-    from labsec.federation.population import Population
-
-    return list(Population(scenario).shards)
 
 
 def is_hurt(name: str, measured: Spread, compared: Spread) -> bool:
@@ -137,9 +132,8 @@ def three_percent_lost(rule: str) -> Measure:
         few = read("three_percent")
         rows = few[(few.fraction == 0.03) & (few.seed == seed) & (few.rule == rule)]
         worst = points_lost(rows).groupby([rows.data, rows.boost]).max()
-        return {
-            f"{data}, boost {boost:g}": float(worst[data, boost]) for data in ("digits", "notes") for boost in BOOSTS
-        }
+        pairs = product(("digits", "notes"), BOOSTS)
+        return {f"{data}, boost {boost:g}": float(worst[data, boost]) for data, boost in pairs}
 
     points.__doc__ = f"Points lost to 3 of 100 clients after 50 rounds, by boost; rule: {rule}"
     return points
@@ -221,7 +215,9 @@ def lost_at_40_again(seed: int) -> Mapping[str, float]:
     for rule in ("mean", "trimmed_mean", "norm_clip"):
         rows = swept_rows(seed, 0.4, attacked=True)
         row = worst_row(rows[rows.rule == rule])
-        scenario = matrix.cell(row.data, row.skew, row.attack, rule, seed, malicious=float(row.malicious), f=int(row.f))
+        scenario = matrix.cell(
+            row.data, row["skew"], row.attack, rule, seed, malicious=float(row.malicious), f=int(row.f)
+        )
         found[rule] = float(100 * (row.clean - run(scenario).final_accuracy))
     return found
 
@@ -253,8 +249,8 @@ CLAIMS = (
         again=worst_of_mean_again,
         tolerance=POINTS,
         unit="points",
-        rule="Held if at every skew some attack costs the plain mean 10 points or more in every seed, and on average three "
-        "times what it costs if the six stay away; depends if at one skew; else did not hold.",
+        rule="Held if at every skew some attack costs the plain mean 10 points or more in every seed, and on average "
+        "three times what it costs if the six stay away; depends if at one skew; else did not hold.",
         thresholds=((10, "● ≥ 10"),),
         supports=is_hurt,
     ),
@@ -294,9 +290,9 @@ CLAIMS = (
         again=worst_case_again,
         tolerance=POINTS,
         unit="points",
-        rule="A rule replaces the mean on a data set if at the worst skew it costs 3 points or less without an attack and "
-        "10 or less under the worst. Held if both rules do on every data set; depends if some of the six do; else did "
-        "not hold.",
+        rule="A rule replaces the mean on a data set if at the worst skew it costs 3 points or less without an attack "
+        "and 10 or less under the worst. Held if both rules do on every data set; depends if some of the six do; else "
+        "did not hold.",
         thresholds=((3, "○ ≤ 3"), (10, "● ≤ 10")),
         supports=is_replacement,
     ),
@@ -309,8 +305,8 @@ CLAIMS = (
         again=lost_at_40_again,
         tolerance=POINTS,
         unit="points",
-        rule="Held if every rule loses 10 points or more in the worst of four attacks and two skews with 40 % malicious "
-        "clients, although it is told their number; depends if some do; else did not hold.",
+        rule="Held if every rule loses 10 points or more in the worst of four attacks and two skews with 40 % "
+        "malicious clients, although it is told their number; depends if some do; else did not hold.",
         thresholds=((10, "● ≥ 10"),),
         supports=is_broken,
     ),
