@@ -1,4 +1,7 @@
-"""`python -m benchmarks NAME … [--against REV]` measures and writes the section into docs/benchmarks.md."""
+"""`python -m benchmarks NAME … [--against REV]` measures and writes the section into docs/benchmarks.md.
+
+`python -m benchmarks mutants [--jobs N] [--sample N] [--seed N]` changes the source and tells what the tests notice.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,28 @@ import torch
 from benchmarks.report import replace_section
 
 NAMES = ("federation", "aggregation", "panel", "platforms")
+LONG = ("mutants",)  # no part of `all`
+SETTINGS = {"federation": ("against",), "mutants": ("jobs", "sample", "seed")}  # of which benchmark an option is
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 
 
 def main(arguments: list[str] | None = None, page: Path = PAGE) -> None:
     """Run the named benchmarks on one thread and replace their sections in the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="+", choices=[*NAMES, "all"], metavar="NAME", help=f"{', '.join(NAMES)} or all")
+    parser.add_argument(
+        "names", nargs="+", choices=[*NAMES, *LONG, "all"], metavar="NAME", help=f"{', '.join(NAMES + LONG)} or all"
+    )
     parser.add_argument("--against", metavar="REV", help="a commit to compare the federation's rounds with")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="mutants at a time (default: 2)")
+    parser.add_argument("--sample", type=int, default=2, metavar="N", help="generated mutants of a file (default: 2)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of mutants (default: 0)")
     options = parser.parse_args(arguments)
     chosen = options.names
     if options.against is not None and not {"federation", "all"} & set(chosen):
         parser.error("--against compares the federation's rounds; name federation, too")
     torch.set_num_threads(1)
     for name in NAMES if "all" in chosen else dict.fromkeys(chosen):
-        settings = {"against": options.against} if name == "federation" else {}
+        settings = {option: getattr(options, option) for option in SETTINGS.get(name, ())}
         section = import_module(f"benchmarks.{name}").main(**settings)
         print(section, flush=True)
         text = page.read_text(encoding="utf-8") if page.exists() else ""

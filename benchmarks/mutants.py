@@ -39,6 +39,7 @@ IMPORTED_ONCE = (
     *("matplotlib.figure", "matplotlib.backends.backend_agg", "ipywidgets", "anywidget", "tqdm.auto", "PIL.Image"),
     *("skimage.metrics", "sklearn.datasets", "torchvision.datasets", "multiprocessing.spawn"),
 )
+ALREADY_IMPORTED = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # plugins of pytest are among them
 LEFT_OUT = (".git", ".venv", ".hypothesis", "__pycache__", "cache", "my", "*.egg-info", ".*_cache")
 GENERATED_FROM = (
     "labsec/federation/*.py",
@@ -129,7 +130,7 @@ def named(root: Path) -> list[Mutant]:
 
 
 def generated(root: Path, *, sample: int, seed: int) -> Iterator[Mutant]:
-    """For each file of GENERATED_FROM `sample` changes out of all that `changes_of` finds, or all if there are fewer."""
+    """For each file of GENERATED_FROM `sample` changes out of those that `changes_of` finds, or all of them."""
     for path in sorted(path for pattern in GENERATED_FROM for path in root.glob(pattern)):
         file = path.relative_to(root).as_posix()
         every = list(changes_of(file, path.read_text(encoding="utf-8")))
@@ -137,11 +138,11 @@ def generated(root: Path, *, sample: int, seed: int) -> Iterator[Mutant]:
         yield from draw.sample(every, min(sample, len(every)))
 
 
-OPPOSITE = {  # an operator -> what is put in its place
-    **{"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="},
-    **{"in": "not in", "not in": "in", "is": "is not", "is not": "is"},
-    **{"+": "-", "-": "+", "*": "/", "/": "*", "and": "or", "or": "and"},
-}
+PAIRS = (
+    *(("<", "<="), (">", ">="), ("==", "!="), ("in", "not in"), ("is", "is not")),
+    *(("+", "-"), ("*", "/"), ("and", "or")),
+)
+OPPOSITE = dict(PAIRS) | {other: one for one, other in PAIRS}  # an operator -> what is put in its place
 OPERATOR = re.compile(r"not\s+in\b|is\s+not\b|in\b|is\b|and\b|or\b|[<>=!]=|[<>]|[-+*/](?![*/])")
 
 
@@ -308,7 +309,7 @@ def _run_tests(copy: Path, file: str) -> None:
     own = own_tests(file)
     for names in filter(None, (own, [name for name in QUICK_TESTS if name not in own])):
         files = [f"tests/test_{name}.py" for name in names]
-        status = pytest.main(["-x", "-q", "--tb=no", "-k", SLOW, "-W", "ignore::pytest.PytestAssertRewriteWarning", *files])
+        status = pytest.main(["-x", "-q", "--tb=no", "-k", SLOW, *ALREADY_IMPORTED, *files])
         if status:
             sys.exit(int(status))
 

@@ -66,12 +66,8 @@ NAMED = (
         "bytes_down=4 * model.dim * s.clients",
         "bytes sent to absent clients are counted",
     ),
-    Change(
-        ENGINE, "others=others.updates if s.omniscient else None", "others=others.updates", "everybody is omniscient"
-    ),
-    Change(
-        ENGINE, "after = params + s.server_lr * step", "after = params + step", "the server's learning rate is ignored"
-    ),
+    Change(ENGINE, "others=others.updates if s.omniscient else None", "others=others.updates", "all are omniscient"),
+    Change(ENGINE, "after = params + s.server_lr * step", "after = params + step", "the server's rate is ignored"),
     Change(
         ENGINE,
         "torch.cat([forged, honest.updates])",
@@ -124,9 +120,7 @@ NAMED = (
         "ALIE counts in variances",
     ),
     Change(ADAPTIVE, "for axis in axes:", "for axis in axes[:1]:", "long steps in one direction only"),
-    Change(
-        ADAPTIVE, "for axis in (*axes, *-axes):", "for axis in (*axes[:1], *-axes[:1]):", "small steps along one axis"
-    ),
+    Change(ADAPTIVE, "for axis in (*axes, *-axes):", "for axis in (*axes[:1], *-axes[:1]):", "they take one axis"),
     Change(ADAPTIVE, "for axis in (*axes, *-axes):", "for axis in axes:", "no small step goes back"),
     Change(ADAPTIVE, "        found.insert(1, against_std(rows))\n", "        pass\n", "one direction is left out"),
     Change(
@@ -136,9 +130,7 @@ NAMED = (
         "the trial puts the attackers last",
     ),
     # Rules
-    Change(
-        "labsec/robust/neighbours.py", "f >= 0 and 2 * f + 2 < n", "f >= 0 and 2 * f + 2 <= n", "Krum holds one more"
-    ),
+    Change("labsec/robust/neighbours.py", "f >= 0 and 2 * f + 2 < n", "f >= 0 and 2 * f + 2 <= n", "one f too many"),
     Change(CLIPPING, "factor: float = 1.0", "factor: float = 10.0", "the clip is at ten times the median norm"),
     Change(CLIPPING, "window: int = 5", "window: int = 50", "the clip remembers fifty rounds"),
     Change(CLIPPING, "return centre.clone()", "return centre", "CenteredClip hands out its memory"),
@@ -166,9 +158,7 @@ NAMED = (
     Change(CELLS, "CLIENTS = 30\n", "CLIENTS = 29\n", "the matrix has a client less"),
     Change(CATALOGUE, 'kind="alie", strength=1.5', 'kind="alie", strength=0.5', "ALIE's z is 0.5"),
     Change(CATALOGUE, 'kind="adaptive", strength=2.0', 'kind="adaptive", strength=20.0', "the adaptive norm is 20"),
-    Change(
-        CATALOGUE, "norm=2.0 if norm is None else norm", "norm=20.0 if norm is None else norm", "it is 20 by default"
-    ),
+    Change(CATALOGUE, "norm=2.0 if norm is None else norm", "norm=20.0 if norm is None else norm", "or by default"),
     Change(CATALOGUE, 'kind="ipm", strength=0.5', 'kind="ipm", strength=5', "the quiet IPM is loud"),
     Change(CATALOGUE, "std=0.01 * (", "std=0.1 * (", "the noise is ten times what its name says"),
     Change(CATALOGUE, "CenteredClip(radius=0.5)", "CenteredClip(radius=5.0)", "the centred clip hardly clips"),

@@ -21,11 +21,15 @@ def check_updates(updates: Tensor, *, name: str = "updates", least: int = 1) -> 
     ValueError: updates must be a floating-point matrix [clients, dim] with clients >= 1, dim >= 1; got torch.float32
     of shape [3]
     """
+    is_tensor = isinstance(updates, Tensor)
+    if is_tensor and updates.ndim == 2 and updates.is_floating_point():
+        rows, columns = updates.shape
+        if rows >= least and columns >= 1:
+            return
     condition = f"{name} must be a floating-point matrix [clients, dim] with clients >= {least}, dim >= 1"
-    if not isinstance(updates, Tensor):
-        raise TypeError(f"{condition}; got {kind(updates)}; {HOW_TO_MAKE[Tensor]}")
-    if updates.ndim != 2 or len(updates) < least or updates.shape[1] < 1 or not updates.is_floating_point():
+    if is_tensor:
         raise ValueError(f"{condition}; got {kind(updates)}")
+    raise TypeError(f"{condition}; got {kind(updates)}; {HOW_TO_MAKE[Tensor]}")
 
 
 def is_finite_row(updates: Tensor) -> Tensor:

@@ -130,9 +130,9 @@ def _check(
             )
     if not len(batches):
         return
-    least, most = batches.aminmax()
+    least, most = (int(end) for end in batches.aminmax())
     if least < -1 or most >= len(x):
-        raise ValueError(f"batches must hold indices below {len(x)}, or -1; got {int(least)} … {int(most)}")
+        raise ValueError(f"batches must hold indices below {len(x)}, or -1; got {least} … {most}")
     if least < 0 and not (batches >= 0).any(dim=2).all():
         raise ValueError("every step of every client needs a sample; some rows of batches hold only -1")
 

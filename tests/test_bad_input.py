@@ -721,3 +721,51 @@ def test_a_spoiled_argument_is_answered_in_numbers_or_refused_in_words(name: str
         if problem:
             wrong.append(f"{argument}, {given.label}: {problem}")
     assert not wrong, "\n".join([f"{name}:", *wrong])
+
+
+def learner(params: Tensor) -> Tensor:
+    return params.clone().requires_grad_()
+
+
+def trains_with(**arguments: Any) -> Callable[..., Tensor]:
+    """An attack that trains on its own samples, but for some arguments."""
+
+    def attack(view: AttackerView) -> Tensor:
+        return view.train(**{"x": view.x, "y": view.y, **arguments})
+
+    return attack
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"aggregate": lambda u: learner(u.mean(dim=0))}, r"rule <lambda> must return .* gradient graph: detach\(\)"),
+        ({"server_stages": [learner]}, r"server stage 0, learner must return numbers without a gradient graph"),
+        ({"wire": learner}, "wire learner must return numbers without a gradient graph"),
+        ({"broadcast": learner}, "broadcast learner must return numbers without a gradient graph"),
+        (
+            {"aggregate": lambda u: u.mean(dim=0).tolist()},
+            "rule <lambda> must return a floating-point tensor; got list",
+        ),
+        ({"aggregate": functools.partial(robust.krum, f="1")}, "krum needs a whole number f; got f='1'"),
+        ({"probes": {"door": lambda model, params: [1.0]}}, "probe 'door' must return a number; got list"),
+        ({"probes": {"door": lambda model, params: params}}, r"'door' must return a number; got .* shape \[4810\]"),
+        ({"data_attack": lambda x, y, classes: x}, r"must return the pair \(x, y\); got Tensor"),
+        ({"data_attack": lambda x, y, classes: (x, y.tolist())}, "needs y to be of type Tensor; got list"),
+        ({"data_attack": lambda x, y, classes: (x[0], y)}, r"must return x torch.float32 \[n, 1, 8, 8\] .*; got x"),
+        ({"data_attack": lambda x, y, classes: (learner(x), y)}, "without a gradient graph, and y"),
+        ({"data_attack": lambda x, y, classes: (x, y + 10)}, "y must lie in 0 … 9 for 10 classes"),
+        ({"data_attack": lambda x, y, classes: (x * torch.nan, y)}, "x must be finite"),
+        ({"attack": trains_with(x=[[0.0]])}, "view.train needs x to be of type Tensor; got list"),
+        ({"attack": trains_with(steps=0.5)}, "view.train needs a whole number steps; got steps=0.5"),
+        ({"attack": trains_with(lr=math.nan)}, "local_updates needs a finite lr; got lr=nan"),
+        (
+            {"attack": trains_with(start=torch.zeros(3))},
+            r"need params \[4810\] or .*; got torch.float32 of shape \[3\]",
+        ),
+    ],
+)
+def test_what_a_part_gives_back_is_looked_at(parts: dict[str, Any], message: str) -> None:
+    attacked = {"malicious": 0.5} if {"attack", "data_attack"} & set(parts) else {}
+    with pytest.raises((ValueError, TypeError), match=message):
+        run(Scenario(data=digits(), clients=4, rounds=1, local_steps=1, **attacked, **parts))

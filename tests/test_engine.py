@@ -85,7 +85,10 @@ def test_the_attacker_sees_what_the_scenario_grants():
     assert blind.others is None
     assert blind.rule is None
     assert blind.own.shape == (3, 4810)
-    assert len(blind.x) == len(blind.y) == len(torch.cat(data_shards(3)))
+    digits = data.load("digits")
+    held = torch.cat(data_shards(3))
+    assert torch.equal(blind.x, digits.x[held])
+    assert torch.equal(blind.y, digits.y[held])
     assert knowing.others.shape == (3, 4810)
     rows = torch.cat([knowing.own, knowing.others])
     assert torch.allclose(knowing.rule(rows), rows.mean(dim=0))

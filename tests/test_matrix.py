@@ -529,7 +529,7 @@ def test_the_command_writes_the_files(tmp_path, monkeypatch, frame, capsys):
     assert cli.main(["matrix", "--seeds", "2", "--folder", str(tmp_path / "new")]) == 0
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["matrix.csv", "matrix.md", "matrix.png"]
     assert "Wrote" in capsys.readouterr().out
-    assert (pandas.read_csv(tmp_path / "new" / "matrix.csv")["seeds"] == 2).all()
+    assert (pandas.read_csv(tmp_path / "new" / "matrix.csv", comment="#")["seeds"] == 2).all()
     assert cli.main(["matrix", "breakdown", "--folder", str(tmp_path / "other")]) == 0
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["breakdown.csv"]
 

@@ -254,7 +254,7 @@ def test_the_directions_by_hand() -> None:
 
 @pytest.mark.parametrize("offset", [0.0, 5.0])
 def test_mimic_looks_for_the_one_farthest_from_the_others_not_for_the_longest(offset: float) -> None:
-    """The second row is the longest; but the rows differ most in the second coordinate, and there the third stands out."""
+    """The second row is the longest; but the rows differ most in the second coordinate, where the third stands out."""
     others = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 1.5]]) + torch.tensor([offset, 0.0])
     view = replace(make_view(), own=torch.zeros(1, 2), others=others)
     assert torch.equal(poison.mimic(view), others[2:])
