@@ -23,13 +23,14 @@ from dataclasses import fields
 from pathlib import Path
 from types import CodeType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from labsec import storage
-from labsec.data import Dataset
+from labsec.data import TENSORS, Dataset
 from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
 from labsec.files import CACHE
@@ -226,8 +227,10 @@ def describe(value: Any, *, inside: tuple[Any, ...] = ()) -> Any:
     if isinstance(value, functools.partial):
         bound = [[name, say(part)] for name, part in sorted(value.keywords.items())]
         return [say(value.func), say(value.args), *bound]
-    if isinstance(value, Dataset | Scenario):
-        return [[field.name, say(getattr(value, field.name))] for field in fields(value)]
+    if isinstance(value, Dataset):
+        return _describe_data(value)
+    if isinstance(value, Scenario):
+        return _describe_fields(value, say)
     if isinstance(value, Model):
         return [value.name, list(value.shapes), list(value.bounds), say(value.forward)]
     if inspect.isfunction(value):
@@ -237,6 +240,24 @@ def describe(value: Any, *, inside: tuple[Any, ...] = ()) -> Any:
     kind = type(value)
     methods = [_describe_function(part, inside) for part in vars(kind).values() if inspect.isfunction(part)]
     return [_name(kind), methods, *([name, say(part)] for name, part in sorted(vars(value).items()))]
+
+
+def _describe_fields(value: Dataset | Scenario, say: Callable[[Any], Any]) -> list[Any]:
+    return [[field.name, say(getattr(value, field.name))] for field in fields(value)]
+
+
+_described_data: WeakKeyDictionary[Dataset, tuple[list[int], list[Any]]] = WeakKeyDictionary()
+
+
+def _describe_data(data: Dataset) -> list[Any]:
+    """What a data set is made of. Hundreds of cells share one, so it is read once; the versions that torch counts tell
+    whether somebody has changed a tensor since."""
+    versions = [getattr(data, name)._version for name in TENSORS]
+    known = _described_data.get(data)
+    if known is None or known[0] != versions:
+        known = (versions, _describe_fields(data, describe))
+        _described_data[data] = known
+    return known[1]
 
 
 def _describe_function(function: Any, inside: tuple[Any, ...]) -> list[Any]:

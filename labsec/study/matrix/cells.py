@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from itertools import product
 from typing import Any
 
-from labsec.data import load
+from labsec.data import Dataset, load
 from labsec.federation.scenario import Scenario
 from labsec.study.catalogue import ATTACKS, KINDS, REGIMES, RULES, Fields, find
 
@@ -52,7 +53,13 @@ def boosted(data: str, attack: str, rule: str, fraction: float, boost: float, se
     attacked = _attacked(find(KINDS, "attack", attack).scenario(boost), fraction)
     learned = find(DATA, "data", data)
     defended = find(RULES, "rule", rule).fields(BELIEF)
-    return Scenario.fedavg(clients=100, seed=seed, data=load(data), **learned, **attacked, **defended)
+    return Scenario.fedavg(clients=100, seed=seed, data=_learned_from(data), **learned, **attacked, **defended)
+
+
+@cache
+def _learned_from(name: str) -> Dataset:
+    """A data set, read once for all cells: no run changes it."""
+    return load(name)
 
 
 def _attacked(attack: Fields, share: float) -> dict[str, Any]:
