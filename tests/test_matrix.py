@@ -94,9 +94,22 @@ def test_comments_and_docstrings_are_no_other_source():
     assert sweep._code("def f(): return 1") != sweep._code("def f(): return 2")
 
 
-def test_jobs_must_be_positive(tmp_path):
-    with pytest.raises(ValueError, match="jobs >= 1; got jobs=0"):
-        sweep.sweep(tiny, SEEDS, cache=tmp_path / "runs.jsonl", jobs=0)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"jobs": 0}, "a whole number jobs >= 1; got jobs=0"),
+        ({"jobs": True}, "a whole number jobs >= 1; got jobs=True"),
+        ({"build": None}, "build to be a function; got None"),
+        ({"cells": "x"}, "cells to be of type list or tuple; got 'x'"),
+        ({"cells": [3]}, "cell to be of type Mapping; got 3"),
+        ({"cache": "x"}, "cache to be of type Path; got 'x'"),
+        ({"by_round": 3}, "by_round to be of type bool; got 3"),
+    ],
+)
+def test_a_sweep_says_what_it_needs(tmp_path, changes, message):
+    arguments = {"build": tiny, "cells": SEEDS, "cache": tmp_path / "runs.jsonl"} | changes
+    with pytest.raises((TypeError, ValueError), match=message):
+        sweep.sweep(**arguments)
 
 
 def other(updates):

@@ -34,6 +34,7 @@ from labsec.data import TENSORS, Dataset
 from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
 from labsec.files import CACHE
+from labsec.guards import check_function, check_kind, check_number
 from labsec.models import Model
 
 RUNS = CACHE / "runs.jsonl"
@@ -71,8 +72,13 @@ def sweep(
     Raises ValueError unless jobs >= 1, OSError if the cache file cannot be written, BrokenProcessPool if a process of
     the sweep was ended from outside, and what a scenario or its run raises.
     """
-    if jobs < 1:
-        raise ValueError(f"sweep needs jobs >= 1; got jobs={jobs}")
+    check_function("sweep", build=build)
+    check_kind("sweep", (list, tuple), cells=cells)
+    check_kind("sweep", Path, cache=cache)
+    check_kind("sweep", bool, by_round=by_round)
+    check_number("sweep", whole=True, least=1, jobs=jobs)
+    for cell in cells:
+        check_kind("sweep", Mapping, cell=cell)
     sources = fingerprint_of_sources()
     keys = [fingerprint(sources, describe(build(**cell))) for cell in cells]
     done = _read(cache)
@@ -91,6 +97,8 @@ def sweep(
 
 def run_cell(build: Callable[..., Scenario], cell: Cell) -> dict[str, Any]:
     """Run one cell: its row at the end, and its rows by round."""
+    check_function("run_cell", build=build)
+    check_kind("run_cell", Mapping, cell=cell)
     scenario = build(**cell)
     history = run(scenario)
     names = ["accuracy", *scenario.probes]
