@@ -22,10 +22,12 @@ class Change:
 class Equivalent:
     """A generated change after which every number is the same, or no number is promised.
 
-    was, now    the expression before and after, on one line; now may be "" for every change of it
+    text        of the line where the expression begins, as it is in the source
+    was, now    the expression before and after, on one line; both "" for every change of the line
     """
 
     file: str
+    text: str
     was: str
     now: str
     reason: str
