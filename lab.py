@@ -160,6 +160,26 @@ def torch_pins(constraints: str) -> list[str]:
     return re.findall(r"^torch(?:vision)?==\S+", constraints, flags=re.MULTILINE)
 
 
+def check_files(root: Path) -> None:
+    """Raise SetupError if a file that says what to install is missing or broken; without pins, anything would be."""
+    import tomllib  # which Pythons that are too old lack; they must be able to read this file
+
+    for name in ("constraints.txt", "pyproject.toml"):
+        remedy = f"get it back with `git checkout {name}` or from a fresh copy of the course, and run this again"
+        try:
+            text = (root / name).read_text(encoding="utf-8")
+            if name == "pyproject.toml":
+                tomllib.loads(text)["project"]
+            elif not torch_pins(text):
+                raise ValueError("it does not pin torch")
+        except FileNotFoundError:
+            raise SetupError(f"{root / name} is missing: {remedy}.") from None
+        except KeyError as error:
+            raise SetupError(f"{root / name} is broken (it lacks {error}): {remedy}.") from None
+        except ValueError as error:  # of UTF-8 or TOML, too
+            raise SetupError(f"{root / name} is broken ({error}): {remedy}.") from None
+
+
 def stamp(root: Path, version: tuple[int, int]) -> str:
     """Return a hash of all that an installation depends on: the pins, the package's needs, Python and the folder."""
     parts = [(root / name).read_bytes() for name in ("constraints.txt", "pyproject.toml")]
@@ -177,7 +197,7 @@ def environment_fits(root: Path, version: tuple[int, int]) -> bool:
     if not (settings.is_file() and environment_python(root).exists()):
         return False
     wanted = r"^version(_info)? = {}\.{}\.".format(*version)
-    return bool(re.search(wanted, settings.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    return bool(re.search(wanted, settings.read_text(encoding="utf-8", errors="replace"), flags=re.MULTILINE))
 
 
 def environment_command(root: Path, uv: str | None, python: str) -> list[str]:
@@ -273,7 +293,8 @@ def set_up(root: Path, what: str) -> None:
     version = sys.version_info[:2]
     mark = root / ".venv" / "labsec-stamp"
     wanted = stamp(root, version)
-    written = mark.read_text(encoding="utf-8").split() if mark.is_file() and environment_python(root).exists() else []
+    there = mark.is_file() and environment_python(root).exists()
+    written = mark.read_text(encoding="utf-8", errors="replace").split() if there else []
     if written in ([wanted, what], [wanted, COURSE_AND_TESTS]):
         return
 
@@ -305,10 +326,14 @@ def hand_over(command: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """Set up, then check or hand over; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # pip and paths bring letters that not every terminal can print
     if arguments[:1] in (["-h"], ["--help"]):
         print(__doc__)
         return 0
     try:
+        check_files(ROOT)
         if arguments == ["here"]:
             check_machine()
             install_into(sys.executable, ROOT, None, COURSE)

@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[1]
 PANELS = {"lab 00": ("00_start.ipynb", 0), "lab 02": ("02_poisoning.ipynb", 1)}  # notebook, which of its panels
 PRESSES = 20  # of each slider
 SECONDS = 3.0  # of dragging
-DRAGS = 5
-GOALS = {"first_ms": "p95 ≤ 120", "final_ms": "≤ 350", "pictures": "≥ 20"}
+DRAGS = 6  # the first in a panel that nobody has touched, the others after all keys
+GOALS = {"first_ms": "p95 ≤ 80", "final_ms": "p50 ≤ 200, p95 ≤ 350", "pictures": "≥ 20", "first_drag": "as later ones"}
 
 ARM = (
     """(panel) => {
@@ -48,15 +48,17 @@ ARM = (
 }"""
 )
 COUNT = """(panel) => {
-  window.pictures = 0;
+  const count = { pictures: 0, held: true };
   let last = panel.querySelector('.live-plot');
   const look = () => {
     const shown = panel.querySelector('.live-plot');
-    if (shown && shown !== last) { window.pictures += 1; last = shown; }
-    requestAnimationFrame(look);
+    if (shown && shown !== last) { count.pictures += 1; last = shown; }
+    if (count.held) requestAnimationFrame(look);
   };
   requestAnimationFrame(look);
+  window.count = count;
 }"""
+COUNTED = "() => { window.count.held = false; return window.count.pictures; }"
 
 
 @contextmanager
@@ -110,8 +112,15 @@ def drag_rate(page: Page, panel: Locator) -> float:
     while (passed := perf_counter() - start) < SECONDS:
         page.mouse.move(track["x"] + track["width"] * (0.5 - 0.5 * np.cos(5 * passed)), height)
         page.wait_for_timeout(1000 / 60)
-    rate = page.evaluate("() => window.pictures") / (perf_counter() - start)
+    rate = page.evaluate(COUNTED) / (perf_counter() - start)
     page.mouse.up()
+    return rate
+
+
+def settled_drag(notebook: Notebook, panel: Locator) -> float:
+    """The rate of one drag, after which the panel has come to rest."""
+    rate = drag_rate(notebook.page, panel)
+    notebook.settled(panel)
     return rate
 
 
@@ -128,17 +137,16 @@ def most(times: Sequence[float]) -> str:
 def rows(name: str, number: int) -> list[tuple[str, str, str]]:
     """What was measured, the figure, the goal."""
     with opened_panel(name, number) as (notebook, panel):
+        rates = [settled_drag(notebook, panel)]
         first, final = np.array(answer_times(notebook, panel)).T
         notebook.settled(panel)
-        rates = []
-        for _ in range(DRAGS):
-            rates.append(drag_rate(notebook.page, panel))
-            notebook.settled(panel)
-    drags = f"{min(rates):.0f} / {half(rates)}"
+        rates += [settled_drag(notebook, panel) for _ in range(DRAGS - 1)]
+    later = rates[1:]
     return [
         ("key to first pixels, ms: p50 / p95", f"{half(first)} / {most(first)}", GOALS["first_ms"]),
         ("key to final picture, ms: p50 / p95", f"{half(final)} / {most(final)}", GOALS["final_ms"]),
-        (f"pictures a second while dragging, {DRAGS} drags: least / median", drags, GOALS["pictures"]),
+        ("pictures a second in the first drag", f"{rates[0]:.0f}", GOALS["first_drag"]),
+        (f"in {len(later)} later drags: least / median", f"{min(later):.0f} / {half(later)}", GOALS["pictures"]),
     ]
 
 

@@ -15,7 +15,8 @@ import os
 import platform
 import sys
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -63,6 +64,23 @@ class PrivateBrowser(webbrowser.BaseBrowser):
         """Remove the pages, which are worthless once the server has ended."""
         for page in self.pages:
             page.unlink(missing_ok=True)
+
+
+@contextmanager
+def private_browser(folders: Sequence[Path]) -> Iterator[bool]:
+    """Let `webbrowser` know a PrivateBrowser by its NAME for the time of a server; says whether there is a browser."""
+    try:
+        private = PrivateBrowser(folders)
+    except webbrowser.Error:
+        private = None
+    if private is None:
+        yield False  # JupyterLab prints the address
+        return
+    webbrowser.register(NAME, None, private)
+    try:
+        yield True
+    finally:
+        private.clean_up()
 
 
 def page_folders(mine: Path, temporary: Path) -> list[Path]:

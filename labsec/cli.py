@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 import tempfile
-import webbrowser
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -153,16 +152,8 @@ def open_lab(number: str, course: Path, *, browser: bool, port: int | None) -> N
             from jupyterlab.labapp import main as jupyterlab  # type: ignore[import-untyped]
         except ImportError as error:
             raise CourseError(f"JupyterLab cannot be imported ({error}): run `python3 lab.py doctor`.") from error
-        try:
-            private = browsers.PrivateBrowser(browsers.page_folders(mine, Path(temporary)))
-        except webbrowser.Error:  # JupyterLab prints the address
-            jupyterlab(jupyter_arguments(course, name, browser=False, port=port))
-            return
-        webbrowser.register(browsers.NAME, None, private)
-        try:
-            jupyterlab(jupyter_arguments(course, name, browser=browser, port=port))
-        finally:
-            private.clean_up()
+        with browsers.private_browser(browsers.page_folders(mine, Path(temporary))) as found:
+            jupyterlab(jupyter_arguments(course, name, browser=browser and found, port=port))
 
 
 def port_number(text: str) -> int:
@@ -195,6 +186,7 @@ def parser() -> argparse.ArgumentParser:
     checking.add_argument("--json", action="store_true", help="the same for programs")
     resetting = commands.add_parser("reset", help="start a lab afresh; your copy is kept as a backup")
     resetting.add_argument("number", metavar="NN")
+    _add_wheels(commands.add_parser("wheels", help="fetch all packages for a room without a network (for teachers)"))
     commands.add_parser("ledger", help="print the claims and their verdicts")
     _add_matrix(commands.add_parser("matrix", help="run every attack against every rule, and plot the results"))
     return top
@@ -206,6 +198,36 @@ def _add_matrix(measuring: argparse.ArgumentParser) -> None:
     measuring.add_argument("--seeds", type=count, default=1, metavar="N", help="runs of each cell (default: 1)")
     measuring.add_argument("--jobs", type=count, default=2, metavar="N", help="processes at a time (default: 2)")
     measuring.add_argument("--folder", type=Path, help="where the files go (default: my/; the lab reads docs/)")
+
+
+def _add_wheels(fetching: argparse.ArgumentParser) -> None:
+    here = "{}.{}".format(*sys.version_info)
+    fetching.description = "Copy the folder to each machine, and set the course up with LABSEC_WHEELS=FOLDER."
+    fetching.add_argument("folder", type=Path, metavar="FOLDER")
+    fetching.add_argument(
+        "--for", dest="machines", required=True, metavar="M,…", help="linux, linux-arm64, windows, macos"
+    )
+    fetching.add_argument("--python", default=here, metavar="V,…", help=f"Pythons of the room (default: {here})")
+    fetching.add_argument(
+        "--cpu", action="store_true", help="leave out what PyTorch brings for graphics cards on Linux"
+    )
+    fetching.add_argument("--test", action="store_true", help="add the tools for `lab.py test`")
+
+
+def fetch_wheels(arguments: argparse.Namespace, course: Path) -> None:
+    """Fill the folder of a `wheels` command and say how; raises CourseError if a package cannot be had."""
+    from labsec import wheels
+
+    machines, pythons = arguments.machines.split(","), arguments.python.split(",")
+    try:
+        found = wheels.fill(
+            arguments.folder, course, machines=machines, pythons=pythons, cpu=arguments.cpu, tests=arguments.test
+        )
+    except ValueError as error:
+        raise CourseError(f"{error}.") from error
+    size = sum(wheel.stat().st_size for wheel in found)
+    print(f"{len(found)} wheels, {size / 1e9:.1f} GB, are in {arguments.folder}.")
+    print(f"On each machine: LABSEC_WHEELS={arguments.folder} python3 lab.py")
 
 
 def measure_tables(arguments: argparse.Namespace, course: Path) -> None:
@@ -255,12 +277,9 @@ def run_command(arguments: argparse.Namespace, course: Path) -> int:
     """Carry out one parsed command; returns the exit status."""
     if not course.is_dir() and arguments.command != "doctor":
         project = PACKAGE.parent / "pyproject.toml"  # by which a clone is known
-        raise CourseError(
-            f"{project} is missing or broken: get it back with `git checkout pyproject.toml` "
-            "or from a fresh copy of the course."
-        )
-    if arguments.command in ("build", "new") and CLONE is None:
-        raise CourseError(f"`labsec {arguments.command}` writes into the course's sources: run it in a clone of them.")
+        raise CourseError(f"{project} is missing or broken: {storage.how_to_restore(project)}.")
+    if arguments.command in ("build", "new", "wheels") and CLONE is None:
+        raise CourseError(f"`labsec {arguments.command}` needs the course's repository: run it in a clone.")
     match arguments.command:
         case "open":
             open_lab(arguments.number, course, browser=not arguments.no_browser, port=arguments.port)
@@ -275,6 +294,8 @@ def run_command(arguments: argparse.Namespace, course: Path) -> int:
         case "reset":
             backup = reset(arguments.number, course)
             print(f"Lab {arguments.number} starts afresh." + (f" Your own copy is {backup}." if backup else ""))
+        case "wheels":
+            fetch_wheels(arguments, course)
         case "ledger":
             from labsec.course.ledger import show
 

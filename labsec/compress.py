@@ -25,7 +25,7 @@ def top_k(updates: Updates, *, keep: float) -> Updates:
     check_updates(updates)
     check_number("top_k", above=0, most=1, keep=keep)
     dim = updates.shape[1]
-    count = max(1, round(keep * dim))
+    count = max(1, round(float(keep) * dim))
     if count == dim:
         return updates
     largest = updates.abs().topk(count, dim=1, sorted=False).indices  # [clients, count]

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from labsec import storage
 from labsec.files import CACHE, COURSE
-from labsec.guards import check_kind, check_number, kind
+from labsec.guards import check_device, check_kind, check_number, kind
 from labsec.types import generator as stream
 
 TENSORS = ("x", "y", "x_test", "y_test")  # the fields of a data set that hold tensors
@@ -81,6 +81,7 @@ class Dataset:
 
     def to(self, device: str | torch.device) -> Dataset:
         """The same data set with its tensors on `device`."""
+        check_device(self.name, device)
         return replace(self, **{part: getattr(self, part).to(device) for part in TENSORS})
 
 

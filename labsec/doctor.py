@@ -165,7 +165,7 @@ def package_rows(wanted: dict[str, str], needed: list[str]) -> list[Row]:
         if not version and name in needed:
             rows.append(Row(name, "fail", f"missing, {wanted[name]} wanted", SET_UP))
         elif version and version != wanted[name]:
-            rows.append(Row(name, "note", f"{version}, tested with {wanted[name]}", SET_UP))
+            rows.append(Row(name, "note", f"{version}, tested with {wanted[name]}", SET_UP if CLONE else ""))
     as_pinned = sum(found[name] == version for name, version in wanted.items())
     return [Row("packages", "note" if rows else "ok", f"{as_pinned} of {len(wanted)} as pinned"), *rows]
 

@@ -21,11 +21,15 @@ def check_updates(updates: Tensor, *, name: str = "updates", least: int = 1) -> 
     ValueError: updates must be a floating-point matrix [clients, dim] with clients >= 1, dim >= 1; got torch.float32
     of shape [3]
     """
+    is_tensor = isinstance(updates, Tensor)
+    if is_tensor and updates.ndim == 2 and updates.is_floating_point():
+        rows, columns = updates.shape
+        if rows >= least and columns >= 1:
+            return
     condition = f"{name} must be a floating-point matrix [clients, dim] with clients >= {least}, dim >= 1"
-    if not isinstance(updates, Tensor):
-        raise TypeError(f"{condition}; got {kind(updates)}; {HOW_TO_MAKE[Tensor]}")
-    if updates.ndim != 2 or len(updates) < least or updates.shape[1] < 1 or not updates.is_floating_point():
+    if is_tensor:
         raise ValueError(f"{condition}; got {kind(updates)}")
+    raise TypeError(f"{condition}; got {kind(updates)}; {HOW_TO_MAKE[Tensor]}")
 
 
 def is_finite_row(updates: Tensor) -> Tensor:
@@ -120,7 +124,7 @@ def clip_rows(updates: Tensor, bound: float | Tensor) -> Tensor:
 def _check_bound(bound: float | Tensor, rows: int) -> None:
     if not isinstance(bound, Tensor):
         check_number("clip_rows", least=0, most=torch.inf, bound=bound)
-    elif bound.shape not in ((), (rows,)) or not (bound >= 0).all():
+    elif bound.shape not in ((), (rows,)) or bound.dtype == torch.bool or not (bound >= 0).all():
         found = f"{kind(bound)}, the least of them {bound.min()}" if bound.numel() else kind(bound)
         raise ValueError(f"clip_rows needs one bound >= 0, or one for each of {rows} rows; got {found}")
 
@@ -135,8 +139,8 @@ def distances_from(updates: Tensor, point: Tensor) -> Tensor:
     """
     check_updates(updates)
     check_kind("distances_from", Tensor, point=point)
-    if point.shape != updates.shape[1:]:
-        raise ValueError(f"distances_from needs a point [{updates.shape[1]}]; got {kind(point)}")
+    if point.shape != updates.shape[1:] or not point.is_floating_point():
+        raise ValueError(f"distances_from needs a floating-point point [{updates.shape[1]}]; got {kind(point)}")
     squares = torch.zeros(len(updates), dtype=torch.float64, device=updates.device)
     for columns, part in zip(updates.split(COLUMNS_AT_ONCE, dim=1), point.split(COLUMNS_AT_ONCE), strict=True):
         squares += (columns - part).norm(dim=1).double().square()

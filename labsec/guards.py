@@ -27,6 +27,8 @@ def kind(value: object) -> str:
     >>> kind(torch.zeros(2, 3)), kind([0.5, 1.0]), kind("x"), kind(None)
     ('torch.float32 of shape [2, 3]', 'list', "'x'", 'None')
     """
+    if isinstance(value, Tensor) and value.ndim == 0:
+        return str(value)
     if isinstance(value, Tensor):
         return f"{value.dtype} of shape {list(value.shape)}"
     if isinstance(value, np.ndarray):
@@ -126,8 +128,8 @@ def check_kind(owner: str, wanted: type | tuple[type, ...], **values: object) ->
 
     >>> check_kind("weighted_mean", Tensor, weights=[3, 1])
     Traceback (most recent call last):
-    TypeError: weighted_mean needs weights to be a Tensor; got list; torch.as_tensor(…) makes a tensor of a list or
-    an array
+    TypeError: weighted_mean needs weights to be of type Tensor; got list; torch.as_tensor(…) makes a tensor of a list
+    or an array
     """
     types = wanted if isinstance(wanted, tuple) else (wanted,)
     for name, value in values.items():
@@ -135,7 +137,20 @@ def check_kind(owner: str, wanted: type | tuple[type, ...], **values: object) ->
             continue
         names = " or ".join(each.__name__ for each in types)
         hint = f"; {HOW_TO_MAKE[types[0]]}" if types[0] in HOW_TO_MAKE else ""
-        raise TypeError(f"{owner} needs {name} to be a {names}; got {kind(value)}{hint}")
+        raise TypeError(f"{owner} needs {name} to be of type {names}; got {kind(value)}{hint}")
+
+
+def check_device(owner: str, device: str | torch.device) -> torch.device:
+    """The device of that name; raises TypeError for what is no name, ValueError for a name that torch does not know.
+
+    >>> check_device("Scenario", "cuda:1").index
+    1
+    """
+    check_kind(owner, (str, torch.device), device=device)
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"{owner} needs a device such as 'cpu' or 'cuda:0'; got {device!r}: {error}") from None
 
 
 def check_function(owner: str, **values: object) -> None:

@@ -54,6 +54,8 @@ def _first_layer(view: ServerView, message: int) -> tuple[Tensor, Tensor]:
     """The update of the first layer, float64: weight [neurons, in], bias [neurons]."""
     check_kind("analytic", ServerView, view=view)
     check_kind("analytic", Tensor, messages=view.messages)
+    if view.messages.shape[1:] != (view.model.dim,) or not view.messages.is_floating_point():
+        raise ValueError(f"analytic needs floating-point messages [k, {view.model.dim}]; got {kind(view.messages)}")
     check_number("analytic", whole=True, message=message)
     if not 0 <= message < len(view.messages):
         raise ValueError(
@@ -66,8 +68,6 @@ def _first_layer(view: ServerView, message: int) -> tuple[Tensor, Tensor]:
             f"[neurons, {inputs}]; {view.model.name} starts with {list(view.model.shapes[0])}"
         )
 
-    if view.messages.shape[1:] != (view.model.dim,):
-        raise ValueError(f"analytic needs messages [k, {view.model.dim}]; got {kind(view.messages)}")
     own = view.messages[message, None].detach().double()  # [1, dim]
     wrong = int((~own.isfinite()).sum())
     if wrong:

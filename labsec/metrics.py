@@ -60,8 +60,8 @@ def wire_bytes(messages: Tensor) -> int:
     24
     """
     check_kind("wire_bytes", Tensor, messages=messages)
-    if messages.ndim != 2:
-        raise ValueError(f"wire_bytes needs messages [k, dim]; got {kind(messages)}")
+    if messages.ndim != 2 or not messages.is_floating_point():
+        raise ValueError(f"wire_bytes needs floating-point messages [k, dim]; got {kind(messages)}")
     # numpy counts a row of booleans many times faster than anyone counts a matrix along an axis.
     filled = messages.detach().cpu().numpy() != 0  # [k, dim]
     return sum(min(8 * int(np.count_nonzero(row)), 4 * messages.shape[1]) for row in filled)
@@ -84,7 +84,8 @@ def psnr(images: Tensor, truth: Tensor) -> Tensor:
 
 
 def ssim(images: Tensor, truth: Tensor) -> Tensor:
-    """Structural similarity for values in [0, 1], image by image: [n, channels, h, w] twice -> [n], 1 for equal ones.
+    """Structural similarity for values in [0, 1], image by image: [n, channels, h, w] twice -> [n], 1 for equal ones,
+    NaN for one that is not finite.
 
     A window of 7 pixels as in the paper's uniform variant. Source: Wang et al. 2004, IEEE Transactions on Image
     Processing 13(4), by scikit-image.
@@ -102,7 +103,8 @@ def ssim(images: Tensor, truth: Tensor) -> Tensor:
             f"got {list(images.shape)} and {list(truth.shape)}"
         )
     pairs = zip(images.detach().cpu().numpy(), truth.detach().cpu().numpy(), strict=True)
-    return torch.tensor([structural_similarity(a, b, data_range=1.0, channel_axis=0) for a, b in pairs])
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        return torch.tensor([structural_similarity(a, b, data_range=1.0, channel_axis=0) for a, b in pairs])
 
 
 def best_matches(candidates: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

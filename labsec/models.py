@@ -133,9 +133,9 @@ class Model:
         self._check_values(x, dtype)
         if y.shape != (len(x),) or y.dtype != torch.int64:
             raise ValueError(f"{self.name} needs int64 labels y [{len(x)}], one for each sample; got {kind(y)}")
-        least, most = y.aminmax()
+        least, most = (int(end) for end in y.aminmax())
         if least < 0 or most >= self.classes:
-            raise ValueError(f"{self.name} needs labels in 0 … {self.classes - 1}; got {int(least)} … {int(most)}")
+            raise ValueError(f"{self.name} needs labels in 0 … {self.classes - 1}; got {least} … {most}")
 
     @property
     def _sample(self) -> str:
@@ -155,10 +155,10 @@ class Model:
             raise ValueError(f"{self.name} needs int64 token numbers; got {kind(x)}")
         if not x.numel():
             return
-        least, most = x.aminmax()
+        least, most = (int(end) for end in x.aminmax())
         if least < 0 or most >= self.vocabulary:
             raise ValueError(
-                f"{self.name} needs token numbers in 0 … {self.vocabulary - 1}; got {int(least)} … {int(most)}: "
+                f"{self.name} needs token numbers in 0 … {self.vocabulary - 1}; got {least} … {most}: "
                 "give it a vocabulary as large as that of the data"
             )
 

@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from labsec.federation.history import History
 from labsec.guards import check_kind, check_number, kind
@@ -62,7 +63,8 @@ def figure(width: float = 7.0, height: float = 3.6, *, dpi: int = 100) -> Figure
 
     Add axes under `style()`, or with `axes`, which does so. Raises ValueError unless all sizes are positive.
     """
-    check_number("figure", above=0, width=width, height=height, dpi=dpi)
+    check_number("figure", above=0, width=width, height=height)
+    check_number("figure", whole=True, above=0, dpi=dpi)
     with style():
         made = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(made)
@@ -93,8 +95,6 @@ class Picture:
     """A finished figure with a sentence that says what it shows, for eyes, for screen readers and for print."""
 
     def __init__(self, fig: Figure, alt: str) -> None:
-        check_kind("Picture", Figure, fig=fig)
-        check_kind("Picture", str, alt=alt)
         self.figure = fig
         self.alt = alt
 
@@ -106,12 +106,26 @@ class Picture:
 
 
 def mimebundle(image: bytes, alt: str) -> dict[str, str]:
-    """A PNG for a notebook: as HTML with alt text, as a bare image, and as the text alone."""
-    check_kind("mimebundle", bytes, image=image)
-    check_kind("mimebundle", str, alt=alt)
-    code = base64.b64encode(image).decode()
+    """A PNG for a notebook: as HTML with alt text, and as the text alone.
+
+    There is no bare image/png beside it. Whatever shows HTML prefers HTML, so that a second copy would double the file
+    and be seen by nobody; and a bare image has no place for the alt text that every converter keeps.
+    """
+    code = base64.b64encode(few_colours(image)).decode()
     tag = f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{code}" style="max-width:100%">'
-    return {"text/html": tag, "image/png": code, "text/plain": alt}
+    return {"text/html": tag, "text/plain": alt}
+
+
+def few_colours(image: bytes) -> bytes:
+    """The same PNG in 256 colours of its own, which nobody can tell from it: about a quarter of the bytes."""
+    picture = Image.open(io.BytesIO(image)).convert("RGB")
+    few = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+
+    # The octree averages colours, and paper that is not quite white would show on a white page.
+    few.putpalette([255 if level >= 254 else level for level in few.getpalette() or ()])
+    buffer = io.BytesIO()
+    few.save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
 
 
 def accuracy(*, title: str = "Accuracy over the rounds", **histories: History | Sequence[History]) -> Picture:
@@ -160,11 +174,11 @@ def curves(
     check_kind("curves", str, title=title, xlabel=xlabel, ylabel=ylabel)
     check_kind("curves", bool, log=log)
     check_kind("curves", Mapping, runs=runs)
-    places = _numbers("x", x)  # [len(x)]
+    places = _numbers("x", x)  # [n]
     tables = {name: _numbers(name, rows) for name, rows in runs.items()}  # each [seeds, len(x)]
     if places.ndim != 1 or not len(places) or not tables:
         raise ValueError(
-            f"curves needs x [n] and a line or more; got x of shape {list(places.shape)}, {len(tables)} lines"
+            f"curves needs x [n] and a line or more; got x {kind(x)} of shape {list(places.shape)}, {len(tables)} lines"
         )
     for name, table in tables.items():
         if table.ndim != 2 or table.shape[1] != len(places) or not len(table):
@@ -207,7 +221,10 @@ def _numbers(name: str, rows: object) -> np.ndarray:
 def looks(names: Iterable[str]) -> list[tuple[Any, Any]]:
     """A colour and a dash for each line: fixed ones for the names of the roles, the next free ones for any other."""
     if isinstance(names, str) or not isinstance(names, Iterable):
-        raise TypeError(f"looks needs a list of names; got {kind(names)}")
+        raise TypeError(f"looks needs names to be a list of texts; got {kind(names)}")
+    names = [*names]
+    for name in names:
+        check_kind("looks", str, name=name)
     fixed = {"clean": (CLEAN, "-"), "attacked": (ATTACKER, "-"), "defended": (DEFENDER, "-")}
     others = zip(cycle(OTHERS), cycle(DASHES), strict=False)
     return [fixed[name] if name in fixed else next(others) for name in names]
@@ -216,6 +233,12 @@ def looks(names: Iterable[str]) -> list[tuple[Any, Any]]:
 def label_ends(ax: Axes, ends: Iterable[tuple[float, str, Any]]) -> None:
     """Write each line's name at its right end, (y, name, colour), pushed apart where they would overlap."""
     check_kind("label_ends", Axes, ax=ax)
+    if isinstance(ends, str) or not isinstance(ends, Iterable):
+        raise TypeError(f"label_ends needs ends to be a list of (y, name, colour); got {kind(ends)}")
+    ends = [*ends]
+    for end in ends:
+        if not isinstance(end, tuple) or len(end) != 3:
+            raise ValueError(f"label_ends needs (y, name, colour) of every line; got {end!r}")
     low, high = ax.get_ylim()
     gap = 0.065 * (high - low)  # the height of a line of text
 

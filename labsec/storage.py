@@ -15,11 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from labsec.files import CLONE
+from labsec.files import CLONE, COURSE, PACKAGE
 
 LOCK_PATIENCE = 30.0  # seconds; whoever holds a lock writes one small file
 
-FULL = "free some space there and run the command again"
+FULL = "free some space and run the command again"
 NOT_WRITABLE = "work in a folder that you can write to, or change its permissions"
 NO_SUCH = "check the name, or get the missing file back by cloning or installing the course again"
 REMEDIES = {  # what a learner can do about an error of the operating system; any other one is a bug
@@ -51,7 +51,7 @@ def in_one_sentence(error: OSError) -> str:
     """An error of the operating system for a reader: the file, what is wrong, and what to do; "" for an unknown kind.
 
     >>> in_one_sentence(OSError(errno.ENOSPC, "No space left on device", "my/02.ipynb"))
-    'my/02.ipynb: No space left on device: free some space there and run the command again.'
+    'my/02.ipynb: No space left on device: free some space and run the command again.'
     >>> in_one_sentence(OSError("my/02.ipynb is missing: get it back."))
     'my/02.ipynb is missing: get it back.'
     >>> in_one_sentence(OSError(errno.EBADF, "Bad file descriptor"))
@@ -68,10 +68,12 @@ def in_one_sentence(error: OSError) -> str:
 
 def how_to_restore(path: Path) -> str:
     """How a reader gets back a file that came with the course, to be said behind a colon."""
-    if CLONE is not None and path.is_relative_to(CLONE):
-        return (
-            f"get it back with `git checkout {path.relative_to(CLONE).as_posix()}` or from a fresh copy of the course"
-        )
+    clone = CLONE
+    if clone is None and not COURSE.is_dir():
+        clone = PACKAGE.parent  # its pyproject.toml, by which a clone is known, is what is missing or broken
+    if clone is not None and path.is_relative_to(clone):
+        name = path.relative_to(clone).as_posix()
+        return f"get it back with `git checkout {name}` or from a fresh copy of the course"
     return "install labsec again (`pip install --force-reinstall labsec`)"
 
 

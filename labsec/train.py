@@ -93,6 +93,7 @@ def dp_sgd(
     expected size; here both are what the batches say, and an accountant must know that.
     """
     _check("dp_sgd", model, params, x, y, batches, lr=lr, chunk=chunk)
+    check_number("dp_sgd", least=0, lr=lr)
     check_number("dp_sgd", above=0, most=math.inf, clip=clip)
     check_number("dp_sgd", least=0, noise=noise)
     check_kind("dp_sgd", Generator, generator=generator)
@@ -120,14 +121,18 @@ def _check(
             f"{model.name} and {len(batches)} clients need params [{model.dim}] or [{len(batches)}, {model.dim}], "
             f"floating-point numbers; got {kind(params)}"
         )
-    if params.requires_grad:
-        raise ValueError(f"{name} lets no gradient through, but params, {kind(params)}, requires one: detach() it")
     model.check_data(x, y, params.dtype)
+    for given in (params, x):
+        if given.requires_grad:
+            raise ValueError(
+                f"{name} needs params and x that require no gradient, for it lets none through; got {kind(given)}: "
+                "detach() it"
+            )
     if not len(batches):
         return
-    least, most = batches.aminmax()
+    least, most = (int(end) for end in batches.aminmax())
     if least < -1 or most >= len(x):
-        raise ValueError(f"batches must hold indices below {len(x)}, or -1; got {int(least)} … {int(most)}")
+        raise ValueError(f"batches must hold indices below {len(x)}, or -1; got {least} … {most}")
     if least < 0 and not (batches >= 0).any(dim=2).all():
         raise ValueError("every step of every client needs a sample; some rows of batches hold only -1")
 
@@ -342,7 +347,8 @@ def local_updates_loop(
     True
     """
     _check("local_updates_loop", model, params, x, y, batches, lr=lr, chunk=None)
-    updates = []
+    check_number("local_updates_loop", least=0, lr=lr)
+    updates = [params.new_zeros(0, model.dim)]
     for start, client in zip(params.expand(len(batches), -1), batches, strict=True):
         module = model.twin(start)
         optimizer = torch.optim.SGD(module.parameters(), lr=lr)
@@ -351,5 +357,5 @@ def local_updates_loop(
             optimizer.zero_grad()
             F.cross_entropy(module(x[batch]), y[batch]).backward()
             optimizer.step()
-        updates.append(torch.nn.utils.parameters_to_vector(module.parameters()).detach() - start)
-    return torch.stack(updates)
+        updates.append(torch.nn.utils.parameters_to_vector(module.parameters()).detach()[None] - start)
+    return torch.cat(updates)

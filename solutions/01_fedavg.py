@@ -64,9 +64,9 @@ cards.safety()
 my_prediction = 0.5
 
 # %% [markdown]
-# # Part one: who holds what
+# ## Part one: who holds what
 #
-# ## Exercise 1.1 · Deal the samples (3 minutes)
+# ### Exercise 1.1 · Deal the samples (3 minutes)
 # The simplest federation is *independent and identically distributed*, IID for short: shuffle the samples, then deal
 # them out like cards. Client $i$ of $n$ gets the numbers at places $i,\ i+n,\ i+2n,\ \ldots$ of the shuffled order.
 #
@@ -106,7 +106,7 @@ pictures.shards(digits.y, even, title="Dealt like cards, every client holds a bi
 # A column is a client, a row a digit, and the size of a disc says how many. Nothing stands out, and that is the point:
 # each client's data looks like everybody's. No hospital, bank or phone has data like that.
 #
-# ## Exercise 1.2 · Skew the labels (8 minutes)
+# ### Exercise 1.2 · Skew the labels (8 minutes)
 # Real clients differ. The usual model draws, for each label $c$, the clients' shares $s_{c1}, \ldots, s_{cn}$ from a
 # Dirichlet distribution and cuts that label's samples accordingly. The draw is made for you, you do the cutting:
 # a label's samples are cut at $\operatorname{round}(m_c \sum_{j \le i} s_{cj})$, where $m_c$ is how many there are.
@@ -151,9 +151,9 @@ pictures.shards(digits.y, skewed, title="At α = 0.3, a client knows some digits
 # Look for a column with two or three large discs: that client will pull the model towards "it is one of these".
 # Look at the sizes, too. Some clients hold many times what others hold, and in a moment that will matter.
 #
-# # Part two: the client
+# ## Part two: the client
 #
-# ## Exercise 1.3 · One local step (6 minutes)
+# ### Exercise 1.3 · One local step (6 minutes)
 # A client does what every student of machine learning has done: one step of gradient descent,
 # $\theta' = \theta - \eta\, \nabla_\theta \frac{1}{b} \sum_{j=1}^{b} \ell(\theta; x_j, y_j)$, with the cross-entropy as $\ell$.
 #
@@ -183,7 +183,7 @@ def local_step(model, params, x, y, *, lr):
 check("01.3", local_step)
 
 # %% [markdown]
-# ## Exercise 1.4 · The local update (5 minutes)
+# ### Exercise 1.4 · The local update (5 minutes)
 # Between two messages a client may take several steps; that is the whole difference between FedSGD (one step) and
 # FedAvg (several). What it sends is not the model but the **change**: $u = \theta_\text{new} - \theta_\text{old}$.
 #
@@ -213,9 +213,9 @@ check("01.4", local_update)
 # **Why it matters.** Keep this function in mind. Whoever controls a client controls what it returns: every poisoning
 # attack of the next labs is another body for `local_update`. And whoever reads its result reads a function of `x`.
 #
-# # Part three: the server
+# ## Part three: the server
 #
-# ## Exercise 1.5 · The weighted mean (4 minutes)
+# ### Exercise 1.5 · The weighted mean (4 minutes)
 # The server combines what comes back: $\bar u = \sum_i \frac{n_i}{\sum_j n_j}\, u_i$, where $n_i$ is the number of
 # samples that client $i$ says it holds. (*Says*. Nobody checks.)
 #
@@ -261,7 +261,7 @@ print(f"largest difference: {(weighted_mean(alone, weights=sizes) - together).ab
 assert torch.allclose(weighted_mean(alone, weights=sizes), together, atol=1e-5)
 
 # %% [markdown]
-# ## Exercise 1.6 · The round (4 minutes)
+# ### Exercise 1.6 · The round (4 minutes)
 # Send the model out, collect one update from each client, average, move. That is federated averaging, complete.
 #
 # | name | shape | meaning |
@@ -284,7 +284,7 @@ def fedavg_round(model, params, x, y, batches, *, weights, lr):
 check("01.6", fedavg_round)
 
 # %% [markdown]
-# # Part four: run it
+# ## Part four: run it
 # Every part is yours now. Each client draws five batches of 16 from its own hand:
 
 
@@ -307,7 +307,7 @@ assert reached > 0.9
 # %% [markdown]
 # No digit left its client, and the model reads almost all the digits that it has never seen.
 #
-# ## The same, stacked
+# ### The same, stacked
 # Your loop trains one client after another, and each step is a multiplication so small that Python spends longer
 # calling it than the processor spends computing it. The course's engine therefore gives the parameters a leading axis
 # for clients, `[clients, dim]`. Clients share no parameter, so one differentiation of everybody's loss gives every
@@ -335,8 +335,8 @@ assert torch.allclose(looped, stacked, atol=1e-5)
 # that re-runs a whole federation possible. From here on `run(Scenario(…))` does your round, stacked, and takes
 # **your** `weighted_mean` as its rule. (Left alone, a `Scenario` counts every client alike; lab 02 says why.)
 #
-# # Part five: what turns the dials
-# ## FedSGD or FedAvg?
+# ## Part five: what turns the dials
+# ### FedSGD or FedAvg?
 # FedSGD takes one step on all of a client's samples; FedAvg takes several on small batches. Both send one update a round, so both
 # send the same number of bytes. Which line is higher after ten rounds, and why?
 
@@ -350,7 +350,7 @@ plots.accuracy(FedAvg=fedavg, FedSGD=fedsgd, title="Five small steps a round bea
 # FedAvg walks five steps where FedSGD walks one, for the same message. Communication, not arithmetic, is what a
 # federation of phones is short of; that was the argument of the paper that named it (McMahan et al. 2017).
 #
-# ## What does it cost?
+# ### What does it cost?
 # A message is `model.dim` numbers of four bytes, up and down, for every client in every round:
 
 # %%
@@ -367,7 +367,7 @@ pictures.cost(
 # %% [markdown]
 # Why not a thousand steps, then? Because clients that differ walk apart while they do not talk.
 #
-# ## IID or skewed?
+# ### IID or skewed?
 # The same run three times; only the way in which the digits were divided differs.
 
 # %%
@@ -386,7 +386,7 @@ for name, history in runs.items():
 # **Try it:** plot a wrong answer on purpose. Write a plain mean under `@exercise("01.5", use="mine")` and run the
 # cells from *FedSGD or FedAvg?* on again. Which of the three lines can change, and why can the first one hardly?
 #
-# ## Move them yourself
+# ### Move them yourself
 # Every move runs forty rounds of your federation again; the thin line is one computer with all the data, and the bars
 # are the clients. Three things to look for. With one local step, does the skew matter? With twenty? And what do you
 # save, and lose, when only a tenth of the clients take part?
@@ -399,10 +399,10 @@ panel
 # Did you try five clients, of which a tenth take part? In most rounds nobody does, and a round without a message changes
 # nothing. A federation's accuracy is also a question of who shows up, and an attacker always does.
 #
-# # Part six: six claims
+# ## Part six: six claims
 # The rules below were written before the numbers were there.
 #
-# ## Claim 1 · "Clients send updates, a server averages them, and it works"
+# ### Claim 1 · "Clients send updates, a server averages them, and it works"
 # What must it be compared with? With one computer that holds all the data and takes steps of the same size over as
 # many samples: 200 batches of 320 in place of 200 batches of 16 at each of 20 clients. And with clients that never talk.
 
@@ -445,7 +445,7 @@ cards.claim(
 )
 
 # %% [markdown]
-# ## Claim 2 · "Hospitals, banks and vehicles run it in production"
+# ### Claim 2 · "Hospitals, banks and vehicles run it in production"
 # Nothing to measure here; this one is settled by reading. What would count as *production*?
 
 # %%
@@ -464,7 +464,7 @@ cards.reading(
 )
 
 # %% [markdown]
-# ## Claim 3 · "40 % of enterprises use it; in 2024 it was 12 %"
+# ### Claim 3 · "40 % of enterprises use it; in 2024 it was 12 %"
 # A source-checking exercise. Before you search, write down what a source would have to tell you; a figure that cannot
 # answer these questions is decoration. Then give the search ten minutes, and not more.
 
@@ -482,7 +482,7 @@ cards.sources(
 )
 
 # %% [markdown]
-# ## Claim 4 · "The data stay local, so GDPR and HIPAA are satisfied"
+# ### Claim 4 · "The data stay local, so GDPR and HIPAA are satisfied"
 # The data stay. Does what *leaves* hold personal data? Take a table of 455 tumour measurements, one row a patient,
 # and let a client train one step on one row. The server sees the message and what it told the client to do:
 
@@ -582,7 +582,7 @@ cards.claim(
 #
 # </details>
 #
-# ## Claim 5 · "Every node is an entry point, the server a single point of failure"
+# ### Claim 5 · "Every node is an entry point, the server a single point of failure"
 
 # %%
 cards.reading(
@@ -599,7 +599,7 @@ cards.reading(
 # This is why every lab opens with a threat-model card: an entry point matters only together with what can be
 # seen and done there. In this lab one curious reader at the server was enough.
 #
-# ## Claim 6 · "Poisoning attacks are up 87 % year on year"
+# ### Claim 6 · "Poisoning attacks are up 87 % year on year"
 
 # %%
 cards.sources(
@@ -615,13 +615,13 @@ cards.sources(
 )
 
 # %% [markdown]
-# # Where you stand
+# ## Where you stand
 
 # %%
 progress()
 
 # %% [markdown]
-# ## What it means at work
+# ### What it means at work
 # - **Ask what a message holds, not where the data are.** Number of records in a step, number of local steps, who sees single
 #   updates: these three belong in every data-protection impact assessment of a federation (GDPR, Article 35).
 # - **HIPAA's de-identification** (45 CFR 164.514) is about what leaves. An update that gives a record away is no more
@@ -630,7 +630,7 @@ progress()
 # - **Local steps save bandwidth and cost agreement.** Measure both on data as skewed as yours before you choose.
 # - **A figure without a source** cannot be wrong, and that is what is wrong with it. Ask the three questions.
 #
-# ## Further reading
+# ### Further reading
 # - McMahan et al. 2017, *Communication-Efficient Learning of Deep Networks from Decentralized Data*, arXiv:1602.05629:
 #   FedSGD and FedAvg, as you built them.
 # - Kairouz et al. 2021, *Advances and Open Problems in Federated Learning*, arXiv:1912.04977: the map of the field.

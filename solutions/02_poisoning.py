@@ -53,9 +53,9 @@ arrows
 # Now let an attack choose. *Sign flip* is loud. *ALIE* hides close to the crowd. *Mimic* copies the most extreme honest
 # client. Which rule falls for which? Keep your answer; you will measure it in fifty rounds and 4,810 dimensions.
 #
-# # Part one: two attacks that know nothing
+# ## Part one: two attacks that know nothing
 #
-# ## Exercise 2.1 · Label flip (3 minutes)
+# ### Exercise 2.1 · Label flip (3 minutes)
 # The simplest poison does not touch the code at all: train honestly, on wrong labels. Reverse the scale: of ten
 # classes, 0 becomes 9, 1 becomes 8, and so on.
 #
@@ -85,7 +85,7 @@ check("02.1", flipped)
 hint("02.1", 1)
 
 # %% [markdown]
-# ## Exercise 2.2 · Sign flip (3 minutes)
+# ### Exercise 2.2 · Sign flip (3 minutes)
 # Whoever owns a client also owns its code. One line is enough to send the opposite of what was learned, a little louder:
 # $u_i' = -s\,u_i$.
 #
@@ -154,9 +154,9 @@ print(f"Flipped labels at 6 of 30: {labels.final_accuracy:.3f}; the same at boos
 # poison is another matter. Volume again.
 
 # %% [markdown]
-# # Part two: three rules that do not believe everyone
+# ## Part two: three rules that do not believe everyone
 #
-# ## Exercise 2.3 · The median (5 minutes)
+# ### Exercise 2.3 · The median (5 minutes)
 # Each coordinate on its own: put the clients' values in order and take the one in the middle; of an even number, the mean
 # of the two in the middle.
 #
@@ -180,7 +180,7 @@ def median(updates):
 check("02.3", median)
 
 # %% [markdown]
-# ## Exercise 2.4 · The trimmed mean (4 minutes)
+# ### Exercise 2.4 · The trimmed mean (4 minutes)
 # Between the mean, which believes all, and the median, which believes one: drop the $f$ largest and the $f$ smallest values
 # of every coordinate, and average the rest. $f$ is how many bad clients *the defender believes in*. Nobody tells them the true number.
 #
@@ -203,7 +203,7 @@ def trimmed_mean(updates, *, f):
 check("02.4", trimmed_mean)
 
 # %% [markdown]
-# ## Exercise 2.5 · Krum (10 minutes)
+# ### Exercise 2.5 · Krum (10 minutes)
 # Krum looks at whole clients. Each one's score is the sum of the *squared* distances to its $n - f - 2$ nearest other
 # clients, and the client with the smallest score is believed, alone. Bad clients far from the crowd have no close
 # neighbours; bad clients in the crowd can do little. That is the argument (Blanchard et al. 2017).
@@ -243,9 +243,9 @@ plots.accuracy(
 # Your rules, in the course's engine, against six clients of thirty at boost 30; the line at the bottom is the mean. Krum's
 # lower line is not the work of the attack: it is Krum's price for believing one client alone, attacked or not. Case closed? Every rule has a blind spot, and the next two attacks were made for it.
 #
-# # Part three: attacks that hide
+# ## Part three: attacks that hide
 #
-# ## Exercise 2.6 · A little is enough (6 minutes)
+# ### Exercise 2.6 · A little is enough (6 minutes)
 # ALIE (Baruch et al. 2019) shifts *every* coordinate by a fraction of a standard deviation, at most one or two: so little
 # that some honest clients lie further out, but in *all* coordinates at once. All attackers send the same row,
 # $u' = \mu - z\,\sigma$, with the mean and the standard deviation (`std`, divided by $m-1$) over the attackers' own honest
@@ -271,7 +271,7 @@ def alie(view, *, z):
 check("02.6", alie)
 
 # %% [markdown]
-# ## Exercise 2.7 · Inner product manipulation (4 minutes)
+# ### Exercise 2.7 · Inner product manipulation (4 minutes)
 # IPM (Xie et al. 2019) sends the negated mean of the honest updates, $u' = -s\,\mu$. With a small $s$ it lies so close to
 # the crowd that a rule which picks *points near others* may pick it.
 #
@@ -302,7 +302,7 @@ plots.accuracy(clean=clean, **hidden, title="Nine of thirty hide, and little hap
 # %% [markdown]
 # The defender still believes in six; here are nine, and it makes no difference.
 #
-# ## The same attack in another world
+# ### The same attack in another world
 # So far each client held a fair share of every digit and took five small steps: FedAvg on IID shards, the setting of many
 # demonstrations. Now the clients' labels are skewed (Dirichlet 0.3) and each takes one step on all it has: FedSGD. **Guess
 # what ALIE does to the median there, and what the median does to itself when nobody attacks.**
@@ -322,7 +322,7 @@ plots.accuracy(clean=plain, median_alone=nobody, attacked=hit, title="Skewed cli
 # honest update than honest updates stand from one another. Among similar clients that leaves them little room, among dissimilar ones a lot. *Whoever shows you a robust rule on IID
 # data has shown you half of it.*
 #
-# ## The panel
+# ### The panel
 # Both worlds, and here the attackers also read the honest messages of the round. Below the curve you see what the server could see: every message of the last
 # round by its direction and its length. Find an attack that stands out and fails, and one that does not stand out and wins.
 
@@ -331,7 +331,7 @@ panel = lab02.panel()
 panel
 
 # %% [markdown]
-# ## Exercise 2.8 · An alarm on norms (optional, 4 minutes)
+# ### Exercise 2.8 · An alarm on norms (optional, 4 minutes)
 # Why not simply throw out whoever is too long? Raise the alarm when an update's norm exceeds `factor` times the median norm.
 #
 # | name | shape | meaning |
@@ -382,7 +382,7 @@ for name, regime in {"FedAvg, IID": base, "FedSGD, Dirichlet 0.3": other}.items(
 # world? So did we; perhaps skewed labels change an update's *direction* more than they change its length, and this alarm looks
 # at the length alone. Lab 06 builds detectors that look at more, and measures them the same way.
 #
-# # Part four: five claims
+# ## Part four: five claims
 # The numbers below come from tables that `labsec matrix --seeds 5` made: every attack against every rule, thirty clients,
 # fifty rounds, both worlds, five seeds. They are committed so that you need not wait. So that you need not trust them
 # either, this cell runs some entries again, here and now.
@@ -417,14 +417,14 @@ chooser = lab02_matrix.panel(table)
 chooser
 
 # %% [markdown]
-# ## The price with nobody attacking
+# ### The price with nobody attacking
 # An insurance is judged by its premium, too:
 
 # %%
 lab02_maps.prices(table)
 
 # %% [markdown]
-# ## Claim 7 · "Malicious updates degrade the accuracy"
+# ### Claim 7 · "Malicious updates degrade the accuracy"
 
 
 # %%
@@ -463,7 +463,7 @@ cards.claim(
 )
 
 # %% [markdown]
-# ## Claim 8 · "3 % of nodes cost 22 points in 50 rounds"
+# ### Claim 8 · "3 % of nodes cost 22 points in 50 rounds"
 # The sentence speaks of a language model. So here are both: digits, and `notes`, a little corpus of hospital notes from a
 # seeded grammar, in the same engine. A hundred clients, so that three of them are 3 %.
 
@@ -513,7 +513,7 @@ cards.claim(
 )
 
 # %% [markdown]
-# ## Claim 9 · "No sophisticated tooling is needed"
+# ### Claim 9 · "No sophisticated tooling is needed"
 # Yours is one line. It reads nothing but the attackers' own updates.
 
 
@@ -549,7 +549,7 @@ cards.claim(
 )
 
 # %% [markdown]
-# ## Claim 34 · "Trimmed Mean and Krum replace FedAvg"
+# ### Claim 34 · "Trimmed Mean and Krum replace FedAvg"
 # A replacement must cost little when nobody attacks *and* hold when somebody does, the worst attack included.
 
 # %%
@@ -587,7 +587,7 @@ cards.claim(
 )
 
 # %% [markdown]
-# ## Claim 61 · "If devices are compromised, no rule fully compensates"
+# ### Claim 61 · "If devices are compromised, no rule fully compensates"
 # More and more attackers, against a defender who is even told their number (or the largest number that the rule accepts):
 
 # %%
@@ -637,7 +637,7 @@ cards.claim(
 )
 
 # %% [markdown]
-# # Part five: attack your defence
+# ## Part five: attack your defence
 # Choose the rule that you would deploy. Then become an attacker who read your documentation: `poison.adaptive` takes the
 # server's rule *as a function*, reads the honest messages of the round, tries messages at most twice as long as usual on
 # copies of the rule, and keeps the one that moves the result farthest against the honest mean. It works on any rule, yours
@@ -681,13 +681,13 @@ print(f"mix, then trim:  alone {answer_alone.final_accuracy:.2f}, under it {answ
 #
 # **Try it:** put another rule into `my_rule`. Which one loses least? Does it still, with a larger `norm`?
 #
-# # Where you stand
+# ## Where you stand
 
 # %%
 progress()
 
 # %% [markdown]
-# ## What it means at work
+# ### What it means at work
 # - **"Robust aggregation" is not a property.** Name the rule, its $f$, how different the clients are, and the price without an attack.
 # - **Clip first.** A bound on each client's norm costs almost nothing and removes the volume knob. It does not stop an attacker who hides.
 # - **Ask for the worst row, and for an adaptive one**, of any vendor's table. Without them it may show only attacks that fail.
@@ -701,7 +701,7 @@ progress()
 #
 # The mapping is this course's own judgement: neither ATLAS nor the OWASP page speaks of federations.
 #
-# ## Further reading
+# ### Further reading
 # - Blanchard et al. 2017, *Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent*, NeurIPS: Krum.
 # - Yin et al. 2018, *Byzantine-Robust Distributed Learning*, arXiv:1803.01498: median and trimmed mean.
 # - Baruch et al. 2019, *A Little Is Enough*, arXiv:1902.06156. Xie et al. 2019, *Fall of Empires*, arXiv:1903.03936.

@@ -108,7 +108,7 @@ def test_a_lab_that_cannot_be_made_is_told_in_one_sentence(capsys: pytest.Captur
     assert capsys.readouterr().err == "No lab was made: the number 00 is taken by solutions/00_start.py.\n"
 
 
-@pytest.mark.parametrize("command", [["build"], ["new", "03_backdoors"]])
+@pytest.mark.parametrize("command", [["build"], ["new", "03_backdoors"], ["wheels", "--for", "linux", "here"]])
 def test_an_installed_package_writes_no_sources(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,14 @@ def test_ties_are_counted_exactly():
     assert kept.abs().sum(dim=1).tolist() == [4.0, 0.0, 6.0]
 
 
+@pytest.mark.parametrize("worst", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_finite_stays_for_the_server_to_see(worst):
+    updates = torch.tensor([[5.0, 5.0, worst, 5.0, worst], [5.0, 4.0, 3.0, 2.0, 1.0]])
+    kept = top_k(updates, keep=0.4)
+    torch.testing.assert_close(kept, torch.tensor([[0.0, 0, worst, 0, worst], [5.0, 4, 0, 0, 0]]), equal_nan=True)
+    assert not top_k(updates, keep=0.2)[0].isfinite().all()
+
+
 def test_neutral_and_untouched():
     updates = torch.randn(4, 10, generator=generator(0))
     before = updates.clone()

@@ -16,6 +16,7 @@ LABORATORY = {*FLOOR, *LEARNED, *ATTACKS, *DEFENCES, "federation"}
 ROOMS = {  # each room of labsec, and the rooms that it may import when it is loaded
     "lazy": set(),
     "files": set(),
+    "wheels": set(),
     "storage": {"files"},
     "browser": set(),
     "guards": set(),
@@ -30,7 +31,7 @@ ROOMS = {  # each room of labsec, and the rooms that it may import when it is lo
     "study": {*LABORATORY, "plots", "files", "storage"},
     "course": {*LABORATORY, "plots", "study", "lazy", "files", "storage"},
     "doctor": {"files", "storage"},
-    "cli": {"browser", "course", "doctor", "files", "storage", "study"},
+    "cli": {"browser", "course", "doctor", "files", "storage", "study", "wheels"},
     "__init__": {"lazy"},
 }
 

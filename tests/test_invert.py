@@ -85,6 +85,15 @@ def test_a_missing_message_is_named():
         invert.analytic(view, message=1)
 
 
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_a_message_that_is_not_finite_is_refused(wrong):
+    view, _ = captured(1)
+    messages = view.messages.clone()
+    messages[0, :3] = wrong
+    with pytest.raises(ValueError, match="needs a finite message; message 0 holds 3 NaN or infinite numbers"):
+        invert.analytic(replace(view, messages=messages))
+
+
 def test_a_zero_message_gives_nothing():
     view, truth = captured(1)
     for batch in (1, 4):

@@ -2,18 +2,24 @@
 
 import base64
 import io
+import json
 import math
 import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import ipywidgets
 import numpy as np
 import pytest
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from matplotlib.figure import Figure
 from PIL import Image
+from traitlets.utils.importstring import import_item
 
+from labsec import cli
 from labsec.course import live
 from labsec.course.live import worker as worker_module
 from labsec.course.live.controls import Field
@@ -178,7 +184,7 @@ def test_drawing_is_rationed_but_the_first_and_the_last_state_are_shown(monkeypa
     worker.submit({})
     worker.wait(WAIT)
     worker.close()
-    assert shown == [0, 4, 8, 11, "settled"]
+    assert shown == [0, 8, 11, "settled"]
 
 
 def test_slow_drawing_leaves_three_quarters_of_the_time_to_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +245,32 @@ def test_moving_artists_give_the_same_pixels_as_drawing_everything() -> None:
     quick, slow = Renderer(drawing()), Renderer(drawing(moving=False))
     for state in (0.2, 0.9, 0.4):
         np.testing.assert_array_equal(decoded(quick.render({}, state)), decoded(slow.render({}, state)))
+
+
+def test_what_was_left_alone_is_not_drawn_again_and_the_pixels_are_the_same() -> None:
+    """Three squares, one on the other: whichever of them changes, those below it are kept, those above are redrawn."""
+
+    def squares(*, moving: bool) -> tuple[Any, list[Any]]:
+        figure = Figure(figsize=(2, 2))
+        axes = figure.subplots()
+        patches = [axes.bar([0.1 * i], [1.0], color=f"C{i}", zorder=3 + i)[0] for i in range(3)]
+        made = SimpleNamespace(figure=figure, update=lambda values, state: patches[state[0]].set_height(state[1]))
+        return (SimpleNamespace(**vars(made), moving=patches[::-1]) if moving else made), patches
+
+    quick, patches = squares(moving=True)
+    slow, _ = squares(moving=False)
+    fast, whole = Renderer(quick), Renderer(slow)
+    drawn: list[int] = []
+    states = [(0, 0.9), (2, 0.8), (2, 0.7), (1, 0.6), (2, 0.5), (0, 0.4)]
+    counts = []
+    for number, state in enumerate(states):
+        if number == 1:
+            for i, patch in enumerate(patches):
+                patch.draw = lambda renderer, i=i, draw=patch.draw: (drawn.append(i), draw(renderer))
+        drawn.clear()
+        np.testing.assert_array_equal(decoded(fast.render({}, state)), decoded(whole.render({}, state)))
+        counts.append("".join(map(str, drawn)))
+    assert counts == ["", "012", "2", "012", "12", "012"]
 
 
 def test_the_picture_shows_the_state() -> None:
@@ -369,7 +401,24 @@ def test_a_build_keeps_a_picture_with_alt_text(
     panel = make()
     assert "application/vnd.jupyter.widget-view+json" in panel._repr_mimebundle_()
     monkeypatch.setenv("LABSEC_BUILD", "1")
-    data, metadata = panel._repr_mimebundle_()
-    assert data.keys() == {"image/png", "text/plain"}
-    assert decoded(base64.b64decode(data["image/png"])).shape == (200, 300, 3)
-    assert data["text/plain"] == metadata["image/png"]["alt"] == "0.3 gives 0.30."
+    data = panel._repr_mimebundle_()
+    assert data.keys() == {"text/html", "text/plain"}
+    assert data["text/plain"] == "0.3 gives 0.30."
+    before, _, rest = data["text/html"].partition("base64,")
+    code, _, after = rest.partition('"')
+    assert before == '<img alt="0.3 gives 0.30." src="data:image/png;'
+    assert decoded(base64.b64decode(code)).shape == (200, 300, 3)
+    assert after.endswith("<p>0.3 gives 0.30.</p>")
+
+
+# the way to the page
+
+
+def test_the_course_has_small_messages_passed_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Jupyter looks for the settings that `labsec open` brings along."""
+    settings = json.loads((cli.PACKAGE / "jupyter_server_config.json").read_text(encoding="utf-8"))
+    connection = import_item(settings["ServerApp"]["kernel_websocket_connection_class"])
+    monkeypatch.setattr(ZMQChannelsWebsocketConnection, "connect", lambda self: "connected")
+    handler = Mock(spec=KernelWebsocketHandler)
+    assert connection(websocket_handler=handler).connect() == "connected"
+    handler.set_nodelay.assert_called_once_with(True)

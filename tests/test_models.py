@@ -60,6 +60,15 @@ def test_wrong_shapes_are_named():
         models.convnet((30,), 2)
 
 
+def test_a_token_that_the_model_does_not_know_is_named():
+    model = models.embedding(3, 5, 2)
+    params = model.init(generator(0))[None]
+    with pytest.raises(ValueError, match="needs token numbers in 0 … 4; got 1 … 5: give it a vocabulary"):
+        model(params, torch.tensor([[[1, 5, 2]]]))
+    with pytest.raises(ValueError, match="got -1 … 2"):
+        model(params, torch.tensor([[[1, -1, 2]]]))
+
+
 ALL = [*MODELS, models.embedding(12, 30, 4), models.mlp((5,), 3, activation=torch.nn.functional.relu)]
 
 

@@ -7,15 +7,18 @@ turned as well; where there is no Chromium, here.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import nbclient
 import nbformat
 import pytest
+from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_notebook
 
 from labsec.course import build
@@ -25,6 +28,7 @@ from tests.browser.lab_server import chromium_path
 SOLUTIONS = sorted((build.COURSE / "solutions").glob("[0-9][0-9]_*.ipynb"))
 LEARNERS = sorted((build.COURSE / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 NBVAL = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=60", "-p", "no:cacheprovider", "-q")
+MOST_BYTES = 600 * 1024  # of a solved notebook: a page of a repository shows none that is much larger
 WARNINGS_ARE_ERRORS = "import warnings\nwarnings.simplefilter('error')\n"
 
 
@@ -95,6 +99,46 @@ def test_every_exercise_has_a_check_and_the_first_says_how_to_get_a_hint(path):
     assert tags.count("exercise") == tags.count("check")
     if "exercise" in tags:
         assert any(f'hint("{path.name[:2]}.1", 1)' in cell.source for cell in cells)
+
+
+class Page(HTMLParser):
+    """What a page says: the alt text of every picture, and all other text."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.alts: list[str] = []
+        self.words = ""
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "img":
+            self.alts.append(dict(attrs).get("alt") or "")
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+@each(SOLUTIONS)
+def test_a_solved_lab_has_one_title_and_stays_small(path):
+    notebook = nbformat.read(path, as_version=4)
+    words = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert len(re.findall(r"^# ", words, re.MULTILINE)) == 1
+    assert path.stat().st_size <= MOST_BYTES
+
+
+@each(SOLUTIONS)
+def test_an_exported_lab_shows_every_picture_once_with_its_text(path):
+    """What `jupyter nbconvert --to html` makes of it; a panel's picture stands above its reading."""
+    cells = nbformat.read(path, as_version=4).cells
+    outputs = [output.data for cell in cells for output in cell.get("outputs", []) if "data" in output]
+    pictures = [data for data in outputs if "<img " in data.get("text/html", "")]
+    page = Page(HTMLExporter().from_filename(str(path))[0])
+    assert pictures
+    assert page.alts == [data["text/plain"] for data in pictures]
+    assert not any("image/png" in data for data in outputs), "a second copy that nobody sees"
+    readings = [data["text/plain"] for data in pictures if "<p>" in data["text/html"]]
+    assert readings
+    assert all(reading in page.words for reading in readings)
 
 
 # The browser test runs the same cells and looks at the same answers; a second run would prove nothing more.

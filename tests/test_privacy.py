@@ -241,3 +241,61 @@ def test_poisson_sampling_has_the_fixed_divisor_of_the_paper():
     s = Scenario(clients=40, rounds=6, local_steps=1, participation=0.5, aggregate=rule)
     for r in rounds(s):
         assert float((r.after - r.before).std()) == pytest.approx(1 / 20, rel=0.05)
+
+
+LARGE = 1e38 * torch.randn(6, 400, generator=generator(0)).sign()  # their norms, 2e39, are too large for a float32
+HALF_ZERO = torch.cat([torch.zeros(3, 400), 2 * torch.ones(3, 400)])
+
+
+@pytest.mark.parametrize("rows", [LARGE, HALF_ZERO], ids=["large", "half zero"])
+@pytest.mark.parametrize(
+    "part", [lambda rows: privacy.clip(rows, bound=math.inf), robust.MedianNormClip(factor=math.inf)]
+)
+def test_an_infinite_bound_leaves_every_row_as_it_is(part, rows):
+    assert torch.equal(part(rows), rows)
+
+
+def test_an_infinite_factor_is_neutral_where_most_rows_are_zero():
+    rows = torch.cat([torch.zeros(5, 4), torch.ones(1, 4)])
+    assert torch.equal(robust.MedianNormClip(factor=math.inf)(rows), rows)
+    assert not robust.MedianNormClip(factor=2.0)(rows).any()  # the median norm is zero, and so is the bound
+
+
+def test_rows_whose_norm_overflows_are_clipped_to_the_right_length():
+    clipped = privacy.clip(LARGE, bound=1e20)
+    assert torch.allclose(clipped.double().norm(dim=1), torch.full((6,), 1e20, dtype=torch.float64), rtol=1e-5)
+    assert torch.allclose(clipped / 1e20, LARGE.sign() / 20, rtol=1e-5)
+
+
+def test_the_median_of_norms_that_overflow_is_a_number():
+    """The bound itself, 1e39, is too large for a float32; the rows that it makes are not."""
+    assert torch.allclose(robust.MedianNormClip(factor=0.5)(LARGE), LARGE / 2, rtol=1e-5)
+
+
+def test_half_of_the_rows_being_zero_gives_half_of_the_others_length():
+    clipped = robust.MedianNormClip()(HALF_ZERO)  # the median of 0, 0, 0, 40, 40, 40 is 20
+    assert torch.allclose(clipped.norm(dim=1), torch.tensor([0.0, 0.0, 0.0, 20.0, 20.0, 20.0]))
+    assert torch.equal(privacy.clip(HALF_ZERO, bound=10.0)[:3], HALF_ZERO[:3])
+
+
+def test_a_huge_epsilon_with_sampling_takes_few_grids(monkeypatch):
+    """Few and coarse grids are what makes it quick."""
+    made = []
+    on_grid = losses.on_grid
+
+    def counted(one, *, step, lost):
+        made.append(on_grid(one, step=step, lost=lost))
+        return made[-1]
+
+    monkeypatch.setattr(losses, "on_grid", counted)
+    noise = privacy.noise_for(1e4, rate=0.01, rounds=50, delta=3e-6)
+    assert privacy.epsilon(noise, rate=0.01, rounds=50, delta=3e-6) <= 1e4
+    assert len(made) <= 50
+    assert max(len(each.masses) for each in made) <= 5000
+
+
+def test_what_a_double_cannot_hold_is_said():
+    classic = math.sqrt(2 * math.log(1.25 / 1e-30)) / 1e-9  # Dwork and Roth's noise, which is more than necessary
+    assert 0.7 * classic < privacy.noise_for(1e-9, rounds=1, delta=1e-30) < classic
+    with pytest.raises(ValueError, match=r"at a rate below 1 needs delta >= .*got rate=0.5, rounds=50, delta=1e-30"):
+        privacy.noise_for(1e-9, rate=0.5, rounds=50, delta=1e-30)

@@ -1,12 +1,15 @@
 """Scenarios and bindings fail where they are written."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
+import numpy as np
 import pytest
 import torch
 
-from labsec import Scenario, bind, poison, robust
-from labsec.models import mlp
+from labsec import Scenario, bind, data, poison, robust
+from labsec.models import embedding, mlp
+
+NOTES = data.load("notes")
 
 
 def keep(view):
@@ -34,6 +37,9 @@ def keep(view):
         ({"device": "mps"}, "mps has no float64"),
         ({"model": mlp((30,), 10)}, r"takes \[30\] and knows 10 classes, digits has \[1, 8, 8\] and 10"),
         ({"model": mlp((1, 8, 8), 5)}, "knows 5 classes"),
+        ({"data": NOTES, "model": embedding(26, 100, 4)}, "takes 100 token numbers, notes holds 168 token"),
+        ({"data": NOTES, "model": mlp((26,), 4)}, "takes no tokens, notes holds 168 token numbers"),
+        ({"device": "gpu"}, "Scenario needs a device such as 'cpu' or 'cuda:0'; got 'gpu'"),
     ],
 )
 def test_bad_values_are_named(changes, message):
@@ -126,11 +132,20 @@ def test_a_name_is_no_data_and_no_model(changes, message):
         ({"clients": 2, "shards": [[0], [1438]]}, r"shard 1 must hold indices in \[0, 1438\); got \[1438\]"),
         ({"clients": 2, "shards": [[0], [-1]]}, r"shard 1 must hold indices in \[0, 1438\); got \[-1\]"),
         ({"clients": 2, "shards": [[0], [1]], "alpha": 0.3}, "shards and alpha exclude each other"),
+        ({"clients": 2, "shards": [[0], [0.5]]}, "shard 1 must hold whole numbers; got torch.float32"),
+        ({"start": torch.zeros(4810, requires_grad=True)}, r"requires a gradient: detach\(\) it"),
     ],
 )
 def test_start_probes_and_shards_are_checked(changes, message):
     with pytest.raises(ValueError, match=message):
         Scenario(**changes)
+
+
+def test_numbers_of_numpy_and_torch_are_those_of_python():
+    s = Scenario(clients=np.int64(4), lr=np.float32(0.5), seed=np.int64(7), participation=torch.tensor(0.5))
+    for name, wanted in {"clients": 4, "lr": 0.5, "seed": 7, "participation": 0.5}.items():
+        assert getattr(s, name) == wanted
+        assert type(getattr(s, name)) is type(wanted)
 
 
 def test_the_count_of_malicious_clients():
@@ -164,10 +179,6 @@ def test_stages_from_an_iterator_are_kept():
 
 
 def test_the_model_follows_the_data():
-    from dataclasses import replace
-
-    from labsec import data
-
     assert replace(Scenario(), data=data.load("breast_cancer")).network().shape == (30,)
 
 

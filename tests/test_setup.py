@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
 import socket
@@ -15,6 +16,8 @@ from types import ModuleType
 import pytest
 import yaml
 from packaging.requirements import Requirement
+
+from benchmarks import platforms
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -117,6 +120,96 @@ def test_the_tests_of_ci_are_the_tests_of_learners() -> None:
     assert os.access(script, os.X_OK)
     assert script.read_text(encoding="utf-8").splitlines()[-1] == "exec python3 lab.py test"
     subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+def test_containers_and_binder_take_a_python_that_the_course_supports() -> None:
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    image = re.fullmatch(r"python:(\d+)\.(\d+)-\w+", container["image"])
+    runtime = re.fullmatch(r"python-(\d+)\.(\d+)\n", (ROOT / "binder" / "runtime.txt").read_text(encoding="utf-8"))
+    for found in (image, runtime):
+        assert found is not None
+        assert lab.python_problem((int(found[1]), int(found[2]))) == ""
+
+
+@pytest.mark.parametrize("name", ["postBuild", "start"])
+def test_binders_programs_can_be_run(name: str) -> None:
+    script = ROOT / "binder" / name
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+def test_binder_hands_on_its_command_with_the_courses_settings() -> None:
+    asked = [
+        str(ROOT / "binder" / "start"),
+        sys.executable,
+        "-c",
+        "import os; print(os.environ['JUPYTER_CONFIG_PATH'])",
+    ]
+    for before, after in (("", ""), ("/elsewhere", ":/elsewhere")):
+        environment = {**os.environ, "JUPYTER_CONFIG_PATH": before}
+        done = subprocess.run(asked, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == f"{ROOT / 'labsec'}{after}\n"
+
+
+def test_containers_and_binder_call_commands_that_exist() -> None:
+    from labsec.cli import parser
+
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    for hook in ("postCreateCommand", "postAttachCommand"):
+        program, script, *arguments = container[hook].split()
+        assert (program, script) == ("python3", "lab.py")
+        parser().parse_args(arguments)
+    assert "python lab.py here" in (ROOT / "binder" / "postBuild").read_text(encoding="utf-8").splitlines()
+
+
+# --- the machines that the README names
+
+
+@pytest.mark.parametrize(
+    ("status", "output", "error", "cell"),
+    [
+        (0, "numpy==2.4.6\ntorch==2.15.0\n", "", "ok, 2 packages"),
+        (1, "", "Because torch==2.15.0 has no wheels with a matching platform tag", "**torch==2.15.0**"),
+        (1, "", "error: the moon is full", "**no solution**"),
+    ],
+)
+def test_a_cell_counts_packages_or_names_the_one_that_is_missing(
+    status: int, output: str, error: str, cell: str
+) -> None:
+    assert platforms.outcome(subprocess.CompletedProcess([], status, output, error)) == cell
+
+
+def test_platforms_asks_for_uv(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platforms.shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit, match="pip install uv"):
+        platforms.main()
+
+
+def test_uv_is_asked_for_each_machine_and_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **settings: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, "uv 1.2.3 (here)\n", "")
+
+    monkeypatch.setattr(platforms.shutil, "which", lambda name: "/bin/uv")
+    monkeypatch.setattr(platforms.subprocess, "run", run)
+    assert "Resolved by uv 1.2.3 from" in platforms.main()
+    resolved = {(command[command.index("--python-platform") + 1], command[command.index("--python-version") + 1])
+                for command in asked if "compile" in command}  # fmt: skip
+    assert resolved == {(name, python) for name in platforms.PLATFORMS.values() for python in platforms.PYTHONS}
+
+
+def test_readme_page_and_commands_name_the_same_machines() -> None:
+    from labsec.wheels import OLDEST_PATCH
+
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert tuple(OLDEST_PATCH.values()) == platforms.PYTHONS
+    for said in (f"release {platforms.PYTHONS[0]} or newer", "glibc 2.28", f"macOS {float(platforms.MACOS):.0f}"):
+        assert said in readme
+    for machine in platforms.PLATFORMS:
+        assert page.count(f"| {machine} |") == len(platforms.INSTALLATIONS)
 
 
 # --- Python and machine

@@ -207,9 +207,28 @@ def test_a_client_that_diverges_says_so(pool: tuple[torch.Tensor, torch.Tensor])
         (torch.zeros(3, 2, dtype=torch.int64), r"batches must be int64 \[clients, steps, batch\] .*; got .* \[3, 2\]"),
         (torch.zeros(3, 2, 1), r"got torch.float32"),
         (torch.tensor([[[0, 1]], [[-1, -1]]]), "every step of every client needs a sample"),
+        (torch.tensor([[[0, 1]], [[2, -2]]]), "indices below 30, or -1; got -2 … 2"),
+        (torch.tensor([[[0, 1]], [[2, 30]]]), "indices below 30, or -1; got 0 … 30"),
     ],
 )
 def test_bad_batches_are_refused(batches: torch.Tensor, message: str, pool: tuple[torch.Tensor, torch.Tensor]) -> None:
     model = MODELS["mlp"]
     with pytest.raises(ValueError, match=message):
         local_updates(model, model.init(generator(0)), *pool, batches, lr=0.2)
+
+
+@pytest.mark.parametrize("chunk", [0, -1, 0.5])
+def test_a_chunk_is_a_number_of_clients(chunk: float, pool: tuple[torch.Tensor, torch.Tensor]) -> None:
+    model = MODELS["mlp"]
+    with pytest.raises(ValueError, match=f"local_updates needs a whole number chunk > 0; got chunk={chunk}"):
+        local_updates(model, model.init(generator(0)), *pool, drawn(2, 1, 3), lr=0.2, chunk=chunk)
+
+
+def test_labels_that_the_model_does_not_know_are_refused(pool: tuple[torch.Tensor, torch.Tensor]) -> None:
+    x, y = pool
+    model = MODELS["mlp"]
+    for label in (-1, model.classes):
+        wrong = y.clone()
+        wrong[-1] = label
+        with pytest.raises(ValueError, match=rf"needs labels in 0 … {model.classes - 1}; got .*{label}"):
+            local_updates(model, model.init(generator(0)), x, wrong, drawn(2, 1, 3), lr=0.2)

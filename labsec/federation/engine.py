@@ -25,7 +25,7 @@ from labsec.federation.history import History, Round
 from labsec.federation.population import Lessons, Population
 from labsec.federation.scenario import Scenario
 from labsec.geometry import is_finite_row
-from labsec.guards import check_kind
+from labsec.guards import check_kind, check_number, kind
 from labsec.models import Model
 from labsec.types import AttackerView, ImpossibleAttack, ImpossibleRule, generator
 
@@ -247,6 +247,8 @@ class Clients:
             x: Tensor, y: Tensor, *, lr: float | None = None, steps: int | None = None, start: Tensor | None = None
         ) -> Tensor:
             count = s.local_steps if steps is None else steps
+            check_kind("view.train", Tensor, x=x, y=y)
+            check_number("view.train", whole=True, steps=count)
             if not (len(x) == len(y) > 0 and count >= 1):
                 raise ValueError(
                     "view.train needs as many labels as samples, at least one of each, and steps >= 1; "
@@ -359,7 +361,13 @@ def rehearse(s: Scenario, model: Model, population: Population) -> None:
 def evaluate(s: Scenario, model: Model, params: Tensor) -> dict[str, float]:
     """Accuracy and loss on the test part, and what the scenario's probes say."""
     numbers = metrics.evaluate(model, params, s.data.x_test.to(s.device), s.data.y_test.to(s.device))
-    return numbers | {name: float(probe(model, params)) for name, probe in s.probes.items()}
+    for name, probe in s.probes.items():
+        found = probe(model, params)
+        try:
+            numbers[name] = float(found)
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"probe {name!r} must return a number; got {kind(found)}") from None
+    return numbers
 
 
 def bytes_up(sent: Messages, arrived: Messages) -> int:

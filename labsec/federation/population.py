@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from labsec import data
 from labsec.federation.contract import Part, Turn
 from labsec.federation.scenario import Scenario
+from labsec.guards import check_kind, kind
 from labsec.types import generator
 
 
@@ -75,6 +76,12 @@ class Population:
             if not (isinstance(result, tuple) and len(result) == 2):
                 raise ValueError(f"{attack.name} must return the pair (x, y); got {type(result).__name__}")
             x, y = result
+            check_kind(attack.name, Tensor, x=x, y=y)
+            if x.shape[1:] != self.x.shape[1:] or x.dtype != self.x.dtype or x.requires_grad or len(x) != len(y):
+                raise ValueError(
+                    f"{attack.name} must return x {self.x.dtype} [n, {', '.join(map(str, s.data.shape))}] without a "
+                    f"gradient graph, and y [n]; got x {kind(x)} and y {kind(y)}"
+                )
             poisoned[client] = torch.arange(end, end + len(y), device=s.device)
             end += len(y)
             xs.append(x)

@@ -13,7 +13,7 @@ from torch import Tensor
 from labsec import robust
 from labsec.data import Dataset, load
 from labsec.federation.bind import check_part, part_in_words
-from labsec.guards import check_kind, check_number, kind
+from labsec.guards import check_device, check_kind, check_number, kind
 from labsec.models import Model, embedding, mlp
 from labsec.train import local_updates
 from labsec.types import Aggregate, Attack, Broadcast, DataAttack, Probe, Stage, Train, Wire
@@ -130,14 +130,15 @@ class Scenario:
     def __post_init__(self) -> None:
         for name in ("client_stages", "server_stages"):
             stages = getattr(self, name)
-            if callable(stages) or not isinstance(stages, Iterable):
+            if callable(stages) or isinstance(stages, str) or not isinstance(stages, Iterable):
                 raise TypeError(f"{name} is a list of functions, as in {name}=[…]; got {stages!r}")
             object.__setattr__(self, name, tuple(stages))  # an iterator would be used up by the checks
         check_kind("Scenario", Mapping, probes=self.probes)
         object.__setattr__(self, "probes", dict(self.probes))
         for item in fields(self):
-            # A number of numpy becomes one of Python, which is drawn, shown and recorded in one way.
-            if isinstance(value := getattr(self, item.name), np.generic):
+            # A number of numpy or torch becomes one of Python, which is drawn, shown and recorded in one way.
+            value = getattr(self, item.name)
+            if isinstance(value, np.generic) or (isinstance(value, Tensor) and value.ndim == 0):
                 object.__setattr__(self, item.name, value.item())
         self._check_numbers()
         self._check_data_and_model()
@@ -170,7 +171,7 @@ class Scenario:
             raise TypeError(f"data is a Dataset, as data.load('digits') gives one; got {data!r}")
         if model is not None and not isinstance(model, Model):
             raise TypeError(f"model is a Model, as models.mlp(data.shape, data.classes) gives one; got {model!r}")
-        if _device_type(self.device) == "mps":
+        if check_device("Scenario", self.device).type == "mps":
             raise ValueError("device mps has no float64, which the draws and the scores need: take cpu or cuda")
         if model is not None and (model.shape != data.shape or model.classes < data.classes):
             raise ValueError(
@@ -179,8 +180,8 @@ class Scenario:
             )
         if model is not None and not _holds_words(model, data):
             raise ValueError(
-                f"model and data must fit; {model.name} knows {model.vocabulary} token numbers, "
-                f"{data.name} has {data.vocabulary}"
+                f"model and data must fit; {model.name} takes {_tokens(model.vocabulary)}, "
+                f"{data.name} holds {_tokens(data.vocabulary)}"
             )
         if self.start is not None:
             _check_start(self.start, self.network())
@@ -292,20 +293,15 @@ class Scenario:
         return mlp(data.shape, data.classes)
 
 
-def _device_type(device: str) -> str:
-    """The kind of a device, as in "cuda" for "cuda:0"."""
-    check_kind("Scenario", (str, torch.device), device=device)
-    try:
-        return torch.device(device).type
-    except RuntimeError as error:
-        raise ValueError(f"device is what torch calls one, as in 'cpu' or 'cuda:0'; got {device!r}: {error}") from None
-
-
 def _holds_words(model: Model, data: Dataset) -> bool:
     """Whether the model takes tokens if the data are tokens, and knows all of them."""
     if data.vocabulary is None or model.vocabulary is None:
         return data.vocabulary is model.vocabulary
     return model.vocabulary >= data.vocabulary
+
+
+def _tokens(vocabulary: int | None) -> str:
+    return "no tokens" if vocabulary is None else f"{vocabulary} token numbers"
 
 
 def _indices(client: int, shard: Any) -> Tensor:

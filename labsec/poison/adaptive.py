@@ -47,14 +47,14 @@ def adaptive(view: AttackerView, *, norm: float, total: int | None = None, lengt
     check_number("adaptive", whole=True, above=0, lengths=lengths)
     rule = view.rule
     check_function("adaptive", rule=rule)
-    rows = honest_rows(view, "adaptive")  # [k, dim]
+    rows = honest_rows(view, "adaptive").detach()  # [k, dim]
     mean = rows.mean(dim=0)  # [dim]
 
     # For a trial the rule needs as many rows as in the round: those known are repeated for clients out of sight.
     honest = _repeated(rows, clients_in_round(view, total, "adaptive") - len(view.own))  # [honest, dim]
 
     # A message is a point of the span: the mean plus a step, clipped to the bound.
-    bound = norm * float(row_norms(rows).quantile(0.5))
+    bound = norm * row_norms(rows).quantile(0.5).item()
     span = _directions(rows) * bound  # [3, dim]
 
     def message(point: Tensor) -> Updates:

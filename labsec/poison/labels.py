@@ -66,7 +66,7 @@ def targeted_flip(
 def _check_samples(name: str, x: Tensor, y: Tensor, classes: int) -> None:
     check_kind(name, Tensor, x=x, y=y)
     check_number(name, whole=True, above=0, classes=classes)
-    if y.ndim != 1 or len(x) != len(y) or y.dtype != torch.int64:
+    if y.ndim != 1 or x.shape[:1] != y.shape or y.dtype != torch.int64:
         raise ValueError(f"{name} needs x [n, …] and int64 labels y [n]; got x {kind(x)} and y {kind(y)}")
     if len(y) and not 0 <= y.min() <= y.max() < classes:
         raise ValueError(f"{name} needs labels in 0 … {classes - 1}; got {int(y.min())} … {int(y.max())}")

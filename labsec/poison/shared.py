@@ -33,9 +33,9 @@ def honest_rows(view: AttackerView, name: str, *, least: int = 1) -> Updates:
     if view.others is not None:
         rows = view.others
         check_updates(rows, name=f"{name}: view.others", least=0)
-        if rows.shape[1] != own.shape[1]:
+        if (rows.shape[1], rows.dtype) != (own.shape[1], own.dtype):
             raise ValueError(
-                f"{name} needs view.own and view.others of one width; got {own.shape[1]} and {rows.shape[1]}"
+                f"{name} needs view.own and view.others of one width and type; got {kind(own)} and {kind(rows)}"
             )
         source = "honest"
     else:

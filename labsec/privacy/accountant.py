@@ -51,7 +51,7 @@ def epsilon(noise: float, *, rate: float = 1.0, rounds: int, delta: float, relat
     check_number("epsilon", least=0, most=inf, noise=noise)
     if noise in (0, inf):
         return inf if noise == 0 else 0.0
-    return _epsilon(float(noise), rate, rounds, delta, relation)
+    return _epsilon(float(noise), float(rate), int(rounds), float(delta), relation)
 
 
 def noise_for(
@@ -70,7 +70,7 @@ def noise_for(
     check_number("noise_for", above=0, most=inf, epsilon=epsilon)
     if not isfinite(epsilon):
         return 0.0
-    return _noise_for(float(epsilon), rate, rounds, delta, relation)
+    return _noise_for(float(epsilon), float(rate), int(rounds), float(delta), relation)
 
 
 def in_words(

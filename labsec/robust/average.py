@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from labsec.geometry import finite_rows, is_finite_row
-from labsec.guards import check_kind
+from labsec.guards import check_kind, kind
 from labsec.types import Update, Updates
 
 
@@ -43,8 +44,12 @@ def weighted_mean(updates: Updates, *, weights: Tensor) -> Update:
     """
     rows = finite_rows(updates)
     check_kind("weighted_mean", Tensor, weights=weights)
-    if weights.shape != (len(updates),) or not weights.isfinite().all() or (weights < 0).any():
-        raise ValueError(f"weighted_mean needs one weight >= 0 for each of {len(updates)} rows; got {weights.tolist()}")
+    fits = weights.shape == (len(updates),) and weights.dtype != torch.bool
+    if not fits or not weights.isfinite().all() or (weights < 0).any():
+        raise ValueError(
+            f"weighted_mean needs one weight >= 0 for each of {len(updates)} rows; "
+            f"got {kind(weights)}: {weights.tolist()}"
+        )
 
     # The weight of a row that was dropped goes with it, so that the shares of the others add up to one.
     left = weights if len(rows) == len(updates) else weights[is_finite_row(updates)]  # [finite]

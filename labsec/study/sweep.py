@@ -110,10 +110,17 @@ def _results(
     if jobs == 1 or len(missing) <= 1:
         yield from ((key, run_cell(build, cell)) for key, cell in missing.items())
         return
+    others = multiprocessing.active_children()  # of whoever called
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     try:
         keys: dict[Future[dict[str, Any]], str] = {pool.submit(run_cell, build, c): key for key, c in missing.items()}
         yield from ((keys[future], future.result()) for future in as_completed(keys))
+    except BaseException:
+        # Ctrl-C, or a run that failed: nobody will take the results of those in progress, so nobody waits for them.
+        for worker in multiprocessing.active_children():
+            if worker not in others:
+                worker.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -133,7 +140,7 @@ def _end_with_parent() -> None:
 
     threading.Thread(target=watch, daemon=True).start()
 
-    # Ctrl-C reaches every process of a terminal. The parent alone answers it: it lets the workers finish and end.
+    # Ctrl-C reaches every process of a terminal; the parent alone answers it, and ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -94,12 +94,18 @@ def slider(
 
     Raises ValueError unless low <= start <= high and start lies on a whole number of steps.
     """
+    check_kind(f"{label!r}", (int, float), start=start, low=low, high=high, step=step)
     check_number(f"{label!r}", start=start, low=low, high=high, step=step)
-    if not (step > 0 and low < high):
-        raise ValueError(f"{label!r} needs low < high and step > 0; got low={low}, high={high}, step={step}")
+    if not (low < high and 0 < step <= high - low):
+        raise ValueError(
+            f"{label!r} needs low < high and 0 < step <= high - low; got low={low}, high={high}, step={step}"
+        )
     stops = 1 + math.floor((high - low) / step + 1e-9)
     if stops > MOST_STOPS:
-        raise ValueError(f"{label!r} has {stops} stops; a slider takes at most {MOST_STOPS}")
+        raise ValueError(
+            f"{label!r} has {stops} stops, and a slider takes at most {MOST_STOPS}; "
+            f"got low={low}, high={high}, step={step}"
+        )
     whole = all(isinstance(number, int) for number in (low, step))
     values = [low + i * step if whole else round(low + i * step, 12) for i in range(stops)]
     return log_slider(label, start, values, help=help, fmt=fmt)
@@ -115,7 +121,7 @@ def log_slider(label: str, start: float, choices: Sequence[float], *, help: str 
     """
     if isinstance(choices, str) or not isinstance(choices, Sequence):
         raise TypeError(f"{label!r} needs choices to be a list of numbers; got {kind(choices)}")
-    for value in choices:
+    for value in (start, *choices):
         check_number(f"{label!r}", least=-math.inf, most=math.inf, choice=value)
     show = _shown_by(label, fmt)
     options = tuple(("off" if value == math.inf else show(value), value) for value in choices)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import html
 import os
 import traceback
 from collections import deque
@@ -11,6 +11,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from labsec import plots
 from labsec.course.live.controls import Control, Field
 from labsec.course.live.markup import Names, alarm, heading, image_tag, sentence
 from labsec.course.live.pointer import Drag, Pointer
@@ -157,13 +158,12 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         super().close()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """The live panel; while solutions are built, its picture with alt text, because widgets are not kept there."""
+        """The live panel; while solutions are built, its picture and reading, because widgets are not kept there."""
         if not os.environ.get("LABSEC_BUILD"):
             bundle = super()._repr_mimebundle_(**options)
             return bundle and {**bundle, "text/plain": self._text}
-        width, height = self._renderer.size
-        kept = {"image/png": base64.b64encode(self._png).decode(), "text/plain": self._text}
-        return kept, {"image/png": {"alt": self._text, "width": width, "height": height}}
+        kept = plots.mimebundle(self._png, self._text)
+        return {**kept, "text/html": f"{kept['text/html']}<p>{html.escape(self._text)}</p>"}
 
     def _columns(self, groups: Mapping[str, Mapping[str, Control]]) -> Any:
         """The controls, one group below the other."""

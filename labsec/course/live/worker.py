@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
-FRAME = 0.04  # seconds between the starts of two pictures of one run, at least
+FRAME = 0.08  # seconds between the starts of two pictures of one run, at least: each costs the page as much again
 NOTHING = object()
 
 

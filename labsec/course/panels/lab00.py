@@ -237,6 +237,8 @@ def outcome(seed: int = 0, **controls: Any) -> tuple[float, float]:
 SHOWN = 8  # digits side by side; one more place is kept for the guess that needs no message
 GAP = 2  # white pixels between them
 SIDE = 8  # pixels of a digit
+SELDOM = 0.5  # zorder of what changes with the message that is read: nothing of it is drawn again in every round
+OFTEN = 2.5  # zorder of what changes in every round
 
 
 class LeakDrawing:
@@ -255,7 +257,7 @@ class LeakDrawing:
         self.moving = [*self.race.moving, self.bar, self.sent, self.private, self.guess, *self.scores]
 
     def _bytes(self, ax: Any) -> None:
-        self.bar = ax.bar([0], [1], color=plots.DEFENDER, width=0.8)[0]
+        self.bar = ax.bar([0], [1], color=plots.DEFENDER, width=0.8, zorder=OFTEN)[0]
         ax.bar([0], [1], color=plots.BAND, width=0.8)
         ax.set(xlim=(-0.6, 0.6), ylim=(0, 1), xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
@@ -266,7 +268,9 @@ class LeakDrawing:
         self.private = _strip(top, "one client's\nprivate digits", plots.INK)
         self.guess = _strip(bottom, "recovered by\nthe server", plots.ATTACKER)
         centres = [i * (SIDE + GAP) + SIDE / 2 - 0.5 for i in range(SHOWN + 1)]
-        self.scores = [bottom.text(x, SIDE + 0.8, "", ha="center", va="top", fontsize=8) for x in centres]
+        self.scores = [
+            bottom.text(x, SIDE + 0.8, "", ha="center", va="top", fontsize=8, zorder=SELDOM) for x in centres
+        ]
         middle = {"ha": "center", "va": "center", "fontsize": 8}
         top.text(centres[-1], SIDE / 2 - 0.5, "a guess\nwithout a\nmessage", **middle)
 
@@ -279,8 +283,8 @@ class LeakDrawing:
         self.sent.set_text(f"{state.megabytes:.1f} MB")
 
         # The last place of the lower row belongs to the guess without a message.
-        self.private.set_data(_mosaic(leak.truth[:SHOWN]))
-        self.guess.set_data(_mosaic(leak.recovered[:SHOWN], leak.mean))
+        _put(self.private, _mosaic(leak.truth[:SHOWN]))
+        _put(self.guess, _mosaic(leak.recovered[:SHOWN], leak.mean))
         marks = [_score(float(psnr)) for psnr in leak.psnr[:SHOWN]]
         marks += [""] * (SHOWN - len(marks)) + [_score(leak.baseline)]
         for text, mark in zip(self.scores, marks, strict=True):
@@ -305,6 +309,12 @@ def _mosaic(images: Tensor, last: Tensor | None = None) -> np.ndarray:
         left = place * (SIDE + GAP)
         strip[:, left : left + SIDE] = torch.nan_to_num(1 - image[0], nan=0.85)
     return strip[:, :-GAP].numpy()
+
+
+def _put(image: Any, pixels: np.ndarray) -> None:
+    """Show pixels, unless they are there: what is set is drawn again."""
+    if not np.array_equal(np.ma.filled(image.get_array(), np.nan), pixels, equal_nan=True):
+        image.set_data(pixels)
 
 
 def _score(psnr: float) -> str:

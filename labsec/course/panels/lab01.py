@@ -205,6 +205,7 @@ class ShardsDrawing:
             self.race = Race(top, ROUNDS, "pooled")
             self.sent = top.text(0.98, 0.05, "", transform=top.transAxes, ha="right")
             self._sizes(self.figure.add_subplot(grid[1]), CLIENTS[-1])
+        self.shown: list[int] = []  # what the bars show
         self.moving = [*self.race.moving, *self.bars, self.sent]
 
     def _sizes(self, ax: Any, most_clients: int) -> None:
@@ -218,10 +219,12 @@ class ShardsDrawing:
         self.race.update(title, state.pooled, state.accuracy, attacked=False)
         self.sent.set_text(f"{state.megabytes:.1f} MB sent")
 
-        # A client that is not there has a bar of no height.
-        missing = [0] * (len(self.bars) - len(state.sizes))
-        for bar, size in zip(self.bars, [*state.sizes, *missing], strict=True):
-            bar.set_height(size)
+        # A client that is not there has a bar of no height. What is set is drawn again, so each run sets them once.
+        if state.sizes is not self.shown:
+            missing = [0] * (len(self.bars) - len(state.sizes))
+            for bar, size in zip(self.bars, [*state.sizes, *missing], strict=True):
+                bar.set_height(size)
+            self.shown = state.sizes
 
 
 def panel() -> live.Panel:

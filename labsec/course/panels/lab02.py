@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -75,14 +75,21 @@ class Crowd:
 class RunAndCrowd:
     """What the panel shows after a round.
 
-    accuracy    so far, one number a round
-    clean       accuracy of the whole run without attack, under the plain mean
-    crowd       the messages of the last round
+    accuracy     so far, one number a round
+    clean        accuracy of the whole run without attack, under the plain mean
+    last         the last round
+    malicious    how many of the clients are the attackers'
     """
 
     accuracy: list[float]
     clean: list[float]
-    crowd: Crowd
+    last: Round
+    malicious: int
+
+    @cached_property
+    def crowd(self) -> Crowd:
+        """The messages of the last round; measured when asked for, because few rounds are drawn."""
+        return _crowd(self.last, self.malicious)
 
 
 def compute(**controls: Any) -> Iterator[RunAndCrowd]:
@@ -92,7 +99,7 @@ def compute(**controls: Any) -> Iterator[RunAndCrowd]:
     accuracy: list[float] = []
     for result in rounds(s):
         accuracy.append(result.metrics["accuracy"])
-        yield RunAndCrowd(list(accuracy), clean, _crowd(result, s.malicious_count))
+        yield RunAndCrowd(list(accuracy), clean, result, s.malicious_count)
 
 
 def _crowd(result: Round, malicious: int) -> Crowd:

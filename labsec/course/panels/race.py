@@ -32,12 +32,15 @@ class Race:
         ax.set_xticks(range(10, rounds + 1, 10))
         ax.set_title(" ")  # an empty string would free the space
         self.title = ax.text(0, 1.04, "", transform=ax.transAxes, fontsize=12, fontweight="bold")
+        self.shown: Sequence[float] = ()  # what the thin line shows
         self.moving = [self.title, self.clean, self.now, self.clean_name, self.now_name]
 
     def update(self, title: str, clean: Sequence[float], now: Sequence[float], *, attacked: bool) -> None:
         """Show all of `clean`, and `now` up to the latest round, in the attacker's colour or the defender's."""
         self.title.set_text(title)
-        self.clean.set_ydata(clean)
+        if clean is not self.shown:
+            self.clean.set_ydata(clean)
+            self.shown = clean
         self.now.set_data(self.rounds[: len(now)], now)
         for artist in (self.now, self.now_name):
             artist.set_color(plots.ATTACKER if attacked else plots.DEFENDER)

@@ -121,10 +121,10 @@ def confirm(table: str, *, every: int = 50) -> int:
     wanted = pandas.DataFrame(cells(frame["seed"].nunique()))
     if not frame[list(wanted)].round(4).equals(wanted.round(4)):
         raise ValueError(f"the rows of {path} are not the cells of {table}: run `{_command(table)}`")
-    chosen = [row for _, row in frame.iloc[::every].iterrows()]
+    chosen = [{str(name): value for name, value in row.items()} for _, row in frame.iloc[::every].iterrows()]
     for row in chosen:
-        if not check_cell(row.to_dict(), table=table, tolerance=5.1e-5):  # the file holds four digits
-            raise ValueError(f"a row of {path} does not come back: {row.to_dict()}")
+        if not check_cell(row, table=table, tolerance=5.1e-5):  # the file holds four digits
+            raise ValueError(f"a row of {path} does not come back: {row}")
     storage.write_text(path, stamped(table, frame))
     return len(chosen)
 

@@ -1,0 +1,771 @@
+"""Every public function with one argument spoiled: it answers with numbers, or refuses in words of its own.
+
+A refusal is a ValueError or a TypeError that a `raise` in labsec raised, not something deep inside torch, and its
+message holds the condition and what was given. `CALLS` has a valid call of each public function, `spoiled` says what
+may be wrong with an argument by the type of its valid value, and `ACCEPTED` says which of these are meant to be taken.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator, Tensor
+
+import labsec
+from labsec import compress, data, geometry, invert, metrics, models, plots, poison, privacy, robust, train
+from labsec.course.live import controls
+from labsec.federation import bind as binding
+from labsec.federation.engine import rounds, run
+from labsec.federation.history import History
+from labsec.federation.scenario import Scenario
+from labsec.study import matrix, record, sweep
+from labsec.types import AttackerView, ServerView
+
+PACKAGE = Path(labsec.__file__).parent
+MODULES: dict[str, ModuleType] = {
+    "": labsec,
+    "bind.": binding,
+    "compress.": compress,
+    "controls.": controls,
+    "data.": data,
+    "geometry.": geometry,
+    "invert.": invert,
+    "matrix.": matrix,
+    "metrics.": metrics,
+    "models.": models,
+    "plots.": plots,
+    "poison.": poison,
+    "privacy.": privacy,
+    "record.": record,
+    "robust.": robust,
+    "sweep.": sweep,
+    "train.": train,
+}
+WITHOUT_A_ROW = {
+    "History": "made by a run",
+    "Round": "made by a run",
+    "bind": "has a row as bind.bind",
+    "controls.Control": "made by slider, log_slider, choice and switch",
+    "matrix": "a module",
+    "matrix.HeatMap": "draws a frame of matrix.load",
+    "matrix.draw_map": "draws a frame of matrix.load",
+    "matrix.heat_map": "draws a frame of matrix.load",
+    "matrix.markdown_page": "writes a frame of matrix.load",
+    "matrix.write": "writes files",
+    "matrix.check_cell": "runs a row of matrix.load",
+    "models.Model": "made by mlp, lenet, convnet, embedding and build",
+    "record.Record": "made by load_run",
+    "matrix.run_table": "runs a whole table",
+    "record.load_run": "reads a file: tests/test_record.py",
+    "record.save_run": "writes a file: tests/test_record.py",
+    "sweep.describe": "takes anything",
+    "sweep.run_cell": "called by sweep alone",
+    "sweep.sweep": "runs many scenarios: tests/test_matrix.py",
+}
+
+
+# --- valid arguments
+
+
+def stream() -> Generator:
+    return Generator().manual_seed(0)
+
+
+def draw(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=stream())
+
+
+def images(*shape: int) -> Tensor:
+    return torch.rand(*shape, generator=stream())
+
+
+def labels(n: int = 6) -> Tensor:
+    return torch.arange(n) % 2
+
+
+@functools.cache
+def network() -> models.Model:
+    return models.mlp((3,), 2, hidden=(4,))
+
+
+@functools.cache
+def reader() -> models.Model:
+    return models.embedding(5, 12, 2, width=3)
+
+
+def view() -> AttackerView:
+    return AttackerView(
+        round=0,
+        params=torch.zeros(9),
+        own=draw(2, 9),
+        others=draw(6, 9) + 1,
+        model=network(),
+        x=images(4, 3),
+        y=labels(4),
+        rule=robust.mean,
+    )
+
+
+def lonely_view() -> AttackerView:
+    """A view that holds the attackers' own updates alone."""
+    return replace(view(), others=None, rule=None)
+
+
+def server_view() -> ServerView:
+    params = network().init(stream())
+    message = train.local_updates(network(), params, images(6, 3), labels(), torch.tensor([[[0]]]), lr=0.1)
+    return ServerView(params=params, messages=message, model=network(), lr=0.1, local_steps=1, batch_size=1)
+
+
+def lesson() -> dict[str, Any]:
+    batches = torch.tensor([[[0, 1]], [[2, -1]]])
+    return {
+        "model": network(),
+        "params": network().init(stream()),
+        "x": images(6, 3),
+        "y": labels(),
+        "batches": batches,
+        "lr": 0.1,
+    }
+
+
+def samples() -> dict[str, Any]:
+    return {
+        "name": "mine",
+        "x": images(6, 3),
+        "y": labels(),
+        "x_test": images(6, 3),
+        "y_test": labels(),
+        "classes": 2,
+    }
+
+
+@functools.cache
+def digits() -> data.Dataset:
+    return data.load("digits")
+
+
+def send_honest(view: AttackerView) -> Tensor:
+    return view.own
+
+
+def count(model: models.Model, params: Tensor) -> float:
+    return float(len(params))
+
+
+def scenario() -> dict[str, Any]:
+    return {
+        "data": digits(),
+        "model": models.mlp((1, 8, 8), 10, hidden=()),
+        "clients": 4,
+        "malicious": 0.5,
+        "rounds": 1,
+        "local_steps": 1,
+        "batch_size": 4,
+        "lr": 0.1,
+        "server_lr": 1.0,
+        "alpha": 0.5,
+        "start": torch.zeros(650),
+        "first_round": 0,
+        "participation": 1.0,
+        "cohort": 3,
+        "train": train.local_updates,
+        "attack": send_honest,
+        "data_attack": poison.label_flip,
+        "omniscient": True,
+        "public_rule": True,
+        "broadcast": lambda params: params,
+        "client_stages": [functools.partial(privacy.clip, bound=1.0)],
+        "wire": lambda updates: updates,
+        "server_stages": [functools.partial(robust.norm_clip, bound=1.0)],
+        "aggregate": robust.median,
+        "probes": {"count": count},
+        "seed": 0,
+        "device": "cpu",
+        "chunk": 2,
+        "evaluate_every": 1,
+    }
+
+
+def shards() -> dict[str, Any]:
+    return {"clients": 2, "shards": [[0, 1], [2, 3]]}
+
+
+def short() -> Scenario:
+    return Scenario(rounds=1, clients=2, local_steps=1, data=digits())
+
+
+def text_of(maker: Callable[..., Any]) -> Callable[..., Any]:
+    return functools.wraps(maker)(lambda **arguments: repr(maker(**arguments)))
+
+
+def first_of(maker: Callable[..., Iterator[Any]]) -> Callable[..., Any]:
+    return functools.wraps(maker)(lambda **arguments: next(maker(**arguments)).after)
+
+
+def rows() -> dict[str, Any]:
+    return {"updates": draw(7, 5)}
+
+
+def control() -> dict[str, Any]:
+    return {"label": "Share", "start": 0.1, "low": 0.0, "high": 0.5, "step": 0.1}
+
+
+def a_history() -> History:
+    return History([{"round": 0, "accuracy": 0.5}, {"round": 1, "accuracy": 0.6}], 0)
+
+
+Call = tuple[Callable[..., Any], Callable[[], dict[str, Any]]]
+accountant = {"rate": 1.0, "rounds": 5, "delta": 1e-5, "relation": "zero-out"}
+
+CALLS: dict[str, Call] = {
+    "Scenario": (Scenario, scenario),
+    "Scenario of shards": (Scenario, shards),
+    "run": (run, lambda: {"scenario": short()}),
+    "rounds": (first_of(rounds), lambda: {"scenario": short()}),
+    "bind.bind": (lambda function: binding.bind(function, f=1), lambda: {"function": robust.krum}),
+    "bind.part_name": (binding.part_name, lambda: {"function": robust.krum}),
+    "bind.part_in_words": (binding.part_in_words, lambda: {"function": robust.krum}),
+    "bind.asked_for": (binding.asked_for, lambda: {"function": robust.krum, "place": "rule"}),
+    "bind.check_part": (binding.check_part, lambda: {"function": robust.median, "place": "rule"}),
+    "compress.top_k": (compress.top_k, lambda: {**rows(), "keep": 0.5}),
+    "controls.slider": (controls.slider, lambda: {**control(), "help": "", "fmt": "{:.2f}"}),
+    "controls.log_slider": (
+        controls.log_slider,
+        lambda: {"label": "ε", "start": 1.0, "choices": [1.0, math.inf], "help": "", "fmt": "{:g}"},
+    ),
+    "controls.choice": (
+        controls.choice,
+        lambda: {"label": "Rule", "options": ["mean", "median"], "start": "mean", "help": ""},
+    ),
+    "controls.switch": (controls.switch, lambda: {"label": "Clip", "start": True, "help": ""}),
+    "controls.Field": (controls.Field, lambda: {"control": controls.slider(**control())}),
+    "controls.Control.find": (controls.slider(**control()).find, lambda: {"wanted": 0.2}),
+    "controls.Control.nearest": (controls.slider(**control()).nearest, lambda: {"typed": "0.2"}),
+    "controls.Control.closest": (controls.slider(**control()).closest, lambda: {"number": 0.2}),
+    "data.Dataset": (data.Dataset, samples),
+    "data.Dataset.to": (digits().to, lambda: {"device": "cpu"}),
+    "data.load": (data.load, lambda: {"name": "faces", "root": Path("here")}),
+    "data.partition": (
+        data.partition,
+        lambda: {"y": labels(40), "clients": 3, "alpha": 1.0, "generator": stream()},
+    ),
+    "geometry.check_updates": (geometry.check_updates, rows),
+    "geometry.is_finite_row": (geometry.is_finite_row, rows),
+    "geometry.finite_rows": (geometry.finite_rows, rows),
+    "geometry.row_norms": (geometry.row_norms, rows),
+    "geometry.row_norms_in_float64": (geometry.row_norms_in_float64, rows),
+    "geometry.clip_rows": (geometry.clip_rows, lambda: {**rows(), "bound": 1.0}),
+    "geometry.clip_rows, a bound each": (geometry.clip_rows, lambda: {**rows(), "bound": torch.ones(7)}),
+    "geometry.distances_from": (geometry.distances_from, lambda: {**rows(), "point": draw(5)}),
+    "geometry.centred_gram": (geometry.centred_gram, rows),
+    "geometry.gram_distances": (geometry.gram_distances, lambda: {"gram": torch.eye(3)}),
+    "geometry.squared_distances": (geometry.squared_distances, rows),
+    "invert.analytic": (invert.analytic, lambda: {"view": server_view(), "message": 0}),
+    "matrix.cell": (
+        matrix.cell,
+        lambda: {"regime": "fedavg", "attack": "ipm_2", "rule": "krum", "seed": 0, "malicious": 0.2, "f": 6},
+    ),
+    "matrix.boosted": (
+        matrix.boosted,
+        lambda: {
+            "data": "digits",
+            "attack": "sign_flip",
+            "rule": "mean",
+            "fraction": 0.1,
+            "boost": 3.0,
+            "seed": 0,
+        },
+    ),
+    "matrix.load": (matrix.load, lambda: {"table": "matrix"}),
+    "metrics.evaluate": (metrics.evaluate, lambda: {k: lesson()[k] for k in ("model", "params", "x", "y")}),
+    "metrics.accuracy": (metrics.accuracy, lambda: {k: lesson()[k] for k in ("model", "params", "x", "y")}),
+    "metrics.wire_bytes": (metrics.wire_bytes, lambda: {"messages": draw(3, 5)}),
+    "metrics.psnr": (metrics.psnr, lambda: {"images": images(2, 1, 8, 8), "truth": images(2, 1, 8, 8) / 2}),
+    "metrics.ssim": (metrics.ssim, lambda: {"images": images(2, 1, 8, 8), "truth": images(2, 1, 8, 8) / 2}),
+    "metrics.best_matches": (
+        metrics.best_matches,
+        lambda: {"candidates": images(3, 4), "truth": images(2, 4) / 2},
+    ),
+    "models.mlp": (
+        text_of(models.mlp),
+        lambda: {"shape": (3,), "classes": 2, "hidden": (4,), "activation": torch.tanh},
+    ),
+    "models.lenet": (text_of(models.lenet), lambda: {"shape": (1, 8, 8), "classes": 2}),
+    "models.convnet": (
+        text_of(models.convnet),
+        lambda: {"shape": (1, 8, 8), "classes": 2, "activation": torch.tanh},
+    ),
+    "models.embedding": (
+        text_of(models.embedding),
+        lambda: {"length": 5, "vocabulary": 12, "classes": 2, "width": 3},
+    ),
+    "models.build": (text_of(models.build), lambda: {"spec": network().spec}),
+    "models.Model.init": (network().init, lambda: {"generator": stream()}),
+    "models.Model.layers": (network().layers, lambda: {"params": draw(2, network().dim)}),
+    "models.Model.twin": (text_of(network().twin), lambda: {"params": draw(network().dim)}),
+    "models.Model.check_data": (
+        network().check_data,
+        lambda: {"x": images(6, 3), "y": labels(), "dtype": torch.float32},
+    ),
+    "models.Model.__call__": (
+        network().__call__,
+        lambda: {"params": draw(2, network().dim), "x": images(2, 4, 3)},
+    ),
+    "models.Model.__call__ on texts": (
+        reader().__call__,
+        lambda: {"params": draw(2, reader().dim), "x": torch.ones(2, 4, 5, dtype=torch.int64)},
+    ),
+    "plots.figure": (text_of(plots.figure), lambda: {"width": 2.0, "height": 1.0, "dpi": 50}),
+    "plots.style": (text_of(plots.style), dict),
+    "plots.axes": (text_of(plots.axes), lambda: {"fig": plots.figure()}),
+    "plots.png": (plots.png, lambda: {"fig": plots.figure(1.0, 1.0)}),
+    "plots.Picture": (plots.Picture, lambda: {"fig": plots.figure(), "alt": "Nothing."}),
+    "plots.mimebundle": (plots.mimebundle, lambda: {"image": b"", "alt": "Nothing."}),
+    "plots.accuracy": (plots.accuracy, lambda: {"title": "Two runs", "clean": a_history(), "attacked": [a_history()]}),
+    "plots.curves": (
+        plots.curves,
+        lambda: {
+            "x": [1.0, 2.0],
+            "runs": {"clean": [[0.1, 0.2]]},
+            "title": "A run",
+            "xlabel": "x",
+            "ylabel": "y",
+            "log": False,
+        },
+    ),
+    "plots.looks": (text_of(plots.looks), lambda: {"names": ["clean", "mine"]}),
+    "plots.label_ends": (plots.label_ends, lambda: {"ax": plots.axes(plots.figure()), "ends": [(0.5, "a", "red")]}),
+    "poison.adaptive": (poison.adaptive, lambda: {"view": view(), "norm": 2.0, "total": 9, "lengths": 2}),
+    "poison.against_mean": (poison.against_mean, lambda: {"rows": draw(5, 3)}),
+    "poison.against_sign": (poison.against_sign, lambda: {"rows": draw(5, 3)}),
+    "poison.against_std": (poison.against_std, lambda: {"rows": draw(5, 3)}),
+    "poison.alie": (poison.alie, lambda: {"view": view(), "z": 1.0}),
+    "poison.alie, z by itself": (poison.alie, lambda: {"view": view(), "total": 9}),
+    "poison.gaussian": (poison.gaussian, lambda: {"view": lonely_view(), "std": 1.0, "generator": stream()}),
+    "poison.ipm": (poison.ipm, lambda: {"view": view(), "scale": 2.0}),
+    "poison.label_flip": (
+        poison.label_flip,
+        lambda: {"x": images(6, 3), "y": labels(), "classes": 2, "generator": stream(), "share": 0.5},
+    ),
+    "poison.mimic": (poison.mimic, lambda: {"view": view(), "target": 2}),
+    "poison.min_max": (poison.min_max, lambda: {"view": view(), "direction": poison.against_std}),
+    "poison.min_sum": (poison.min_sum, lambda: {"view": view(), "direction": poison.against_std}),
+    "poison.scaled": (poison.scaled, lambda: {"view": lonely_view(), "scale": 2.0}),
+    "poison.sign_flip": (poison.sign_flip, lambda: {"view": lonely_view(), "scale": 2.0}),
+    "poison.targeted_flip": (
+        poison.targeted_flip,
+        lambda: {
+            "x": images(6, 3),
+            "y": labels(),
+            "classes": 3,
+            "generator": stream(),
+            "source": 0,
+            "target": 2,
+            "share": 0.5,
+        },
+    ),
+    "privacy.clip": (privacy.clip, lambda: {**rows(), "bound": 1.0}),
+    "privacy.gaussian_noise": (privacy.gaussian_noise, lambda: {**rows(), "std": 1.0, "generator": stream()}),
+    "privacy.noisy_mean": (
+        privacy.noisy_mean,
+        lambda: {**rows(), "clip": 1.0, "noise": 1.0, "generator": stream(), "expected": 8.0},
+    ),
+    "privacy.epsilon": (privacy.epsilon, lambda: {"noise": 5.0, **accountant}),
+    "privacy.noise_for": (privacy.noise_for, lambda: {"epsilon": 5.0, **accountant}),
+    "privacy.in_words": (privacy.in_words, lambda: {"epsilon": 5.0, "unit": "client", **accountant}),
+    "robust.CenteredClip": (robust.CenteredClip, lambda: {"radius": 1.0, "iterations": 2}),
+    "robust.CenteredClip.__call__": (lambda updates: robust.CenteredClip(radius=1.0)(updates), rows),
+    "robust.MedianNormClip": (robust.MedianNormClip, lambda: {"factor": 1.0, "window": 2}),
+    "robust.MedianNormClip.__call__": (lambda updates: robust.MedianNormClip()(updates), rows),
+    "robust.geometric_median": (
+        robust.geometric_median,
+        lambda: {**rows(), "tolerance": 1e-6, "iterations": 10},
+    ),
+    "robust.krum": (robust.krum, lambda: {**rows(), "f": 1}),
+    "robust.mean": (robust.mean, rows),
+    "robust.median": (robust.median, rows),
+    "robust.multi_krum": (robust.multi_krum, lambda: {**rows(), "f": 1, "keep": 3}),
+    "robust.nnm": (robust.nnm, lambda: {**rows(), "f": 1}),
+    "robust.norm_clip": (robust.norm_clip, lambda: {**rows(), "bound": 1.0}),
+    "robust.trimmed_mean": (robust.trimmed_mean, lambda: {**rows(), "f": 1}),
+    "robust.weighted_mean": (robust.weighted_mean, lambda: {**rows(), "weights": torch.arange(7)}),
+    "sweep.fingerprint_of_sources": (sweep.fingerprint_of_sources, dict),
+    "train.local_updates": (train.local_updates, lambda: {**lesson(), "chunk": 1}),
+    "train.dp_sgd": (
+        train.dp_sgd,
+        lambda: {**lesson(), "clip": 1.0, "noise": 1.0, "generator": stream(), "chunk": 1},
+    ),
+    "train.local_updates_loop": (train.local_updates_loop, lesson),
+}
+
+
+# --- what may be wrong with them
+
+
+@dataclass(frozen=True)
+class Spoiled:
+    """A value that may be wrong.
+
+    label     what was done to the valid value
+    value     what is given in its place
+    never     whether it must be refused; else an answer in finite numbers will do
+    said      texts of which a refusal must hold one; by default the value's
+    """
+
+    label: str
+    value: Any
+    never: bool
+    said: tuple[str, ...] = ()
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether it holds a NaN or an infinity, which the answer may hold too."""
+        return self.label.endswith(("nan", "inf"))
+
+
+OTHER_KINDS = (("None", None), ("a text", "word"), ("a number", 3))
+
+
+def spoiled(value: Any) -> list[Spoiled]:
+    """What may stand in the place of a valid argument, by its type."""
+    if isinstance(value, Tensor):
+        return [*_spoiled_tensors(value)]
+    if isinstance(value, AttackerView | ServerView):
+        return [*_other_kinds(value), *_spoiled_views(value)]
+    if isinstance(value, bool):
+        return [Spoiled("None", None, True), Spoiled("a text", "yes", True), Spoiled("a number", 3, True)]
+    if isinstance(value, int | float):
+        return [*_spoiled_numbers(value)]
+    if isinstance(value, Path):
+        return [Spoiled("another text", "word", False), Spoiled("None", None, True), Spoiled("a number", 3, True)]
+    if isinstance(value, str):
+        return [Spoiled("another text", "word", True), Spoiled("None", None, True), Spoiled("a number", 3, True)]
+    if isinstance(value, list | tuple):
+        return [
+            *_other_kinds(value),
+            Spoiled("texts in it", ["word"], True),
+            Spoiled("a NaN in it", [math.nan], True),
+            Spoiled("empty", [], False),
+        ]
+    if isinstance(value, Mapping):
+        return [*_other_kinds(value), Spoiled("empty", {}, False)]
+    return [*_other_kinds(value)]
+
+
+def _other_kinds(value: Any) -> Iterator[Spoiled]:
+    yield from (Spoiled(label, other, True) for label, other in OTHER_KINDS)
+
+
+def _spoiled_numbers(value: float) -> Iterator[Spoiled]:
+    yield from (Spoiled(label, other, True) for label, other in (("None", None), ("a text", "3"), ("a list", [1.0])))
+    yield from (Spoiled(repr(other), other, True) for other in (math.nan, True))
+    is_whole = isinstance(value, int)
+    yield from (Spoiled(repr(other), other, is_whole) for other in (math.inf, 0.5))
+    yield from (Spoiled(repr(other), other, False) for other in (-math.inf, -1, 0, 1000))
+    if not is_whole:
+        yield from (Spoiled(repr(other), other, False) for other in (1e30, np.float32(0.25), torch.tensor(0.25)))
+
+
+def _spoiled_tensors(value: Tensor) -> Iterator[Spoiled]:
+    yield from (Spoiled(label, other, True) for label, other in OTHER_KINDS)
+    yield Spoiled("a list", value.tolist(), True)
+    yield Spoiled("an array", value.numpy(), True)
+    yield Spoiled("no dimension", torch.tensor(1).to(value.dtype), True, ("[]", "1"))
+    yield Spoiled("a dimension less", value[0], True)
+    yield Spoiled("a dimension more", value[None], True)
+    yield Spoiled("a column more", torch.cat([value, value[..., :1]], dim=-1), False)
+    yield Spoiled("no columns", value[..., :0], True, (", 0]", "[0]", "=0"))
+    yield Spoiled("no rows", value[:0], False, ("[0", "=0", " 0 rows"))
+    yield Spoiled("booleans", value > 0, True)
+    if value.is_floating_point():
+        yield Spoiled("integers", value.long(), True)
+        for number in (math.nan, math.inf):
+            yield Spoiled(repr(number), _with(value, number), False, ("NaN", "finite", "nan", "inf"))
+        yield Spoiled("float64", value.double(), False)
+        yield Spoiled("a gradient", value.clone().requires_grad_(), False)
+    else:
+        yield Spoiled("floats", value.float(), True)
+        yield Spoiled("-2", _with(value, -2), True, ("-2",))
+        yield Spoiled("a million", _with(value, 10**6), True, ("1000000",))
+
+
+def _with(value: Tensor, first: float) -> Tensor:
+    """A copy that begins with another number."""
+    copy = value.clone()
+    copy.view(-1)[0] = first
+    return copy
+
+
+def _spoiled_views(view: AttackerView | ServerView) -> Iterator[Spoiled]:
+    """The same view with one of its tensors spoiled."""
+    for name in ("own", "others", "messages"):
+        if getattr(view, name, None) is not None:
+            for each in _spoiled_tensors(getattr(view, name)):
+                said = each.said or tuple(_texts(each.value))
+                if each.value is not None or name != "others":
+                    never = each.never or (name == "messages" and each.label == "no rows")
+                    yield Spoiled(f"{name}: {each.label}", replace(view, **{name: each.value}), never, said)
+
+
+# --- what comes of it
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """How a message may call a value."""
+    yield type(value).__name__
+    if isinstance(value, Tensor) and value.ndim == 0:
+        yield str(value)
+        yield f"{value.item():g}"
+    elif isinstance(value, Tensor | np.ndarray):
+        yield str(list(value.shape))
+        yield f"[{len(value)}]"
+        yield str(value.dtype)
+    else:
+        yield repr(value)
+        yield str(value)
+    if isinstance(value, list | tuple):
+        yield from map(repr, value)
+        yield f"{len(value)}"
+    if isinstance(value, Mapping):
+        yield "none"
+        yield f"{len(value)} lines"
+    if isinstance(value, int | float):
+        yield f"{value:.1f}"
+
+
+CONDITION = re.compile(r"\b(must|needs?|takes|holds?|known|has no|is an?|asks|lacks|fit|go together|suits)\b")
+
+
+@functools.cache
+def _lines_that_raise(path: str) -> frozenset[int]:
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+    lines = [range(n.lineno, n.end_lineno + 1) for n in ast.walk(tree) if isinstance(n, ast.Raise)]  # type: ignore
+    return frozenset(line for each in lines for line in each)
+
+
+def complaint(error: Exception, given: Spoiled) -> str:
+    """What is wrong with a refusal; "" if it is clear."""
+    trace = error.__traceback__
+    assert trace is not None
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    path = trace.tb_frame.f_code.co_filename
+    place = f"{Path(path).name}:{trace.tb_lineno}"
+    message = str(error)
+    if isinstance(error, FileNotFoundError):
+        return "" if str(given.value) in message else f"does not name the file: {message}"
+    if not isinstance(error, ValueError | TypeError):
+        return f"{type(error).__name__} at {place}: {message}"
+    if not Path(path).is_relative_to(PACKAGE) or trace.tb_lineno not in _lines_that_raise(path):
+        return f"not raised by labsec but at {place}: {message}"
+    if not CONDITION.search(message):
+        return f"no condition in: {message}"
+    if not any(text in message for text in given.said or _texts(given.value)):
+        return f"does not say what was given: {message}"
+    return ""
+
+
+def outcome(name: str, argument: str, given: Spoiled) -> tuple[str, str]:
+    """Call a function with one argument spoiled: what comes of it in words, and what is wrong with that, or ""."""
+    function, make = CALLS[name]
+    arguments = {**make(), argument: given.value}
+    before = _numbers(arguments)
+    try:
+        result = function(**arguments)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}", complaint(error, given)
+    said = f"answers {type(result).__name__}"
+    if not _are_same(before, _numbers(arguments)):
+        return said, "changed its input"
+    is_any_text = argument in FREE_TEXTS and given.label == "another text"
+    if is_any_text or (name.split(",")[0], argument, given.label) in ACCEPTED:
+        return said, ""
+    if given.never:
+        return said, "took it"
+    is_finite = all(number.isfinite().all() for number in _numbers(result))
+    may_pass_on = given.passes_on and not name.startswith(DROPS)
+    return said, "" if is_finite or may_pass_on else "returned a NaN or an infinity"
+
+
+def _numbers(value: Any) -> list[Tensor]:
+    """Copies of the tensors and numbers in a value."""
+    if isinstance(value, Tensor):
+        return [value.detach().double().clone()]
+    if isinstance(value, float | int):
+        return [torch.tensor(float(value))]
+    if isinstance(value, AttackerView | ServerView):
+        return _numbers(vars(value))
+    if isinstance(value, Mapping):
+        return _numbers([*value.values()])
+    if isinstance(value, list | tuple):
+        return [number for item in value for number in _numbers(item)]
+    return []
+
+
+def _are_same(some: list[Tensor], others: list[Tensor]) -> bool:
+    return all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(some, others, strict=True))
+
+
+def optional(name: str, argument: str) -> bool:
+    """Whether None is a value of its own for this argument."""
+    parameter = inspect.signature(CALLS[name][0]).parameters.get(argument)
+    return parameter is not None and parameter.default is None
+
+
+def cases(name: str) -> list[tuple[str, Spoiled]]:
+    """All that is tried with a function: an argument, and what is given for it."""
+    return [
+        (argument, given)
+        for argument, value in CALLS[name][1]().items()
+        for given in spoiled(value)
+        if not (given.value is None and optional(name, argument))
+    ]
+
+
+ANY = ("None", "a text", "a list", "nan", "True", "inf", "0.5")
+FREE_TEXTS = {"label", "help", "title", "alt", "xlabel", "ylabel", "typed", "fmt"}
+DROPS = ("robust.", "privacy.noisy_mean", "geometry.finite_rows")  # rows that are not finite never reach the answer
+
+ACCEPTED: dict[tuple[str, str, str], str] = {
+    ("Scenario", "batch_size", "None"): "the whole shard",
+    ("data.Dataset", "name", "another text"): "any name will do",
+    **{("data.partition", "y", label): "labels are only told apart" for label in ("-2", "a million")},
+    **{
+        ("geometry.clip_rows", "bound", label): "one bound for all rows"
+        for label in ("a number", "no dimension", "a dimension less")
+    },
+    ("geometry.clip_rows", "bound", "integers"): "whole numbers are numbers",
+    **{("matrix.cell", "f", label): "bound to the rule, which looks at it before the first round" for label in ANY},
+    **{("matrix.boosted", "boost", label): "bound to the attack, which looks at it" for label in ANY},
+    ("matrix.cell", "malicious", "None"): "nobody attacks",
+    ("matrix.boosted", "fraction", "None"): "nobody attacks",
+    ("metrics.best_matches", "candidates", "no rows"): "no candidate scores minus infinity",
+    ("metrics.wire_bytes", "messages", "no columns"): "nothing to send",
+    ("plots.looks", "names", "texts in it"): "any name will do",
+    **{
+        (f"poison.{name}", "x", label): "samples are handed on unseen"
+        for name in ("label_flip", "targeted_flip")
+        for label in ("no columns", "booleans", "integers")
+    },
+    ("privacy.epsilon", "noise", "0"): "without noise nothing is private",
+    ("robust.weighted_mean", "weights", "floats"): "shares weigh as counts do",
+    ("robust.weighted_mean", "weights", "a million"): "a client may hold so many samples",
+}
+"""Function, argument and what was done to it, where that is meant to be taken: why."""
+
+
+def public_names() -> Iterator[str]:
+    for prefix, module in MODULES.items():
+        names = getattr(module, "__all__", None) or [
+            name
+            for name, value in vars(module).items()
+            if (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__ == module.__name__
+        ]
+        for name in names:
+            value = getattr(module, name)
+            if callable(value) and not name.startswith("_"):
+                yield f"{prefix}{name}"
+                if inspect.isclass(value) and prefix:
+                    yield from (f"{prefix}{name}.{method}" for method in _methods(value))
+
+
+def _methods(kind: type) -> Iterator[str]:
+    """Its public methods that take an argument."""
+    for name, value in vars(kind).items():
+        is_public = not name.startswith("_") or name == "__call__"
+        if is_public and inspect.isfunction(value) and len(inspect.signature(value).parameters) > 1:
+            yield name
+
+
+def test_every_public_function_has_a_row() -> None:
+    lacking = [
+        name
+        for name in public_names()
+        if name not in CALLS and name not in WITHOUT_A_ROW and name.rpartition(".")[0] not in WITHOUT_A_ROW
+    ]
+    assert not lacking, f"give these a valid call in CALLS: {lacking}"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_valid_call_is_answered(name: str) -> None:
+    function, make = CALLS[name]
+    arguments = make()
+    before = _numbers(arguments)
+    function(**arguments)
+    assert _are_same(before, _numbers(arguments))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_spoiled_argument_is_answered_in_numbers_or_refused_in_words(name: str) -> None:
+    wrong = []
+    for argument, given in cases(name):
+        _, problem = outcome(name, argument, given)
+        if problem:
+            wrong.append(f"{argument}, {given.label}: {problem}")
+    assert not wrong, "\n".join([f"{name}:", *wrong])
+
+
+def learner(params: Tensor) -> Tensor:
+    return params.clone().requires_grad_()
+
+
+def trains_with(**arguments: Any) -> Callable[..., Tensor]:
+    """An attack that trains on its own samples, but for some arguments."""
+
+    def attack(view: AttackerView) -> Tensor:
+        return view.train(**{"x": view.x, "y": view.y, **arguments})
+
+    return attack
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"aggregate": lambda u: learner(u.mean(dim=0))}, r"rule <lambda> must return .* gradient graph: detach\(\)"),
+        ({"server_stages": [learner]}, r"server stage 0, learner must return numbers without a gradient graph"),
+        ({"wire": learner}, "wire learner must return numbers without a gradient graph"),
+        ({"broadcast": learner}, "broadcast learner must return numbers without a gradient graph"),
+        (
+            {"aggregate": lambda u: u.mean(dim=0).tolist()},
+            "rule <lambda> must return a floating-point tensor; got list",
+        ),
+        ({"aggregate": functools.partial(robust.krum, f="1")}, "krum needs a whole number f; got f='1'"),
+        ({"probes": {"door": lambda model, params: [1.0]}}, "probe 'door' must return a number; got list"),
+        ({"probes": {"door": lambda model, params: params}}, r"'door' must return a number; got .* shape \[4810\]"),
+        ({"data_attack": lambda x, y, classes: x}, r"must return the pair \(x, y\); got Tensor"),
+        ({"data_attack": lambda x, y, classes: (x, y.tolist())}, "needs y to be of type Tensor; got list"),
+        ({"data_attack": lambda x, y, classes: (x[0], y)}, r"must return x torch.float32 \[n, 1, 8, 8\] .*; got x"),
+        ({"data_attack": lambda x, y, classes: (learner(x), y)}, "without a gradient graph, and y"),
+        ({"data_attack": lambda x, y, classes: (x, y + 10)}, "y must lie in 0 … 9 for 10 classes"),
+        ({"data_attack": lambda x, y, classes: (x * torch.nan, y)}, "x must be finite"),
+        ({"attack": trains_with(x=[[0.0]])}, "view.train needs x to be of type Tensor; got list"),
+        ({"attack": trains_with(steps=0.5)}, "view.train needs a whole number steps; got steps=0.5"),
+        ({"attack": trains_with(lr=math.nan)}, "local_updates needs a finite lr; got lr=nan"),
+        (
+            {"attack": trains_with(start=torch.zeros(3))},
+            r"need params \[4810\] or .*; got torch.float32 of shape \[3\]",
+        ),
+    ],
+)
+def test_what_a_part_gives_back_is_looked_at(parts: dict[str, Any], message: str) -> None:
+    attacked = {"malicious": 0.5} if {"attack", "data_attack"} & set(parts) else {}
+    with pytest.raises((ValueError, TypeError), match=message):
+        run(Scenario(data=digits(), clients=4, rounds=1, local_steps=1, **attacked, **parts))
