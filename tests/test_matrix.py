@@ -427,6 +427,19 @@ def test_a_table_that_is_cut_is_no_table(cut, problem, tmp_path, monkeypatch):
     assert problem in matrix.problem("matrix")
 
 
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda text: text.replace("accuracy", "precision", 1), "no column 'accuracy'"),
+        (lambda text: text.replace("1260", "0", 1).partition("\nfedavg")[0] + "\n", "it holds no rows"),
+    ],
+)
+def test_a_table_without_its_columns_or_without_any_row_is_broken(change, problem, tmp_path, monkeypatch):
+    only("matrix", change, tmp_path, monkeypatch)
+    with pytest.raises(ValueError, match=problem):
+        matrix.load()
+
+
 def test_a_missing_table_is_a_problem_too(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "DOCS", tmp_path)
     assert "matrix.csv is missing: " in matrix.problem("matrix")
