@@ -18,7 +18,6 @@ from torch import Generator, Tensor
 from labsec.course.claims.base import Claim, Measure, Spread
 from labsec.federation.bind import bind
 from labsec.federation.engine import run
-from labsec.federation.population import Population
 from labsec.federation.scenario import Scenario
 from labsec.study import matrix
 from labsec.study.catalogue import DATA, SKEWS
@@ -66,16 +65,15 @@ def worst_of_mean_again(seed: int) -> Mapping[str, float]:
     return {SKEWS[skew].title: lost_again(worst_row(rows[rows["skew"] == skew])) for skew in SKEWS}
 
 
-def without_the_six(seed: int) -> Mapping[str, float]:
-    """Points lost if the six clients stay away, with their data"""
-    return {skew.title: _lost_without_six(seed, skew.alpha) for skew in SKEWS.values()}
-
-
-def _lost_without_six(seed: int, alpha: float | None) -> float:
-    everybody = Scenario.fedavg(alpha=alpha, seed=seed, evaluate_every=160)
-    shards = [shard[shard >= 0] for shard in Population(everybody).shards]  # without the padding
-    rest = replace(everybody, alpha=None, shards=shards[6:], clients=24)
-    return 100 * (run(everybody).final_accuracy - run(rest).final_accuracy)
+def from_seed_to_seed(seed: int) -> Mapping[str, float]:
+    """Points that the clean run of a seed lacks to the best seed's: what chance costs"""
+    clean = read("matrix")
+    clean = clean[(clean.data == "digits") & (clean.attack == "none") & (clean.rule == "mean")]
+    found = {}
+    for skew in SKEWS:
+        reached = clean[clean["skew"] == skew].set_index("seed").accuracy
+        found[SKEWS[skew].title] = float(100 * (reached.max() - reached[seed]))
+    return found
 
 
 def is_hurt(name: str, measured: Spread, compared: Spread) -> bool:
@@ -244,13 +242,13 @@ CLAIMS = (
         id="7",
         statement="Malicious updates degrade the accuracy of the common model.",
         measure=worst_of_mean,
-        baseline=without_the_six,
+        baseline=from_seed_to_seed,
         verdict=degrade,
         again=worst_of_mean_again,
         tolerance=POINTS,
         unit="points",
         rule="Held if at every skew some attack costs the plain mean 10 points or more in every seed, and on average "
-        "three times what it costs if the six stay away; depends if at one skew; else did not hold.",
+        "three times what chance costs; depends if at one skew; else did not hold.",
         thresholds=((10, "● ≥ 10"),),
         supports=is_hurt,
     ),
