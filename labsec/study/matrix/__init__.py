@@ -1,9 +1,9 @@
 """Every attack against every rule, on clients ever more unlike; a rehearsal, and two sweeps beside it.
 
 `matrix` holds every attack and every rule, `rehearsal` what the adaptive attacker chose from, `breakdown` a growing
-number of attackers, `three_percent` a few attackers that boost what they send. `labsec.study.catalogue` holds the settings behind the
-names; a row of a table is a scenario that anyone can run again. The committed tables are read with `load`; `labsec
-matrix` makes them.
+number of attackers, `three_percent` a few attackers that boost what they send. `labsec.study.catalogue` holds the
+settings behind the names; a row of a table is a scenario that anyone can run again. The committed tables are read with
+`load`; `labsec matrix` makes them.
 """
 
 from __future__ import annotations
