@@ -5,7 +5,7 @@ from __future__ import annotations
 from labsec.course.questions.base import Finding, Item
 
 # Means of seeds 0 to 4, with the smallest and the largest: 02.a 87.3 points (86.9 … 88.0); 02.b 39.3 (36.2 … 46.5);
-# 02.c 45.0 (20.9 … 64.9). 02.d, seeds 0 to 2: ALIE ends at .92 to .93 and IPM at .53 to .71, where the clean run has .97.
+# 02.c 45.0 (20.9 … 64.9). 02.d, seeds 0 to 2: ALIE ends at .92 to .93, IPM at .53 to .71, the clean run at .97.
 FINDINGS = {
     "02.a": Finding("One loud client in thirty destroys the plain mean.", seen=(80.0, 92.0)),
     "02.b": Finding("Believing one client alone is dear where clients differ.", seen=(30.0, 52.0)),
