@@ -241,6 +241,27 @@ EQUIVALENT: tuple[Equivalent, ...] = (
         "it stands where the other branch is taken, so that nothing overflows",
     ),
     Equivalent(
+        CONTRACT,
+        "def anonymous(updates: Tensor, *, samples: int = 1) -> Messages:",
+        "",
+        "",
+        "rows that count alike do so with any number",
+    ),
+    Equivalent(
+        POPULATION,
+        "chosen = (torch.rand(s.clients, generator=draw) < s.participation).nonzero()[:, 0]",
+        "torch.rand(s.clients, generator=draw) < s.participation",
+        "torch.rand(s.clients, generator=draw) <= s.participation",
+        "one draw in 2^24 hits the chance exactly",
+    ),
+    Equivalent(
+        ADAPTIVE,
+        "trial = best + step * axis",
+        "best + step * axis",
+        "best - step * axis",
+        "both signs of each axis are tried, in another order",
+    ),
+    Equivalent(
         "labsec/study/matrix/pages.py",
         "heights = [1.5 + 0.36 * len(mean) for _, mean, _ in tables]",
         "",
