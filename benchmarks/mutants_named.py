@@ -262,6 +262,13 @@ EQUIVALENT: tuple[Equivalent, ...] = (
         "both signs of each axis are tried, in another order",
     ),
     Equivalent(
+        "labsec/study/sweep.py",
+        "if jobs == 1 or len(missing) <= 1:",
+        "len(missing) <= 1",
+        "len(missing) < 1",
+        "a single run gets a process of its own, which gives the same",
+    ),
+    Equivalent(
         "labsec/study/matrix/pages.py",
         "heights = [1.5 + 0.36 * len(mean) for _, mean, _ in tables]",
         "",
