@@ -440,6 +440,30 @@ def test_clean_is_the_plain_mean_without_an_attack(tmp_path, monkeypatch):
         assert (others["accuracy"] != part["clean"].iloc[0]).all(), "no other run may stand for the clean one"
 
 
+@pytest.mark.parametrize(
+    ("group", "unattacked", "attacked"),
+    [
+        ("regime", {"attack": "none"}, {"attack": "alie"}),
+        ("regime", {"attack": "alie", "malicious": 0.0}, {"attack": "alie", "malicious": 0.2}),
+        ("data", {"attack": "none"}, {"attack": "sign_flip"}),
+    ],
+)
+def test_clean_by_hand(group, unattacked, attacked, monkeypatch):
+    """Of the same seed and regime, or data: the run of the plain mean that nobody attacks."""
+    where = {"regime": {"regime": "fedavg"}, "data": {"data": "notes", "regime": "fedavg"}}[group]
+    other = {**where, group: "another"}
+    rows = [
+        {**where, **attacked, "rule": "mean", "seed": 0, "accuracy": 0.1},
+        {**where, **unattacked, "rule": "krum", "seed": 0, "accuracy": 0.2},
+        {**where, **unattacked, "rule": "mean", "seed": 0, "accuracy": 0.9},
+        {**where, **unattacked, "rule": "mean", "seed": 1, "accuracy": 0.8},
+        {**where, **attacked, "rule": "krum", "seed": 1, "accuracy": 0.3},
+        {**other, **unattacked, "rule": "mean", "seed": 0, "accuracy": 0.7},
+    ]
+    monkeypatch.setattr(tables, "sweep", lambda *_, **__: rows)
+    assert tables.run_table("matrix", seeds=2)["clean"].tolist() == [0.9, 0.9, 0.9, 0.8, 0.8, 0.7]
+
+
 def test_a_table_needs_a_seed():
     with pytest.raises(ValueError, match="seeds >= 1; got seeds=0"):
         matrix.run_table("matrix", seeds=0)

@@ -170,6 +170,15 @@ def test_alies_z_leaves_enough_honest_clients_farther_out(clients: int, maliciou
     assert farther + malicious == pytest.approx(clients // 2 + 1)  # a majority together
 
 
+def test_alies_z_by_hand() -> None:
+    """One of three needs one of the two others for a majority: the farther half, which lies beyond the mean."""
+    assert largest_z(3, 1) == 0.0
+
+    # One of four needs two of the three others, two of five need one of three: beyond the lower and the upper third.
+    assert largest_z(4, 1) == pytest.approx(-0.4307, abs=1e-4)
+    assert largest_z(5, 2) == pytest.approx(0.4307, abs=1e-4)
+
+
 @pytest.mark.parametrize(("clients", "malicious"), [(10, 6), (10, 0), (2, 1)])
 def test_alie_refuses_a_majority(clients: int, malicious: int) -> None:
     with pytest.raises(ValueError, match=f"got malicious={malicious}, clients={clients}"):
@@ -385,6 +394,16 @@ def test_adaptive_tries_the_rule_on_as_many_rows_as_the_round_has_the_malicious_
     for rows in tried:
         assert torch.equal(rows[3:], view.others)
         assert torch.equal(rows[:3], rows[0].expand(3, -1))
+
+    # Two rows have a standard deviation. One has none: two directions are left.
+    for honest, calls in ((2, 13 + 3 * 6), (1, 9 + 2 * 6)):
+        tried.clear()
+        poison.adaptive(replace(view, others=view.others[:honest]), norm=2.0)
+        assert len(tried) == calls
+
+    tried.clear()
+    poison.adaptive(replace(view, own=view.own[:1], others=None), norm=2.0, total=1)
+    assert {len(rows) for rows in tried} == {1}, "the attacker may be alone in its round"
 
     tried.clear()
     poison.adaptive(replace(view, others=None), norm=2.0, total=12)

@@ -34,7 +34,14 @@ def test_targeted_flip() -> None:
 
 
 @pytest.mark.parametrize(
-    "classes", [{"source": 3, "target": 3}, {"source": -1, "target": 3}, {"source": 3, "target": 10}]
+    "classes",
+    [
+        {"source": 3, "target": 3},
+        {"source": -1, "target": 3},
+        {"source": 3, "target": -1},
+        {"source": 10, "target": 3},
+        {"source": 3, "target": 10},
+    ],
 )
 def test_targeted_flip_refuses_wrong_classes(classes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=f"got source={classes['source']}, target={classes['target']}, classes=10"):

@@ -204,6 +204,11 @@ def test_median_norm_clip_left_to_itself_cuts_at_the_median_norm_of_five_rounds(
     assert left == [1.0, 1.0, 1.0, 1.0, 1.0, 9.0]
 
 
+def test_median_norm_clip_with_an_infinite_factor_clips_nothing_even_where_the_median_norm_is_zero() -> None:
+    rows = torch.tensor([[0.0], [0.0], [7.0]])
+    assert torch.equal(robust.MedianNormClip(factor=torch.inf)(rows), rows)
+
+
 def test_centered_clip_moves_from_where_it_was() -> None:
     rule = robust.CenteredClip(radius=1.0)
     updates = torch.tensor([[5.0], [5.0], [-900.0]])

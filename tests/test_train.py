@@ -232,3 +232,13 @@ def test_labels_that_the_model_does_not_know_are_refused(pool: tuple[torch.Tenso
         wrong[-1] = label
         with pytest.raises(ValueError, match=rf"needs labels in 0 … {model.classes - 1}; got .*{label}"):
             local_updates(model, model.init(generator(0)), x, wrong, drawn(2, 1, 3), lr=0.2)
+
+
+def test_a_text_is_the_mean_of_its_words_by_hand() -> None:
+    """Padding counts for nothing, a word that comes twice counts twice, and a text without words is zero."""
+    model = models.embedding(3, 4, 2, width=2)
+    words = torch.tensor([[9.0, 9.0], [1.0, 0.0], [0.0, 3.0], [5.0, 5.0]])
+    layers = [words[None], torch.eye(2)[None], torch.zeros(1, 2)]  # the last layer shows the mean as it is
+    texts = torch.tensor([[[1, 0, 0], [1, 2, 0], [2, 2, 1], [0, 0, 0]]])
+    shown = model.forward(layers, texts)[0]
+    torch.testing.assert_close(shown, torch.tensor([[1.0, 0.0], [0.5, 1.5], [1 / 3, 2.0], [0.0, 0.0]]))
