@@ -97,7 +97,7 @@ def test_hints_are_folded_until_the_answer_passes():
 
     task = find("01.5")
     assert _verdict_card(task, Verdict("TODO"))._repr_html_().count("<details") == 3
-    passed = _verdict_card(task, Verdict("PASS"))
+    passed = _verdict_card(find("01.3"), Verdict("PASS"))
     assert "Another way to write it, and why" in passed.folded
     assert not any(name.startswith("Hint") for name in passed.folded)
     assert task.hints[2] not in repr(_verdict_card(task, Verdict("TODO")))

@@ -7,17 +7,18 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
+from labsec import robust
 from labsec.course.exercises import lab01_answers as answers
 from labsec.course.exercises.base import Case, Exercise, case
-from labsec.course.exercises.threat import ThreatModel
+from labsec.course.exercises.threat import threat_model_of
+from labsec.federation.scenario import Scenario
 from labsec.models import Model, mlp
 
-THREAT_MODEL = ThreatModel(
-    goal="Learn something about one client's records from what that client sends.",
-    knowledge="The architecture, the model that went out, the learning rate, the batch size: all that a server knows.",
-    capability="Follows the protocol to the letter and computes on the side: honest, but curious.",
-    share="None of the clients; the attacker is the server.",
-    visibility="The clients see only the model that comes back. Nobody watches the server.",
+# The federation of this lab. The card is read off it.
+SCENARIO = Scenario(aggregate=robust.weighted_mean)
+THREAT_MODEL = threat_model_of(
+    SCENARIO,
+    goal="The server wants to learn something about one client's records from what that client sends.",
     out_of_scope="Clients that lie (lab 02 on), a server that sends a crafted model, eavesdroppers on the line.",
 )
 
@@ -248,10 +249,6 @@ EXERCISES = (
             "Turn the counts into shares that add up to 1, then sum the rows, each times its share.",
             "share = weights / …\nreturn share @ updates        # [clients] @ [clients, dim] -> [dim]",
         ),
-        another="With the sum written out, which shows where each number goes:\n\n"
-        "    share = weights / weights.sum()\n"
-        '    return torch.einsum("c,cd->d", share, updates)\n\n'
-        "Dividing first, and not the sum at the end, also keeps large counts from making large sums.",
     ),
     Exercise(
         id="01.6",

@@ -149,7 +149,7 @@ def step_without_lr(model: Model, params: Tensor, x: Tensor, y: Tensor, *, lr: f
 def step_of_shared(model: Model, params: Tensor, x: Tensor, y: Tensor, *, lr: float) -> Tensor:
     """The gradient is left on the parameters that everybody shares."""
     params.requires_grad_()
-    F.cross_entropy(model(params[None], x[None])[0], y).backward()  # type: ignore[no-untyped-call]
+    F.cross_entropy(model(params[None], x[None])[0], y).backward()
     assert params.grad is not None
     return (params - lr * params.grad).detach()
 
