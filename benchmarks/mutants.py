@@ -82,21 +82,23 @@ class Mutant:
 
     file         path below the root
     line         number of the line, from 1
-    was, now     the text that changed
+    text         that line, as it was
+    was, now     the expression that changed
     meaning      what the change means, for a change written by people; "" for a generated one
     source       the whole file after the change
     """
 
     file: str
     line: int
+    text: str
     was: str
     now: str
     meaning: str
     source: str
 
     def __str__(self) -> str:
-        said = f" ({self.meaning})" if self.meaning else ""
-        return f"{self.file}:{self.line}: {_on_one_line(self.was)} -> {_on_one_line(self.now)}{said}"
+        change = f"{_on_one_line(self.was)} -> {_on_one_line(self.now)}"
+        return f"{self.file}:{self.line}: {change} ({self.meaning or self.text})"
 
 
 def main(*, jobs: int = 2, sample: int = 2, seed: int = 0) -> str:
@@ -123,7 +125,8 @@ def named(root: Path) -> list[Mutant]:
             continue
         line = 1 + source[: source.index(change.old)].count("\n")
         changed = source.replace(change.old, change.new)
-        mutants.append(Mutant(change.file, line, change.old, change.new, change.meaning, changed))
+        text = source.splitlines()[line - 1].strip()
+        mutants.append(Mutant(change.file, line, text, change.old, change.new, change.meaning, changed))
     if stale:
         raise ValueError("these changes no longer fit the source:\n" + "\n".join(stale))
     return mutants
@@ -154,6 +157,7 @@ def changes_of(file: str, source: str) -> Iterator[Mutant]:
     >>> [f"{mutant.was} -> {mutant.now}" for mutant in changes_of("a.py", "y = x + 1 if not a < b else 0.5")]
     ['not a < b -> a < b', 'a < b -> a <= b', 'x + 1 -> x - 1', '1 -> 2', '0.5 -> 1.5']
     """
+    lines = source.splitlines()
     starts = [0]
     for line in source.encode().splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
@@ -170,7 +174,7 @@ def changes_of(file: str, source: str) -> Iterator[Mutant]:
         end = offset(node.end_lineno or 0, node.end_col_offset or 0)
         now = text(begin, first) + new + text(last, end)
         changed = text(0, begin) + now + text(end, len(source.encode()))
-        return Mutant(file, node.lineno, text(begin, end), now, "", changed)
+        return Mutant(file, node.lineno, lines[node.lineno - 1].strip(), text(begin, end), now, "", changed)
 
     for node in _that_compute(ast.parse(source)):
         if isinstance(node, ast.Constant) and type(node.value) in (int, float):
@@ -337,7 +341,8 @@ def section(by_people: Sequence[Mutant], drawn: Sequence[Mutant], *, jobs: int, 
 def reason_for(mutant: Mutant) -> str:
     """Why a change means nothing; "" if it is not known to."""
     for known in EQUIVALENT:
-        if (known.file, known.was) == (mutant.file, _on_one_line(mutant.was)) and known.now in ("", mutant.now):
+        here = (known.file, known.text) == (mutant.file, mutant.text)
+        if here and (known.was, known.now) in (("", ""), (_on_one_line(mutant.was), _on_one_line(mutant.now))):
             return known.reason
     return ""
 

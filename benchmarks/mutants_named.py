@@ -22,10 +22,12 @@ class Change:
 class Equivalent:
     """A generated change after which every number is the same, or no number is promised.
 
-    was, now    the expression before and after, on one line; now may be "" for every change of it
+    text        of the line where the expression begins, as it is in the source
+    was, now    the expression before and after, on one line; both "" for every change of the line
     """
 
     file: str
+    text: str
     was: str
     now: str
     reason: str
@@ -228,4 +230,21 @@ NAMED = (
     Change("labsec/course/live/markup.py", "<pre>{html.escape(trace)}</pre>", "<pre>{trace}</pre>", "nor is its trace"),
 )
 
-EQUIVALENT: tuple[Equivalent, ...] = ()
+LOSSES = "labsec/privacy/losses.py"
+
+EQUIVALENT: tuple[Equivalent, ...] = (
+    Equivalent(
+        LOSSES,
+        "turned = np.where(large, exponent + log(2), np.arcsinh(np.exp(np.where(large, 0.0, exponent))))",
+        "0.0",
+        "1.0",
+        "it stands where the other branch is taken, so that nothing overflows",
+    ),
+    Equivalent(
+        "labsec/study/matrix/pages.py",
+        "heights = [1.5 + 0.36 * len(mean) for _, mean, _ in tables]",
+        "",
+        "",
+        "how tall a picture is, in inches, is a matter of looks",
+    ),
+)

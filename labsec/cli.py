@@ -277,10 +277,7 @@ def run_command(arguments: argparse.Namespace, course: Path) -> int:
     """Carry out one parsed command; returns the exit status."""
     if not course.is_dir() and arguments.command != "doctor":
         project = PACKAGE.parent / "pyproject.toml"  # by which a clone is known
-        raise CourseError(
-            f"{project} is missing or broken: get it back with `git checkout pyproject.toml` "
-            "or from a fresh copy of the course."
-        )
+        raise CourseError(f"{project} is missing or broken: {storage.how_to_restore(project)}.")
     if arguments.command in ("build", "new", "wheels") and CLONE is None:
         raise CourseError(f"`labsec {arguments.command}` needs the course's repository: run it in a clone.")
     match arguments.command:

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from labsec.federation.history import History
 from labsec.guards import check_kind, check_number, kind
@@ -95,6 +95,8 @@ class Picture:
     """A finished figure with a sentence that says what it shows, for eyes, for screen readers and for print."""
 
     def __init__(self, fig: Figure, alt: str) -> None:
+        check_kind("Picture", Figure, fig=fig)
+        check_kind("Picture", str, alt=alt)
         self.figure = fig
         self.alt = alt
 
@@ -110,15 +112,22 @@ def mimebundle(image: bytes, alt: str) -> dict[str, str]:
 
     There is no bare image/png beside it. Whatever shows HTML prefers HTML, so that a second copy would double the file
     and be seen by nobody; and a bare image has no place for the alt text that every converter keeps.
+
+    Raises TypeError for what is no bytes or no text, ValueError for bytes that are no picture.
     """
-    code = base64.b64encode(few_colours(image)).decode()
+    check_kind("mimebundle", bytes, image=image)
+    check_kind("mimebundle", str, alt=alt)
+    code = base64.b64encode(_few_colours(image)).decode()
     tag = f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{code}" style="max-width:100%">'
     return {"text/html": tag, "text/plain": alt}
 
 
-def few_colours(image: bytes) -> bytes:
+def _few_colours(image: bytes) -> bytes:
     """The same PNG in 256 colours of its own, which nobody can tell from it: about a quarter of the bytes."""
-    picture = Image.open(io.BytesIO(image)).convert("RGB")
+    try:
+        picture = Image.open(io.BytesIO(image)).convert("RGB")
+    except UnidentifiedImageError:
+        raise ValueError(f"mimebundle needs the bytes of a PNG; got {len(image)} bytes of something else") from None
     few = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
 
     # The octree averages colours, and paper that is not quite white would show on a white page.

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from labsec.files import CLONE
+from labsec.files import CLONE, COURSE, PACKAGE
 
 LOCK_PATIENCE = 30.0  # seconds; whoever holds a lock writes one small file
 
@@ -68,10 +68,12 @@ def in_one_sentence(error: OSError) -> str:
 
 def how_to_restore(path: Path) -> str:
     """How a reader gets back a file that came with the course, to be said behind a colon."""
-    if CLONE is not None and path.is_relative_to(CLONE):
-        return (
-            f"get it back with `git checkout {path.relative_to(CLONE).as_posix()}` or from a fresh copy of the course"
-        )
+    clone = CLONE
+    if clone is None and not COURSE.is_dir():
+        clone = PACKAGE.parent  # its pyproject.toml, by which a clone is known, is what is missing or broken
+    if clone is not None and path.is_relative_to(clone):
+        name = path.relative_to(clone).as_posix()
+        return f"get it back with `git checkout {name}` or from a fresh copy of the course"
     return "install labsec again (`pip install --force-reinstall labsec`)"
 
 

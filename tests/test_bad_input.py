@@ -70,7 +70,9 @@ WITHOUT_A_ROW = {
     "matrix.run_table": "runs a whole table",
     "record.load_run": "reads a file: tests/test_record.py",
     "record.save_run": "writes a file: tests/test_record.py",
+    "data.read_notes": "reads a file: tests/test_faults.py",
     "sweep.describe": "takes anything",
+    "sweep.fingerprint": "takes anything",
     "sweep.run_cell": "called by sweep alone",
     "sweep.sweep": "runs many scenarios: tests/test_matrix.py",
 }
@@ -333,7 +335,7 @@ CALLS: dict[str, Call] = {
     "plots.axes": (text_of(plots.axes), lambda: {"fig": plots.figure()}),
     "plots.png": (plots.png, lambda: {"fig": plots.figure(1.0, 1.0)}),
     "plots.Picture": (plots.Picture, lambda: {"fig": plots.figure(), "alt": "Nothing."}),
-    "plots.mimebundle": (plots.mimebundle, lambda: {"image": b"", "alt": "Nothing."}),
+    "plots.mimebundle": (plots.mimebundle, lambda: {"image": plots.png(plots.figure(1.0, 1.0)), "alt": "Nothing."}),
     "plots.accuracy": (plots.accuracy, lambda: {"title": "Two runs", "clean": a_history(), "attacked": [a_history()]}),
     "plots.curves": (
         plots.curves,
@@ -402,6 +404,7 @@ CALLS: dict[str, Call] = {
     "robust.norm_clip": (robust.norm_clip, lambda: {**rows(), "bound": 1.0}),
     "robust.trimmed_mean": (robust.trimmed_mean, lambda: {**rows(), "f": 1}),
     "robust.weighted_mean": (robust.weighted_mean, lambda: {**rows(), "weights": torch.arange(7)}),
+    "sweep.fingerprint_of_code": (sweep.fingerprint_of_code, dict),
     "sweep.fingerprint_of_sources": (sweep.fingerprint_of_sources, dict),
     "train.local_updates": (train.local_updates, lambda: {**lesson(), "chunk": 1}),
     "train.dp_sgd": (

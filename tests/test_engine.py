@@ -586,6 +586,22 @@ def test_the_attackers_share_of_clients_and_of_samples():
     assert history.attackers_of_samples == pytest.approx(4 / 12)
 
 
+def test_where_nobody_attacks_the_attackers_have_no_share():
+    result = next(rounds(Scenario(**SMALL)))
+    assert result.attackers == (0.0, 0.0)
+    few = rounds(Scenario(clients=2, rounds=30, local_steps=1, participation=0.05, malicious=0.5, attack=honest))
+    assert {r.attackers for r in few if not r.participants} == {(0.0, 0.0)}, "nor where nobody came"
+
+
+def test_a_history_is_shown_with_what_was_sent_in_megabytes():
+    history = run(Scenario(**SMALL))
+    sent = 3 * 6 * 4 * 4810 / 1e6  # rounds, clients, bytes of a number, numbers; a few zeros are sent for less
+    assert sum(history.column("bytes_up")) / 1e6 == pytest.approx(sent, rel=0.1)
+    shown = f"History(3 rounds, final accuracy {history.final_accuracy:.3f}, "
+    assert repr(history).startswith(shown)
+    assert float(repr(history).removeprefix(shown).removesuffix(" MB sent)")) == pytest.approx(sent, abs=0.03)
+
+
 @pytest.mark.parametrize("trick", [lambda u: u.numpy().sort(axis=0), lambda u: u.data.mul_(2), lambda u: u.sub_(1)])
 def test_a_change_in_place_is_told_also_through_numpy_and_data(trick):
     def sly(updates):

@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -37,7 +38,7 @@ def start(program: str, *arguments: object, **options) -> subprocess.Popen[str]:
 
 def finish(*processes: subprocess.Popen[str]) -> None:
     for process in processes:
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
         assert process.returncode == 0
 
 
@@ -379,7 +380,7 @@ def test_lines_of_two_processes_do_not_mix_and_a_torn_one_costs_itself_alone(tmp
     both = [start(APPENDER, file, name, 60) for name in "ab"]
     for _ in range(3):
         killed = start(KILLED_WHILE_WRITING, file)
-        killed.communicate(timeout=60)
+        killed.communicate(timeout=120)
         assert killed.returncode == -signal.SIGKILL
     finish(*both)
     finish(start(APPENDER, file, "after", 1))
@@ -400,6 +401,30 @@ def test_two_processes_that_note_progress_lose_nothing(tmp_path):
     assert len(progress.read(tmp_path)) == 300
     progress.forget("01", tmp_path)
     assert {key[:2] for key in progress.read(tmp_path)} == {"02"}
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from labsec import storage
+with storage.locked(Path(sys.argv[1])):
+    print(flush=True)
+    input()
+"""
+
+
+def test_who_changes_a_shared_file_waits_for_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "LOCK_PATIENCE", 0)
+    file = tmp_path / "runs.jsonl"
+    holder = start(HOLDER, file, stdin=subprocess.PIPE)
+    holder.stdout.readline()
+    for change in (lambda: storage.append_line(file, "mine"), lambda: progress._change(file, dict)):
+        with pytest.raises(TimeoutError, match=rf"{file} is held by another process: end the other"):
+            change()
+    holder.kill()
+    holder.communicate()
+    storage.append_line(file, "mine")  # a lock ends with its process
+    assert file.read_text() == "mine\n"
 
 
 def test_a_line_that_is_no_run_costs_that_line(tmp_path):
@@ -451,25 +476,29 @@ def sweeper(tmp_path):
         environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(CLONE), str(tmp_path)])}
         command = [sys.executable, "sweeper.py", str(jobs), str(rounds)]
         return subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command,
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,  # so that a failed test can end all of its processes
         )
 
     return starts
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kill -9 is a signal of POSIX")
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_no_worker_outlives_the_sweep(how, sweeper):
     parent = sweeper(2, 10**5)  # a cell takes minutes
-    numbers = {parent.pid}
-    while len(numbers) < 2:
-        numbers.add(int(parent.stdout.readline()))
+    while int(parent.stdout.readline()) == parent.pid:
+        pass  # the parent looks at each cell first; then a worker has begun
     parent.send_signal(how)
     try:
-        parent.communicate(timeout=60)  # a worker that lived on would keep the pipe open
+        parent.communicate(timeout=120)  # a worker that lived on would keep the pipe open
     except subprocess.TimeoutExpired:
-        for worker in numbers:
-            os.kill(worker, signal.SIGKILL)
+        os.killpg(parent.pid, signal.SIGKILL)
         pytest.fail("a worker waits on after its parent is gone")
     assert parent.returncode == -how
 
@@ -530,15 +559,13 @@ def test_a_skeleton_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 # --- the token
 
 RECORDER = """#!{python}
-# A browser that writes down how it was started, and stays open until the pipe beside it is read.
-import os, sys, urllib.parse
-here = os.path.dirname(os.path.abspath(__file__))
+# A browser that writes down how it was started and what it was shown, and stays open as long as its connection.
+import os, socket, sys, urllib.parse
 page = urllib.parse.unquote(urllib.parse.urlsplit(sys.argv[1]).path)
-with open(page) as file, open(here + "/seen.partial", "w") as seen:
-    seen.write(sys.argv[1] + "\\n" + oct(os.stat(page).st_mode & 0o777) + "\\n" + file.read())
-os.rename(here + "/seen.partial", here + "/seen")
-with open(here + "/open", "w") as pipe:
-    pipe.write("closed")
+with open(page) as file, open({seen!r}, "w") as seen:
+    print(sys.argv[1], oct(os.stat(page).st_mode & 0o777), file.read(), sep="\\n", file=seen)
+with socket.create_connection(("127.0.0.1", {port})) as connection:
+    connection.recv(1)
 """
 
 
@@ -547,37 +574,33 @@ def test_no_command_line_shows_the_token_while_the_browser_is_open(tmp_path):
     course = tmp_path / "course"
     (course / "notebooks").mkdir(parents=True)
     (course / "notebooks" / "00_start.ipynb").write_text(NOTEBOOK)
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.settimeout(120)
     script = tmp_path / "browser"
-    script.write_text(RECORDER.format(python=sys.executable))
+    seen = tmp_path / "seen"
+    script.write_text(RECORDER.format(python=sys.executable, seen=str(seen), port=listening.getsockname()[1]))
     script.chmod(0o700)
-    os.mkfifo(tmp_path / "open")
     environment = {**ENVIRONMENT, "BROWSER": f"{script} %s", "HOME": str(tmp_path)}
     program = "import sys; from pathlib import Path; from labsec.cli import open_lab; "
     program += "open_lab('00', Path(sys.argv[1]), browser=True, port=None)"
-    server = subprocess.Popen(
-        [sys.executable, "-c", program, str(course)], env=environment, stderr=subprocess.PIPE, text=True
-    )
-    with server:
-        token = ""
-        for line in server.stderr:
-            found = re.search(r"\?token=(\w+)", line)
-            if found:
-                token = found[1]
-                break
-        assert len(token) >= 32, "JupyterLab did not start"
-
-        # The browser waits at the pipe, so it is open while the command lines are looked at.
-        with (tmp_path / "open").open() as pipe:
-            lines = command_lines()
-            pipe.read()
-        address, mode, *text = (tmp_path / "seen").read_text().splitlines()
-        server.terminate()
-        server.communicate(timeout=60)
-    assert any("/browser\0file://" in line for line in lines), "the browser was open"
+    with (tmp_path / "said").open("w") as said, listening:
+        server = subprocess.Popen(
+            [sys.executable, "-c", program, str(course)], env=environment, stdout=said, stderr=said
+        )
+        try:
+            connection, _ = listening.accept()  # the browser is open until this is closed
+            with connection:
+                lines = command_lines()
+        finally:
+            server.terminate()
+            server.wait(timeout=120)
+    address, mode, *page = seen.read_text().splitlines()
+    token = re.search(r"\?token=(\w{32,})", "".join(page))[1]
     assert [line for line in lines if token in line] == []
+    assert any("/browser\0file://" in line for line in lines), "the browser was open"
     assert address.startswith(f"file://{course}/my/open-")
     assert mode == "0o600"
-    assert f"?token={token}" in "".join(text)
+    assert f"?token={token}" in (tmp_path / "said").read_text(), "it is printed for browsers that cannot read the page"
     assert list((course / "my").glob("*.html")) == []
 
 

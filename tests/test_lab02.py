@@ -21,24 +21,37 @@ def last(**controls):
     return state, lab02.reading(values, state)
 
 
-def away(place):
-    return float((place - lab02_arrows.HONEST.mean(dim=0)).norm())
+def went(attack="your arrow", x=0.0, y=0.0):
+    """How far each rule goes from the honest mean, and the state."""
+    state = next(lab02_arrows.compute(attack=attack, x=x, y=y))
+    return {rule: lab02_arrows.away(place) for rule, place in state.results.items()}, state
 
 
-def test_the_mean_follows_without_limit_and_the_median_does_not():
-    near, far = (next(lab02_arrows.compute(attack="your arrow", x=v, y=v)).results for v in (-3.0, -3000.0))
-    assert away(far["mean"]) > 100 * away(near["mean"])
+def test_the_mean_follows_without_limit_and_no_other_rule_does():
+    near, far = (went(x=v, y=v)[0] for v in (-3.0, -3000.0))
+    assert far["mean"] > 100 * near["mean"]
     for rule in ("median", "trimmed mean", "Krum", "geometric median"):
-        assert away(far[rule]) == pytest.approx(away(near[rule]), abs=0.02)
+        assert far[rule] == pytest.approx(near[rule], abs=0.02)
 
 
-def test_an_arrow_like_the_others_moves_nobody_far():
-    centre = lab02_arrows.HONEST.mean(dim=0)
-    state = next(lab02_arrows.compute(attack="your arrow", x=float(centre[0]), y=float(centre[1])))
-    assert max(map(away, state.results.values())) < 0.5
+def test_a_quiet_arrow_moves_krum_farther_than_any_loud_one():
+    """What the toy is for: Krum jumps onto the three where they stand near the crowd, and ALIE finds such a place."""
+    loud, state = went(x=-3.0, y=-3.0)
+    assert (state.results["Krum"] - state.sent).norm() > 3
+    hidden, state = went("ALIE, z = 1.5")
+    assert torch.equal(state.results["Krum"], state.sent)
+    assert hidden["Krum"] > 5 * loud["Krum"]
+    assert hidden["mean"] < loud["mean"] / 3
 
 
-@pytest.mark.parametrize("attack", [name for name in lab02_arrows.ATTACKS if name != "your arrow"])
+def test_without_the_three_nobody_is_far():
+    alone, state = went("nobody attacks")
+    assert state.sent is None
+    assert alone["mean"] == pytest.approx(0, abs=1e-6)
+    assert max(alone.values()) < 0.6
+
+
+@pytest.mark.parametrize("attack", [name for name, make in lab02_arrows.ATTACKS.items() if make])
 def test_an_attack_ignores_the_sliders(attack):
     one, other = (next(lab02_arrows.compute(attack=attack, x=v, y=v)).sent for v in (0.0, 2.0))
     assert torch.equal(one, other)

@@ -112,9 +112,22 @@ def test_comments_and_docstrings_are_no_other_source():
     assert sweep._code("def f(): return 1") != sweep._code("def f(): return 2")
 
 
-def test_jobs_must_be_positive(tmp_path):
-    with pytest.raises(ValueError, match="jobs >= 1; got jobs=0"):
-        sweep.sweep(tiny, SEEDS, cache=tmp_path / "runs.jsonl", jobs=0)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"jobs": 0}, "a whole number jobs >= 1; got jobs=0"),
+        ({"jobs": True}, "a whole number jobs >= 1; got jobs=True"),
+        ({"build": None}, "build to be a function; got None"),
+        ({"cells": "x"}, "cells to be of type list or tuple; got 'x'"),
+        ({"cells": [3]}, "cell to be of type Mapping; got 3"),
+        ({"cache": "x"}, "cache to be of type Path; got 'x'"),
+        ({"by_round": 3}, "by_round to be of type bool; got 3"),
+    ],
+)
+def test_a_sweep_says_what_it_needs(tmp_path, changes, message):
+    arguments = {"build": tiny, "cells": SEEDS, "cache": tmp_path / "runs.jsonl"} | changes
+    with pytest.raises((TypeError, ValueError), match=message):
+        sweep.sweep(**arguments)
 
 
 def other(updates):
@@ -481,6 +494,19 @@ def test_a_table_that_is_cut_is_no_table(cut, problem, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=rf"matrix\.csv is broken \({problem}\): .*`{remedy}`"):
         matrix.load()
     assert problem in matrix.problem("matrix")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda text: text.replace("accuracy", "precision", 1), "no column 'accuracy'"),
+        (lambda text: text.replace("1260", "0", 1).partition("\nfedavg")[0] + "\n", "it holds no rows"),
+    ],
+)
+def test_a_table_without_its_columns_or_without_any_row_is_broken(change, problem, tmp_path, monkeypatch):
+    only("matrix", change, tmp_path, monkeypatch)
+    with pytest.raises(ValueError, match=problem):
+        matrix.load()
 
 
 def test_a_missing_table_is_a_problem_too(tmp_path, monkeypatch):

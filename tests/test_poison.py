@@ -350,6 +350,11 @@ def test_adaptive_goes_to_its_bound_against_a_rule_that_bounds_nothing() -> None
         assert harm(view, forged) == pytest.approx(harm(view, longest.expand_as(view.own)), rel=0.01)
 
 
+def test_adaptive_sends_the_honest_mean_where_no_message_harms_more() -> None:
+    view = make_view(rule=lambda rows: torch.ones(rows.shape[1]))
+    torch.testing.assert_close(poison.adaptive(view, norm=2.0), view.others.mean(dim=0).expand_as(view.own))
+
+
 def test_adaptive_needs_no_omniscience() -> None:
     sighted = make_view(rule=bind(robust.trimmed_mean, f=3))
     blind = replace(sighted, others=None)

@@ -79,3 +79,16 @@ def test_other_data_under_the_same_name_are_noticed(tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="'digits' is not what it was"):
         load_run(path).scenario()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: load_run(None), "load_run needs path to be of type str or Path; got None"),
+        (lambda: save_run("x.json", None, None), "save_run needs scenario to be of type Scenario; got None"),
+        (lambda: save_run(3, Scenario(), None), "save_run needs path to be of type str or Path; got 3"),
+    ],
+)
+def test_what_is_no_file_and_no_run_is_refused(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from labsec import poison, robust
+from labsec import models, poison, robust
 from labsec.federation.bind import bind
 
 Fields = Mapping[str, Any]
@@ -250,7 +250,7 @@ DATA: Mapping[str, Learning] = {
         title="5,000 MNIST digits",
         skews=tuple(SKEWS),
         attacks=STRONGEST,
-        fields={"lr": 0.1, "rounds": 90},
+        fields={"lr": 0.1, "rounds": 90, "model": models.mlp((1, 28, 28), 10, hidden=(32,))},
     ),
     "notes": Learning(title="hospital notes", skews=("iid", "dirichlet_0.3"), attacks=STRONGEST, fields={"lr": 4.0}),
 }

@@ -22,6 +22,7 @@ from labsec.data import Dataset, load
 from labsec.federation.bind import bind
 from labsec.federation.history import History
 from labsec.federation.scenario import Scenario
+from labsec.guards import check_kind
 from labsec.models import Model
 
 FORMAT = "labsec run, format 1"
@@ -67,6 +68,9 @@ def save_run(path: str | Path, scenario: Scenario, history: History) -> Path:
 
     Raises ValueError for a model without a spec (`Model.spec`), OSError if the file cannot be written.
     """
+    check_kind("save_run", (str, Path), path=path)
+    check_kind("save_run", Scenario, scenario=scenario)
+    check_kind("save_run", History, history=history)
     target = Path(path)
     content = {
         "format": FORMAT,
@@ -85,6 +89,7 @@ def load_run(path: str | Path) -> Record:
 
     Raises ValueError if it is none, FileNotFoundError if it is not there.
     """
+    check_kind("load_run", (str, Path), path=path)
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:

@@ -23,16 +23,18 @@ from dataclasses import fields
 from pathlib import Path
 from types import CodeType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from labsec import storage
-from labsec.data import Dataset
+from labsec.data import TENSORS, Dataset
 from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
 from labsec.files import CACHE
+from labsec.guards import check_function, check_kind, check_number
 from labsec.models import Model
 
 RUNS = CACHE / "runs.jsonl"
@@ -70,8 +72,13 @@ def sweep(
     Raises ValueError unless jobs >= 1, OSError if the cache file cannot be written, BrokenProcessPool if a process of
     the sweep was ended from outside, and what a scenario or its run raises.
     """
-    if jobs < 1:
-        raise ValueError(f"sweep needs jobs >= 1; got jobs={jobs}")
+    check_function("sweep", build=build)
+    check_kind("sweep", (list, tuple), cells=cells)
+    check_kind("sweep", Path, cache=cache)
+    check_kind("sweep", bool, by_round=by_round)
+    check_number("sweep", whole=True, least=1, jobs=jobs)
+    for cell in cells:
+        check_kind("sweep", Mapping, cell=cell)
     sources = fingerprint_of_sources()
     keys = [fingerprint(sources, describe(build(**cell))) for cell in cells]
     done = _read(cache)
@@ -90,6 +97,8 @@ def sweep(
 
 def run_cell(build: Callable[..., Scenario], cell: Cell) -> dict[str, Any]:
     """Run one cell: its row at the end, and its rows by round."""
+    check_function("run_cell", build=build)
+    check_kind("run_cell", Mapping, cell=cell)
     scenario = build(**cell)
     history = run(scenario)
     names = ["accuracy", *scenario.probes]
@@ -226,8 +235,10 @@ def describe(value: Any, *, inside: tuple[Any, ...] = ()) -> Any:
     if isinstance(value, functools.partial):
         bound = [[name, say(part)] for name, part in sorted(value.keywords.items())]
         return [say(value.func), say(value.args), *bound]
-    if isinstance(value, Dataset | Scenario):
-        return [[field.name, say(getattr(value, field.name))] for field in fields(value)]
+    if isinstance(value, Dataset):
+        return _describe_data(value)
+    if isinstance(value, Scenario):
+        return _describe_fields(value, say)
     if isinstance(value, Model):
         return [value.name, list(value.shapes), list(value.bounds), say(value.forward)]
     if inspect.isfunction(value):
@@ -237,6 +248,24 @@ def describe(value: Any, *, inside: tuple[Any, ...] = ()) -> Any:
     kind = type(value)
     methods = [_describe_function(part, inside) for part in vars(kind).values() if inspect.isfunction(part)]
     return [_name(kind), methods, *([name, say(part)] for name, part in sorted(vars(value).items()))]
+
+
+def _describe_fields(value: Dataset | Scenario, say: Callable[[Any], Any]) -> list[Any]:
+    return [[field.name, say(getattr(value, field.name))] for field in fields(value)]
+
+
+_described_data: WeakKeyDictionary[Dataset, tuple[list[int], list[Any]]] = WeakKeyDictionary()
+
+
+def _describe_data(data: Dataset) -> list[Any]:
+    """What a data set is made of. Hundreds of cells share one, so it is read once; the versions that torch counts tell
+    whether somebody has changed a tensor since."""
+    versions = [getattr(data, name)._version for name in TENSORS]
+    known = _described_data.get(data)
+    if known is None or known[0] != versions:
+        known = (versions, _describe_fields(data, describe))
+        _described_data[data] = known
+    return known[1]
 
 
 def _describe_function(function: Any, inside: tuple[Any, ...]) -> list[Any]:

@@ -72,8 +72,8 @@ def script(told: Told) -> list[Scene]:
         Scene(
             name="travel",
             title="Only updates travel",
-            caption=f"The clients send their updates and no digit. In round 1, these are {told.bytes_up:,} bytes in "
-            "all, because zeros are left out.",
+            caption=f"The clients send their updates and no digit. The updates of round 1 are {told.bytes_up:,} bytes "
+            "in all, because zeros are left out.",
             picture="One packet travels from each client to the server. The digits stay where they are.",
             seconds=6,
         ),

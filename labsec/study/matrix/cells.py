@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from itertools import product
 from typing import Any
 
-from labsec.data import load
+from labsec.data import Dataset, load
 from labsec.federation.scenario import Scenario
 from labsec.study.catalogue import ADAPTIVE, ATTACKS, DATA, KINDS, RULES, SKEWS, STRATEGIES, Fields, Learning, find
 from labsec.study.matrix.portfolio import strategy
@@ -43,7 +44,7 @@ def cell(
     learned = find(DATA, "data set", data).fields
     alpha = find(SKEWS, "skew", skew).alpha
     return Scenario.fedavg(
-        data=load(data),
+        data=_learned_from(data),
         alpha=alpha,
         clients=CLIENTS,
         evaluate_every=MEASURED_EVERY,
@@ -71,8 +72,20 @@ def boosted(data: str, attack: str, rule: str, fraction: float, boost: float, se
     learned = {**find(DATA, "data set", data).fields, "rounds": 50}
     defended = find(RULES, "rule", rule).fields(BELIEF)
     return Scenario.fedavg(
-        data=load(data), clients=100, evaluate_every=MEASURED_EVERY, seed=seed, **learned, **attacked, **defended
+        data=_learned_from(data),
+        clients=100,
+        evaluate_every=MEASURED_EVERY,
+        seed=seed,
+        **learned,
+        **attacked,
+        **defended,
     )
+
+
+@cache
+def _learned_from(name: str) -> Dataset:
+    """A data set, read once for all cells: no run changes it."""
+    return load(name)
 
 
 def _attacked(attack: Fields, share: float) -> dict[str, Any]:
