@@ -142,7 +142,7 @@ check("01.2", skew)
 chance = np.random.default_rng(4)
 shares = torch.from_numpy(chance.dirichlet([0.3] * 20, size=10)).float()
 skewed = skew(digits.y, shares)
-pictures.shards(digits.y, skewed, title="At α = 0.3: some digits many times, others never")
+pictures.shards(digits.y, skewed, title="At α = 0.3: much of some, little of others")
 
 # %% [markdown]
 # Look for a column with two or three large discs: that client pulls the model towards "it is one of these". Some
