@@ -29,8 +29,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from labsec import Scenario, data, invert, metrics, models, plots, rounds, run, train
-from labsec.course import cards, check, exercise, hint, predict, progress, quiz, reveal
+from labsec import Scenario, data, invert, metrics, models, rounds, run, train
+from labsec.course import after, cards, check, exercise, hint
+from labsec.course import predict, progress, quiz, reveal
 from labsec.course.panels import lab01 as pictures
 from labsec.types import ServerView
 from labsec.types import generator as stream
@@ -57,12 +58,7 @@ cards.safety()
 # all the digits reaches 0.98. You will write all of this before you see the answer.
 
 # %%
-predict(
-    "01.a",
-    "What share of unseen digits is right after 20 rounds?",
-    *(0, 1),
-    about="accuracy",
-)
+predict("01.a", "Share of unseen digits right after 20 rounds?", 0, 1, about="accuracy")
 
 # %% [markdown]
 # ## Part one: who holds what
@@ -99,11 +95,10 @@ hint("01.1", 1)
 # %%
 digits = data.load("digits")
 even = deal(torch.randperm(len(digits.y), generator=stream(0, "deal")), 20)
-pictures.shards(digits.y, even, title="Dealt like cards: everybody holds some of each")
+print("digits held:", [len(hand) for hand in even])
 
 # %% [markdown]
-# A column is a client, a row a digit, and the size of a disc says how many. Each client's data looks like everybody's.
-# No hospital, bank or phone has data like that.
+# Each client's data looks like everybody's. No hospital, bank or phone has data like that.
 #
 # ### Exercise 1.2 · Skew the labels (8 minutes)
 # Real clients differ. The usual model draws, for each label $c$, the clients' shares $s_{c1}, \ldots, s_{cn}$ from a
@@ -142,11 +137,11 @@ check("01.2", skew)
 chance = np.random.default_rng(4)
 shares = torch.from_numpy(chance.dirichlet([0.3] * 20, size=10)).float()
 skewed = skew(digits.y, shares)
-pictures.shards(digits.y, skewed, title="At α = 0.3: much of some, little of others")
+pictures.shards(digits.y, dealt=even, skewed=skewed)
 
 # %% [markdown]
-# Look for a column with two or three large discs: that client pulls the model towards "it is one of these". Some
-# clients hold many times what others hold, and in a moment that will matter.
+# A column is a client, a row a digit, and a disc says how many. A client with two or three large discs pulls the model
+# towards "it is one of these". Some clients hold many times what others hold; in a moment that will matter.
 #
 # ## Part two: the client
 # ### Exercise 1.3 · One local step (6 minutes)
@@ -156,13 +151,11 @@ pictures.shards(digits.y, skewed, title="At α = 0.3: much of some, little of ot
 #
 # | name | shape | meaning |
 # |---|---|---|
-# | `model` | function | `model(params[None], x[None])[0]` are the logits `[batch, labels]` |
+# | `model` | function | `model(params[None], x[None])[0]` are the logits `[batch, labels]`; `None` adds an axis for clients |
 # | `params` | `[dim]` | *all* weights and biases in one flat vector, $\theta$ |
 # | `x`, `y` | `[batch, …]`, `[batch]` | the samples of this step |
 # | `lr` | number | learning rate $\eta$ |
 # | returns | `[dim]` | the parameters after the step |
-#
-# The `None` adds an axis for clients: the course's models serve many clients at once, and here there is one.
 
 
 # %% tags=["exercise"]
@@ -187,7 +180,6 @@ check("01.3", local_step)
 # | name | shape | meaning |
 # |---|---|---|
 # | `params` | `[dim]` | what the server sent |
-# | `x`, `y` | `[n, …]`, `[n]` | the pool of samples |
 # | `batches` | `[steps, batch]` | for each step, the places in the pool to train on |
 # | returns | `[dim]` | the update $u$ |
 
@@ -339,12 +331,7 @@ assert torch.allclose(looped(), stacked(), atol=1e-5)
 # so both send the same bytes, and here both take the same learning rate.
 
 # %%
-predict(
-    "01.b",
-    "Which of the two is more accurate after ten rounds?",
-    choices=("FedAvg", "FedSGD"),
-    about="federations",
-)
+predict("01.b", "Which is better after ten rounds?", choices=("FedAvg", "FedSGD"))
 
 
 # %%
@@ -357,12 +344,10 @@ fedavg = five_runs()
 fedsgd = five_runs(local_steps=1, batch_size=None)
 
 # %%
-ten = {
-    name: np.mean([history.accuracy[9] for history in runs])
-    for name, runs in {"FedAvg": fedavg, "FedSGD": fedsgd}.items()
-}
-lines = plots.accuracy(FedAvg=fedavg, FedSGD=fedsgd, title="Five seeds each")
-reveal("01.b", max(ten, key=ten.get), picture=lines)
+both = (fedavg, fedsgd)
+early = [np.mean([history.accuracy[9] for history in runs]) for runs in both]
+after("01.b", pictures.accuracy(FedAvg=fedavg, FedSGD=fedsgd))
+reveal("01.b", "FedAvg" if early[0] > early[1] else "FedSGD")
 
 # %% [markdown]
 # For the same message FedAvg walks five steps where FedSGD walks one. Communication, not arithmetic, is what a
@@ -380,13 +365,7 @@ assert fedavg[0].column("bytes_up")[0] == per_round
 # ($\alpha = 0.1$). Those who talk after every step send 1,000 messages; those who talk after every hundred send ten.
 
 # %%
-predict(
-    "01.c",
-    "How much accuracy do ten messages cost, compared with 1,000?",
-    *(0, 50),
-    unit="points",
-    about="what local steps cost",
-)
+predict("01.c", "Accuracy lost by 10 messages, not 1,000?", 0, 50, unit="points")
 
 
 # %%
@@ -402,31 +381,21 @@ def walk(steps):
 walks = {steps: walk(steps) for steps in (1, 5, 20, 100)}
 
 # %%
-lost = 100 * (walks[1][1] - walks[100][1])
-reveal("01.c", lost, picture=pictures.walks(walks))
+after("01.c", pictures.walks(walks))
+reveal("01.c", 100 * (walks[1][1] - walks[100][1]))
 
 # %% [markdown]
 # ### IID or skewed?
 # Sixty rounds with five steps again. Only the way in which the digits were divided differs.
 
 # %%
-predict(
-    "01.d",
-    "How much accuracy does α = 0.1 cost after 60 rounds, compared with IID?",
-    *(0, 50),
-    unit="points",
-    about="what skew costs",
-)
+predict("01.d", "Accuracy lost to α = 0.1 after 60 rounds?", 0, 50, unit="points")
 
 # %%
-skew_runs = {"IID": fedavg, "α_0.1": five_runs(alpha=0.1)}
-pairs = list(zip(*skew_runs.values(), strict=True))
-lost = [100 * (alike.final_accuracy - skew.final_accuracy) for alike, skew in pairs]
-reveal(
-    "01.d",
-    lost,
-    picture=plots.accuracy(**skew_runs, title="Skewed labels: later, hardly lower"),
-)
+apart = five_runs(alpha=0.1)
+after("01.d", pictures.accuracy(**{"IID": fedavg, "α = 0.1": apart}))
+pairs = zip(fedavg, apart, strict=True)
+reveal("01.d", [100 * (a.final_accuracy - b.final_accuracy) for a, b in pairs])
 
 # %% [markdown]
 # With skewed labels each client pulls towards its own digits, and a part of the pulls cancels in the mean. Remember
@@ -527,7 +496,7 @@ cards.claim("6")
 quiz("01")
 
 # %%
-progress()
+progress("01")
 
 # %% [markdown]
 # ### What it means at work

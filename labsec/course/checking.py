@@ -287,17 +287,21 @@ def hint(exercise_id: str, number: int) -> Card:
     )
 
 
-def progress() -> Card:
-    """Every exercise of the course and its state in this folder, and how good the learner's predictions are.
+def progress(lab: str = "") -> Card:
+    """Every exercise and its state in this folder, and how good the learner's predictions are.
+
+    lab    the exercises of this lab alone, such as "01"; "" for those of the whole course
 
     The file never leaves this machine.
 
-    >>> print(progress())
+    >>> print(progress("01"))
     ☰ Your progress
       01.1 ...
+
+    Raises ValueError for a number that no lab has.
     """
     states = progress_file.states()
-    tasks = [task for lab in exercises.labs() for task in exercises.load(lab).EXERCISES]
+    tasks = [task for each in ([lab] if lab else exercises.labs()) for task in exercises.load(each).EXERCISES]
     rows = {}
     for task in tasks:
         state = states.get(task.id, "TODO")

@@ -139,7 +139,9 @@ def holds_no_record(measured: Spread, compared: Spread) -> str:
     if not leaking:
         return "held"
     return (
-        "did not hold" if len(leaking) == len(measured) else f"depends on the training: came back from {', '.join(leaking)}"
+        "did not hold"
+        if len(leaking) == len(measured)
+        else f"depends on the training: came back from {', '.join(leaking)}"
     )
 
 

@@ -20,6 +20,7 @@ from labsec import plots, robust
 from labsec.course import live
 from labsec.course.panels.race import Race
 from labsec.federation.engine import rounds, run
+from labsec.federation.history import History
 from labsec.federation.population import Population
 from labsec.federation.scenario import Scenario
 
@@ -31,36 +32,50 @@ ALPHAS = (0.1, 0.3, 1.0, 3.0, inf)
 MOST_SAMPLES = 460  # that a bar of the panel can show
 
 
-def shards(y: Tensor, parts: Sequence[Tensor], *, title: str) -> plots.Picture:
-    """How many samples of every label each client holds, as discs on a grid.
+def shards(y: Tensor, **parts: Sequence[Tensor]) -> plots.Picture:
+    """How many samples of every label each client holds, as discs on a grid: a grid for each name.
 
     y        [n] labels
     parts    the samples of each client
 
-    >>> shards(torch.tensor([0, 0, 1]), [torch.tensor([0, 1]), torch.tensor([2])], title="Two clients")
-    Grid of discs. Two clients. 2 clients hold 1 to 2 samples each, of 1.0 different labels on average.
+    >>> shards(torch.tensor([0, 0, 1]), dealt=[torch.tensor([0, 1]), torch.tensor([2])])
+    Grid of discs. dealt: 2 clients hold 1 to 2 samples each, of 1.0 different labels on average.
 
     Raises ValueError for more clients than a grid can show.
     """
-    if len(parts) > MOST_CLIENTS:
-        raise ValueError(f"the grid shows at most {MOST_CLIENTS} clients; got {len(parts)}")
+    most = max(map(len, parts.values()))
+    if most > MOST_CLIENTS:
+        raise ValueError(f"the grid shows at most {MOST_CLIENTS} clients; got {most}")
     classes = int(y.max()) + 1
-    counts = torch.stack([torch.bincount(y[part], minlength=classes) for part in parts]).numpy()  # [clients, classes]
-    fig = plots.figure(7.0, 2.7)
-    ax = plots.axes(fig)
-    client, label = np.nonzero(counts)
-    area = 190 * counts[client, label] / counts.max()
-    ax.scatter(client, label, s=area, color=plots.DEFENDER, alpha=0.75, linewidth=0)
-    ax.set(xlabel="client", ylabel="label", yticks=range(classes), xticks=range(0, len(parts), 1 + len(parts) // 21))
-    ax.set(xlim=(-0.8, len(parts) - 0.2), ylim=(-0.8, classes - 0.2))
-    _title(ax, title)
-    sizes = counts.sum(axis=1)
-    labels = (counts > 0).sum(axis=1).mean()
-    return plots.Picture(
-        fig,
-        f"Grid of discs. {title}. {len(parts)} clients hold {sizes.min()} to {sizes.max()} samples each, "
-        f"of {labels:.1f} different labels on average.",
-    )
+    counts = {
+        name: torch.stack([torch.bincount(y[own], minlength=classes) for own in shares]).numpy()  # [clients, classes]
+        for name, shares in parts.items()
+    }
+    largest = max(held.max() for held in counts.values())
+    fig = plots.figure(8.8, 2.6)
+    grids = np.atleast_1d(plots.axes(fig, 1, len(parts)))
+    words = []
+    for ax, (name, held) in zip(grids, counts.items(), strict=True):
+        client, label = np.nonzero(held)
+        area = 120 * held[client, label] / largest
+        ax.scatter(client, label, s=area, color=plots.DEFENDER, alpha=0.75, linewidth=0)
+        ax.set(xlabel="client", ylabel="label", yticks=range(0, classes, 3), xticks=range(0, len(held), 5))
+        ax.set(xlim=(-0.8, len(held) - 0.2), ylim=(-0.8, classes - 0.2))
+        _title(ax, name.replace("_", " "))
+        sizes = held.sum(axis=1)
+        labels = (held > 0).sum(axis=1).mean()
+        words.append(
+            f"{name.replace('_', ' ')}: {len(held)} clients hold {sizes.min()} to {sizes.max()} samples each, "
+            f"of {labels:.1f} different labels on average"
+        )
+    return plots.Picture(fig, f"Grid of discs. {'; '.join(words)}.")
+
+
+def accuracy(**runs: Sequence[History]) -> plots.Picture:
+    """Test accuracy over the rounds as `plots.accuracy` draws it, with a grey band over the seeds, and half as high."""
+    picture = plots.accuracy(title="Mean of five seeds, and their range", **runs)
+    picture.figure.set_size_inches(7.0, 2.5)
+    return picture
 
 
 def arrows(updates: Tensor, weights: Tensor, *, plain: Tensor, weighted: Tensor, title: str) -> plots.Picture:
@@ -70,7 +85,7 @@ def arrows(updates: Tensor, weights: Tensor, *, plain: Tensor, weighted: Tensor,
     weights            [clients] sample counts
     plain, weighted    [2]
     """
-    fig = plots.figure(6.4, 2.8)
+    fig = plots.figure(6.4, 2.3)
     ax = plots.axes(fig)
     for end, count in zip(updates.tolist(), weights.tolist(), strict=True):
         width = 0.002 + 0.006 * count / float(weights.max())
@@ -105,7 +120,7 @@ def walks(measured: Mapping[int, tuple[float, float]]) -> plots.Picture:
     Two plots. ... After 1 step, clients end 0.50 from their mean; accuracy 0.98. After 100 steps, 3.50; 0.94.
     """
     steps = list(measured)
-    fig = plots.figure(7.6, 2.6)
+    fig = plots.figure(7.6, 2.3)
     left, right = plots.axes(fig, 1, 2)
     for ax, values, colour in (
         (left, [apart for apart, _ in measured.values()], plots.OTHERS[0]),
@@ -129,7 +144,7 @@ def walks(measured: Mapping[int, tuple[float, float]]) -> plots.Picture:
 
 def record(truth: Tensor, recovered: Tensor, guess: Tensor, *, title: str) -> plots.Picture:
     """One record's values [features], what was read out of the message, and a guess that needs no message."""
-    fig = plots.figure(7.6, 2.8)
+    fig = plots.figure(7.6, 2.4)
     ax = plots.axes(fig)
     places = np.arange(len(truth))
     ax.bar(places, truth.numpy(), color=plots.BAND, edgecolor=plots.GREY, label="the patient's true values")
@@ -213,7 +228,7 @@ class ShardsDrawing:
     """
 
     def __init__(self) -> None:
-        self.figure = plots.figure(5.0, 4.2)
+        self.figure = plots.figure(5.0, 3.9)
         with plots.style():
             grid = self.figure.add_gridspec(2, 1, height_ratios=(2.4, 1))
             top = self.figure.add_subplot(grid[0])
