@@ -14,10 +14,9 @@
 # You will be able to
 # 1. divide a data set among clients, evenly or with skewed labels,
 # 2. write federated averaging in six small functions, and say what each one sends,
-# 3. say what more local steps buy and what they cost, and what skewed data cost,
-# 4. count the bytes,
-# 5. read a record out of one client's message, and say when that fails,
-# 6. judge seven sentences from sales material: by measuring, by reading, by looking for their source.
+# 3. say what more local steps buy and cost, what skewed data cost, and how many bytes a round sends,
+# 4. read a record out of one client's message, and say when that fails,
+# 5. judge seven sentences from sales material: by measuring, by reading, by looking for their source.
 #
 # Before: lab 00. Run time on two cores: {{runtime}}. Exercises: about {{minutes}} minutes, reading and looking as long
 # again. How hard: 1.1 ●, 1.2 ●●●, 1.3 ●●, 1.4 ●, 1.5 ●, 1.6 ●.
@@ -30,8 +29,7 @@ import torch
 import torch.nn.functional as F
 
 from labsec import Scenario, data, invert, metrics, models, rounds, run, train
-from labsec.course import after, cards, check, exercise, hint
-from labsec.course import predict, progress, quiz, reveal
+from labsec.course import after, cards, check, exercise, hint, predict, reveal
 from labsec.course.panels import lab01 as pictures
 from labsec.types import ServerView
 from labsec.types import generator as stream
@@ -39,8 +37,7 @@ from labsec.types import generator as stream
 torch.set_num_threads(1)
 
 # %% [markdown]
-# `stream(seed, …)` gives a random generator that depends on its arguments alone: run a cell twice and you get the same
-# draw twice.
+# `stream(seed, …)` gives a random generator that depends on its arguments alone: a cell that runs again draws the same.
 #
 # ## Who is curious here
 # In this lab everybody keeps to the protocol. That is enough for trouble, as you will see at the end.
@@ -61,7 +58,7 @@ cards.safety()
 predict("01.a", "Share of unseen digits right after 20 rounds?", 0, 1, about="accuracy")
 
 # %% [markdown]
-# ## Part one: who holds what
+# ## Part one: build it
 # ### Exercise 1.1 · Deal the samples (3 minutes)
 # The simplest federation is *independent and identically distributed*, IID for short: shuffle the samples, then deal
 # them out like cards. Client $i$ of $n$ gets what lies at the places $i,\ i+n,\ i+2n,\ \ldots$ of the shuffled order.
@@ -143,7 +140,6 @@ pictures.shards(digits.y, dealt=even, skewed=skewed)
 # A column is a client, a row a digit, and a disc says how many. A client with two or three large discs pulls the model
 # towards "it is one of these". Some clients hold many times what others hold; in a moment that will matter.
 #
-# ## Part two: the client
 # ### Exercise 1.3 · One local step (6 minutes)
 # A client takes a step of gradient descent,
 # $\theta' = \theta - \eta\, \nabla_\theta \frac{1}{b} \sum_{j=1}^{b} \ell(\theta; x_j, y_j)$, with the cross-entropy
@@ -202,7 +198,6 @@ check("01.4", local_update)
 # **Why it matters.** Whoever controls a client controls what this function returns: every poisoning attack of the next
 # labs is another body for it. And whoever reads its result reads a function of `x`.
 #
-# ## Part three: the server
 # ### Exercise 1.5 · The weighted mean (4 minutes)
 # The server combines what comes back: $\bar u = \sum_i \frac{n_i}{\sum_j n_j}\, u_i$, where $n_i$ is the number of
 # samples that client $i$ says it holds. (*Says*. Nobody checks.)
@@ -225,17 +220,11 @@ def weighted_mean(updates, *, weights):
 # %% tags=["check"]
 check("01.5", weighted_mean)
 
-# %% [markdown]
-# Five clients, two parameters, and the number of samples at the tip of each arrow:
-
 # %%
 updates = torch.tensor([[1, 0.2], [0.8, 0.6], [0.9, -0.1], [-0.6, 0.9], [-0.7, 0.8]])
-counts = torch.tensor([90, 70, 80, 5, 10])
-both = {
-    "plain": updates.mean(dim=0),
-    "weighted": weighted_mean(updates, weights=counts),
-}
-pictures.arrows(updates, counts, **both, title="Three large clients outvote two small")
+counts = torch.tensor([90, 70, 80, 5, 10])  # at the tips of the arrows
+average = weighted_mean(updates, weights=counts)
+pictures.arrows(updates, counts, plain=updates.mean(dim=0), weighted=average)
 
 # %% [markdown]
 # The plain mean treats the client with five samples like the one with ninety. The weighted mean follows the data: for
@@ -249,10 +238,8 @@ known = (model, start, digits.x, digits.y)
 alone = torch.stack([local_update(*known, own[None], lr=0.3) for own in skewed])
 together = local_update(*known, torch.cat(skewed)[None], lr=0.3)
 
-sizes = torch.tensor([len(own) for own in skewed])
-difference = (weighted_mean(alone, weights=sizes) - together).abs().max()
-print(f"largest difference: {difference:.1e}")
-assert difference < 1e-5
+mean = weighted_mean(alone, weights=torch.tensor([len(own) for own in skewed]))
+assert torch.allclose(mean, together, atol=1e-6)
 
 # %% [markdown]
 # ### Exercise 1.6 · The round (4 minutes)
@@ -278,7 +265,7 @@ def fedavg_round(model, params, x, y, batches, *, weights, lr):
 check("01.6", fedavg_round)
 
 # %% [markdown]
-# ## Part four: run it
+# ## Part two: run it
 # Every part is yours now. Each client draws five batches of 16 from its own hand:
 
 
@@ -303,9 +290,8 @@ reveal("01.a", metrics.accuracy(model, params, digits.x_test, digits.y_test))
 # %% [markdown]
 # ### The same, stacked
 # Your loop trains one client after another, and Python spends longer on calling each small product than the processor
-# spends on computing it. The course's engine gives the parameters a leading axis, `[clients, dim]`: clients share no
-# parameter, so one differentiation of everybody's loss gives every client's own gradient. Guess the factor, then run
-# the cell. It depends on your machine; the numbers agree to five decimals.
+# spends on computing it. The course's engine gives the parameters a leading axis, `[clients, dim]`: one differentiation
+# of everybody's loss gives every client's own gradient, as no two share a parameter. Guess the factor first.
 
 
 # %%
@@ -325,7 +311,7 @@ assert torch.allclose(looped(), stacked(), atol=1e-5)
 # From here on `run(Scenario(…))` does your round, stacked, and takes **your** `weighted_mean` as its rule. (Left alone,
 # a `Scenario` counts every client alike; lab 02 says why.)
 #
-# ## Part five: what turns the dials
+# ## Part three: what turns the dials
 # ### FedSGD or FedAvg?
 # FedSGD takes one step on all of a client's samples; FedAvg takes five on batches of 16. Both send one update a round,
 # so both send the same bytes, and here both take the same learning rate.
@@ -350,9 +336,8 @@ after("01.b", pictures.accuracy(FedAvg=fedavg, FedSGD=fedsgd))
 reveal("01.b", "FedAvg" if early[0] > early[1] else "FedSGD")
 
 # %% [markdown]
-# For the same message FedAvg walks five steps where FedSGD walks one. Communication, not arithmetic, is what a
-# federation of phones is short of; that was the argument of the paper that named it (McMahan et al. 2017). A message is
-# `model.dim` numbers of four bytes, up and down, for every client in every round:
+# Communication, not arithmetic, is what a federation of phones is short of; that was the argument of the paper that named
+# FedAvg (McMahan et al. 2017). A message is `model.dim` numbers of four bytes, and as many come back:
 
 # %%
 per_round = 20 * 4 * model.dim
@@ -399,8 +384,7 @@ reveal("01.d", [100 * (a.final_accuracy - b.final_accuracy) for a, b in pairs])
 
 # %% [markdown]
 # With skewed labels each client pulls towards its own digits, and a part of the pulls cancels in the mean. Remember
-# those pulls: whoever looks for "unusual" updates, to throw out attackers, will find honest clients with unusual data.
-# Lab 02 lives in this tension.
+# them: whoever throws out "unusual" updates, to be rid of attackers, throws out honest clients with unusual data.
 #
 # **Try it:** write a plain mean under `@exercise("01.5", use="mine")` and run the cells from *FedSGD or FedAvg?* on
 # again. Which line can change, and why can the one of the IID shards hardly?
@@ -414,10 +398,10 @@ panel = pictures.panel()
 panel
 
 # %% [markdown]
-# With five clients of whom a tenth take part, nobody does in most rounds, and a round without a message changes nothing.
-# A federation's accuracy is also a question of who shows up, and an attacker always does.
+# With five clients of whom a tenth take part, nobody does in most rounds, and the model stays as it is. An attacker
+# always shows up.
 #
-# ## Part six: read a message
+# ## Part four: read a message
 # The data stay. What does the message hold? Take a table of 455 tumour measurements, a row for each patient, and let a
 # client train **one step on one row**. The server sees the update and knows what it told the client to do. It holds no
 # row and no label, and the guess to beat is the average patient, who needs no message at all.
@@ -443,7 +427,7 @@ pictures.record(records.x[7], read, average, title="Every value can be read")
 # on values from 0 to 1, a typical error of 0.056), and what a **stranger's message** yields for the same record is
 # taken off: patients resemble one another, and a score that anything passes is worth nothing.
 #
-# ## Part seven: the claims
+# ## Part five: the claims
 # Say first what you think of each sentence, then look. Three things can settle one: measuring, reading, and looking for
 # the source of a figure. Before you answer 3 and 6, write down what a source would have to tell you, and give the search
 # ten minutes.
@@ -470,9 +454,8 @@ cards.claim("5")
 cards.claim("6")
 
 # %% [markdown]
-# Claims 4 and 4b confuse two questions: *where the data are*, and *what can be learned about a person*. The first part
-# was measured, for one attack: a larger message blunts it, and that says nothing about a better attack. The second is
-# law, and no measurement of ours decides it.
+# Claim 4 was measured, for one attack: a larger message blunts it, and that says nothing about a better attack. Claim 4b
+# is law, and no measurement of ours decides it.
 #
 # **Write the impact assessment.** Five lines, as Article 35 of the GDPR asks for when the risk is high: what is processed
 # and why; who receives updates; what they can learn, and how you know; how likely and severe that is; what you do
@@ -493,6 +476,8 @@ cards.claim("6")
 # ## Check yourself
 
 # %%
+from labsec.course import progress, quiz
+
 quiz("01")
 
 # %%
@@ -503,10 +488,8 @@ progress("01")
 # - **Ask what a message holds, not where the data are.** Records in a step, local steps, who sees single updates: these
 #   belong in every data-protection impact assessment of a federation.
 # - **A sample count is a vote.** The server believes $n_i$; whoever may inflate it owns the weighted mean. Bound it.
-# - **Local steps save messages and cost agreement.** Measure both on data as skewed as yours before you choose.
+# - **Local steps save messages and cost agreement.** Measure both on data as skewed as yours.
 # - **A figure without a source** cannot be wrong, and that is what is wrong with it.
-#
-# **Words:** IID, Dirichlet skew, local step, update, FedSGD, FedAvg, honest but curious, PSNR.
 #
 # **Further reading.** McMahan et al. 2017, *Communication-Efficient Learning of Deep Networks from Decentralized Data*,
 # arXiv:1602.05629: FedSGD and FedAvg, as you built them. Kairouz et al. 2021, *Advances and Open Problems in Federated

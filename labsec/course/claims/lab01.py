@@ -78,7 +78,7 @@ def is_as_good(name: str, measured: Spread, compared: Spread) -> bool:
 
 
 def close_to_pooled(measured: Spread, compared: Spread) -> str:
-    good = [name for name in measured if is_as_good(name, measured, compared)]
+    good = [name for name in FEDERATED if is_as_good(name, measured, compared)]
     useful = measured["IID"]["mean"] >= compared["one client alone"]["mean"] + WITHIN
     if "IID" not in good or not useful:
         return "did not hold"
@@ -86,7 +86,7 @@ def close_to_pooled(measured: Spread, compared: Spread) -> str:
 
 
 # Claim 4: does what leaves a client hold a record?
-SENT = {"1 in a step": (1, 1), "4 in a step": (1, 4), "16 in a step": (1, 16), "FedAvg, 5 steps of 16": (5, 16)}
+SENT = {"1 in the step": (1, 1), "4 in the step": (1, 4), "16 in the step": (1, 16), "FedAvg, 5 steps of 16": (5, 16)}
 MESSAGES = 32
 LEAKS = 0.1  # of the records, beyond what another's message yields
 
@@ -135,7 +135,7 @@ def is_safe(name: str, measured: Spread, compared: Spread) -> bool:
 
 
 def holds_no_record(measured: Spread, compared: Spread) -> str:
-    leaking = [name for name in measured if not is_safe(name, measured, compared)]
+    leaking = [name for name in SENT if not is_safe(name, measured, compared)]
     if not leaking:
         return "held"
     return (
@@ -162,7 +162,7 @@ CLAIMS = (
         id="2",
         statement="Hospitals, banks and vehicles run federated learning in production.",
         says="A keyboard on phones trained with it at scale. In hospitals, 20 institutes trained EXAM and 71 sites "
-        "trained FeTS: real data and real sites, as studies. These three sources show no bank and no vehicle.",
+        "FeTS: real data, as studies. These three sources show no bank and no vehicle.",
         verdict="depends on what counts as production: phones do, the hospitals of these sources ran studies",
         sources=(
             "Hard et al. 2018, Federated Learning for Mobile Keyboard Prediction, arXiv:1811.03604",

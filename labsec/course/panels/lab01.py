@@ -52,7 +52,7 @@ def shards(y: Tensor, **parts: Sequence[Tensor]) -> plots.Picture:
         for name, shares in parts.items()
     }
     largest = max(held.max() for held in counts.values())
-    fig = plots.figure(8.8, 2.6)
+    fig = plots.figure(8.8, 2.3)
     grids = np.atleast_1d(plots.axes(fig, 1, len(parts)))
     words = []
     for ax, (name, held) in zip(grids, counts.items(), strict=True):
@@ -74,18 +74,18 @@ def shards(y: Tensor, **parts: Sequence[Tensor]) -> plots.Picture:
 def accuracy(**runs: Sequence[History]) -> plots.Picture:
     """Test accuracy over the rounds as `plots.accuracy` draws it, with a grey band over the seeds, and half as high."""
     picture = plots.accuracy(title="Mean of five seeds, and their range", **runs)
-    picture.figure.set_size_inches(7.0, 2.5)
+    picture.figure.set_size_inches(7.0, 2.2)
     return picture
 
 
-def arrows(updates: Tensor, weights: Tensor, *, plain: Tensor, weighted: Tensor, title: str) -> plots.Picture:
+def arrows(updates: Tensor, weights: Tensor, *, plain: Tensor, weighted: Tensor) -> plots.Picture:
     """A few clients' updates in two dimensions, as arrows that are thicker for larger clients, with both kinds of mean.
 
     updates            [clients, 2]
     weights            [clients] sample counts
     plain, weighted    [2]
     """
-    fig = plots.figure(6.4, 2.3)
+    fig = plots.figure(6.4, 2.1)
     ax = plots.axes(fig)
     for end, count in zip(updates.tolist(), weights.tolist(), strict=True):
         width = 0.002 + 0.006 * count / float(weights.max())
@@ -100,9 +100,9 @@ def arrows(updates: Tensor, weights: Tensor, *, plain: Tensor, weighted: Tensor,
     high = updates.max(dim=0).values + 0.35
     ax.set(xlim=(float(low[0]), float(high[0])), ylim=(float(low[1]), float(high[1])))
     ax.set(xlabel="first parameter", ylabel="second parameter")
-    _title(ax, title)
+    _title(ax, "Whom does each mean follow?")
     places = " and ".join(f"({x:.2f}, {y:.2f})" for x, y in (plain.tolist(), weighted.tolist()))
-    return plots.Picture(fig, f"Arrows. {title}. Plain and weighted mean lie at {places}.")
+    return plots.Picture(fig, f"Arrows of {len(updates)} clients. Plain and weighted mean lie at {places}.")
 
 
 def _title(ax: Axes, text: str) -> None:
@@ -120,7 +120,7 @@ def walks(measured: Mapping[int, tuple[float, float]]) -> plots.Picture:
     Two plots. ... After 1 step, clients end 0.50 from their mean; accuracy 0.98. After 100 steps, 3.50; 0.94.
     """
     steps = list(measured)
-    fig = plots.figure(7.6, 2.3)
+    fig = plots.figure(7.6, 2.1)
     left, right = plots.axes(fig, 1, 2)
     for ax, values, colour in (
         (left, [apart for apart, _ in measured.values()], plots.OTHERS[0]),
@@ -144,7 +144,7 @@ def walks(measured: Mapping[int, tuple[float, float]]) -> plots.Picture:
 
 def record(truth: Tensor, recovered: Tensor, guess: Tensor, *, title: str) -> plots.Picture:
     """One record's values [features], what was read out of the message, and a guess that needs no message."""
-    fig = plots.figure(7.6, 2.4)
+    fig = plots.figure(7.6, 2.2)
     ax = plots.axes(fig)
     places = np.arange(len(truth))
     ax.bar(places, truth.numpy(), color=plots.BAND, edgecolor=plots.GREY, label="the patient's true values")
@@ -228,7 +228,7 @@ class ShardsDrawing:
     """
 
     def __init__(self) -> None:
-        self.figure = plots.figure(5.0, 3.9)
+        self.figure = plots.figure(5.0, 3.8)
         with plots.style():
             grid = self.figure.add_gridspec(2, 1, height_ratios=(2.4, 1))
             top = self.figure.add_subplot(grid[0])
@@ -244,8 +244,7 @@ class ShardsDrawing:
 
     def update(self, values: Mapping[str, Any], state: RunAndShards) -> None:
         """Show a state; the layout stays as it is."""
-        done = len(state.accuracy)
-        title = f"Accuracy {state.accuracy[-1]:.2f} after {done} rounds; pooled training ends at {state.pooled[-1]:.2f}"
+        title = f"Accuracy {state.accuracy[-1]:.2f}, pooled {state.pooled[-1]:.2f}"
         self.race.update(title, state.pooled, state.accuracy, attacked=False)
         self.sent.set_text(f"{state.megabytes:.1f} MB sent")
 
