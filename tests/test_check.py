@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -96,7 +97,9 @@ def test_hints_are_folded_until_the_answer_passes():
 
     task = find("01.5")
     assert _verdict_card(task, Verdict("TODO"))._repr_html_().count("<details") == 3
-    assert "<details" not in _verdict_card(task, Verdict("PASS"))._repr_html_()
+    passed = _verdict_card(find("01.3"), Verdict("PASS"))
+    assert "Another way to write it, and why" in passed.folded
+    assert not any(name.startswith("Hint") for name in passed.folded)
     assert task.hints[2] not in repr(_verdict_card(task, Verdict("TODO")))
     assert task.hints[2].splitlines()[0] in repr(hint("01.5", 3))
     with pytest.raises(ValueError, match="there are hints 1, 2 and 3; got 4"):
@@ -128,7 +131,135 @@ def test_every_way_to_be_wrong_is_explained():
     assert "raised TypeError" in reason(lambda updates: updates)
     assert "changed updates in place" in reason(lambda updates, *, weights: right(updates.mul_(2), weights=weights) / 2)
     assert "numbers differ" in reason(lambda updates, *, weights: right(updates, weights=weights) + 1e-3)
-    assert "gradient graph" in reason(lambda updates, *, weights: right(updates.requires_grad_(), weights=weights))
+    assert "gradient graph" in reason(
+        lambda updates, *, weights: right(updates.clone().requires_grad_(), weights=weights)
+    )
+
+
+def test_a_pair_of_values_and_places_is_named_for_what_it_is():
+    """`median(dim=0)` returns a tuple of a type called median, which explains nothing."""
+    problem = reason(lambda updates, *, weights: updates.median(dim=0))
+    assert problem == (
+        "The result is the pair of values and places that `torch.median` returns; expected a tensor. Take `.values`."
+    )
+
+
+def test_a_type_that_numpy_brought_along_is_named_with_the_remedy():
+    problem = reason(lambda updates, *, weights: torch.from_numpy(np.average(updates, axis=0, weights=weights)))
+    assert problem == "The type is float64; expected float32. `.float()` converts it."
+
+
+def spoil_in_place(updates):
+    updates.mul_(2)
+
+
+def spoil_by_numpy(updates):
+    updates.numpy()[0, 0] = 7
+
+
+def spoil_by_data(updates):
+    updates.data[0, 0] = 7
+
+
+def spoil_through_a_view(updates):
+    updates[0].zero_()
+
+
+@pytest.mark.parametrize("spoil", [spoil_in_place, spoil_by_numpy, spoil_by_data, spoil_through_a_view])
+def test_an_input_that_was_changed_by_any_way_is_noticed(spoil):
+    def answer(updates, *, weights):
+        result = right(updates, weights=weights)
+        spoil(updates)
+        return result
+
+    assert reason(answer) == "Your function changed updates in place; work on a copy, others still need it."
+
+
+def leave_a_gradient(updates):
+    updates.requires_grad_().sum().backward()
+    updates.requires_grad_(False)
+
+
+@pytest.mark.parametrize("mark", [leave_a_gradient, torch.Tensor.requires_grad_], ids=["grad", "requires_grad"])
+def test_a_gradient_that_is_left_on_an_input_is_noticed(mark):
+    """The next exercises share these parameters, and fail there for no reason that a learner could find."""
+
+    def answer(updates, *, weights):
+        mark(updates)
+        return right(updates, weights=weights).detach()
+
+    assert reason(answer).startswith("Your function left its mark on updates (`.requires_grad` or `.grad`)")
+
+
+def test_a_gradient_on_a_copy_is_nobodys_business():
+    def answer(updates, *, weights):
+        copy = updates.detach().clone().requires_grad_()
+        copy.sum().backward()
+        return right(copy, weights=weights).detach()
+
+    assert judge(find("01.5"), answer).state == "PASS"
+
+
+def test_only_the_stubs_own_line_means_to_do():
+    """PyTorch raises the same type, with a message, where it has no code for what it is asked."""
+
+    def asks_too_much(updates, *, weights):
+        raise NotImplementedError("Could not run 'aten::foo' with arguments from the 'Bar' backend.")
+
+    def asks_torch(updates, *, weights):
+        return torch.empty(2, device="meta").tolist()
+
+    def helper():
+        raise NotImplementedError
+
+    def calls_an_open_helper(updates, *, weights):
+        helper()
+
+    assert judge(find("01.5"), open_mean).state == "TODO"
+    with pytest.raises(NotImplementedError):
+        asks_torch(None, weights=None)
+    for answer in (asks_too_much, asks_torch, calls_an_open_helper):
+        assert reason(answer).startswith("Your function raised NotImplementedError")
+
+
+def test_the_reason_comes_first_and_in_bold(capsys):
+    check("01.5", plain_mean)
+    second = capsys.readouterr().out.splitlines()[1].strip()
+    assert second.startswith("Every client counts alike here.")
+    from labsec.course.checking import _verdict_card
+
+    task = find("01.5")
+    page = _verdict_card(task, judge(task, plain_mean))._repr_html_()
+    assert "<strong>Every client counts alike here." in page
+    places = [page.index(word) for word in ("Every client counts", ">Given<", ">Got<", ">Wanted<", "Hint 1 of 3")]
+    assert places == sorted(places)
+
+
+def test_without_a_diagnosis_the_difference_is_the_reason():
+    verdict = judge(find("01.5"), lambda updates, *, weights: right(updates, weights=weights) + 1)
+    assert "Likely" not in verdict.rows
+    assert verdict.reason == verdict.rows["Problem"]
+
+
+def test_what_was_returned_is_shown_as_it_was_returned():
+    """The parts of 01.1 are compared sorted, and shown as they are."""
+    verdict = judge(find("01.1"), lambda order, clients: [order.flip(0)[i::clients] for i in range(clients - 1)])
+    order = find("01.1").drawn_cases()[0].args[0].flip(0)
+    assert verdict.rows["Got"] == show([order[i::3] for i in range(2)])
+
+
+def test_a_view_is_shown_by_its_tensors_and_without_addresses():
+    given = judge(find("02.2"), lambda view, *, scale: view.own).rows["Given"]
+    assert len(given) < 500
+    assert " at 0x" not in given
+    assert {line.split(" = ")[0] for line in given.splitlines()} >= {"view.own", "view.params", "scale"}
+
+
+def test_a_diagnosis_needs_the_same_error_and_not_only_one_of_its_type():
+    """01.5 plants `weights @ updates`, which raises a RuntimeError; another RuntimeError is another mistake."""
+    planted = judge(find("01.5"), lambda updates, *, weights: weights @ updates)
+    assert planted.rows["Likely"].startswith("`weights` holds whole numbers")
+    assert "Likely" not in judge(find("01.5"), lambda updates, *, weights: updates @ updates[:, :1].T[:, :0]).rows
 
 
 def test_complaints_about_other_kinds():

@@ -25,7 +25,8 @@ class Card:
     symbol    one character; the colour of the edge never says anything that the symbol and the title do not
     title     one line
     rows      name -> text, shown as a table of two columns
-    body      prose below the title
+    reason    a sentence below the title, in bold
+    body      prose below these
     folded    summary -> text, collapsed in a notebook and left out of the plain text; a block of lines that all begin
               with four spaces is code
     edge      colour of the left edge
@@ -38,6 +39,7 @@ class Card:
 
     symbol: str
     title: str
+    reason: str = ""
     body: str = ""
     rows: Mapping[str, str] = field(default_factory=dict)
     folded: Mapping[str, str] = field(default_factory=dict)
@@ -46,7 +48,7 @@ class Card:
 
     def __repr__(self) -> str:
         lines = [f"{self.symbol} {self.title}"]
-        lines += [f"  {line}" for line in self.body.splitlines()]
+        lines += [f"  {line}" for line in (*self.reason.splitlines(), *self.body.splitlines())]
 
         # Two columns: the further lines of a text begin below its first one.
         width = max(map(len, self.rows), default=0)
@@ -66,7 +68,8 @@ class Card:
         body = "".join(f'<p style="margin:4px 0">{escape(line)}</p>' for line in self.body.splitlines())
         folded = "".join(fold(name, text) for name, text in self.folded.items())
         title = f'<strong><span aria-hidden="true">{escape(self.symbol)}</span> {escape(self.title)}</strong>'
-        return frame(title + body + table + folded, edge=self.edge)
+        reason = f'<p style="margin:4px 0"><strong>{escape(self.reason)}</strong></p>' if self.reason else ""
+        return frame(title + reason + body + table + folded, edge=self.edge)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return {"text/plain": repr(self), "text/html": self._repr_html_(), **self.extra}

@@ -16,7 +16,7 @@ from typing import Any
 
 from labsec.course import exercises, progress_file
 from labsec.course.card import BLUE, GREY, ORANGE, Card
-from labsec.course.compare import complaint, identical, show
+from labsec.course.compare import complaint, identical, left_gradient, share_memory, show, show_argument
 from labsec.course.exercises.base import Case, Exercise
 from labsec.course.guesses import calibration
 
@@ -30,25 +30,32 @@ class Verdict:
     """Where an answer stands.
 
     state    "PASS", "NOT YET" or "TODO"
-    rows     for NOT YET: what was given, what came back, what was expected, the likely misconception
+    rows     for NOT YET: the likely misconception, what was given, what came back, what was expected, the difference
     """
 
     state: str
     rows: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str:
+        """The sentence that helps most: the misconception, or else the difference; "" where there is none."""
+        return self.rows.get("Likely") or self.rows.get("Problem", "")
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What one call did.
 
-    result     its essence, where the call returned
-    error      what it raised
-    changed    the names of the arguments that it changed in place, separated by commas; "" if it left all as they were
+    returned    what it returned
+    result      the essence of that: what is compared
+    error       what it raised
+    spoiled     what it did to its arguments that it should not have done, as a sentence; "" if it did nothing
     """
 
+    returned: Any = None
     result: Any = None
     error: Exception | None = None
-    changed: str = ""
+    spoiled: str = ""
 
 
 def judge(task: Exercise, function: Callable[..., Any]) -> Verdict:
@@ -60,24 +67,36 @@ def judge(task: Exercise, function: Callable[..., Any]) -> Verdict:
     """
     wanted = _outcomes(task, task.reference)
     got = _outcomes(task, function)
-    if any(isinstance(outcome.error, NotImplementedError) for outcome in got):
+    if any(_is_open(function, outcome.error) for outcome in got):
         return Verdict("TODO")
 
     # The first case that goes wrong is shown; one is enough to think about.
     for case, right, mine in zip(task.drawn_cases(), wanted, got, strict=True):
-        problem = _problem(right, mine, task.tolerance)
+        problem = _problem(task, right, mine)
         if problem:
-            rows = {
+            likely = _misconception(task, got)
+            rows = {"Likely": likely} if likely else {}
+            rows |= {
                 "Given": _given(task, case),
-                "Got": "an error" if mine.error else show(mine.result),
-                "Wanted": show(right.result),
+                "Got": "an error" if mine.error else show(mine.returned),
+                "Wanted": show(right.returned),
                 "Problem": problem,
             }
-            likely = _misconception(task, got)
-            if likely:
-                rows["Likely"] = likely
             return Verdict("NOT YET", rows)
     return Verdict("PASS")
+
+
+def _is_open(function: Callable[..., Any], error: Exception | None) -> bool:
+    """Whether an error is the stub's own `raise NotImplementedError`.
+
+    PyTorch raises this type, too, with a message, where it has no code for what it was asked.
+    """
+    if not isinstance(error, NotImplementedError) or error.args:
+        return False
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and place.tb_frame.f_code is getattr(inspect.unwrap(function), "__code__", None)
 
 
 def _outcomes(task: Exercise, function: Callable[..., Any]) -> list[Outcome]:
@@ -90,29 +109,47 @@ def _try(task: Exercise, function: Callable[..., Any], case: Case) -> Outcome:
 
     # A learner's code may raise anything, and a check explains it.
     try:
-        result = function(*case.args, **case.kwargs)
+        returned = function(*case.args, **case.kwargs)
     except Exception as error:
         return Outcome(error=error)
 
-    # Did it spoil an input that others still need?
+    # Others still need the inputs: neither may they be spoiled, nor reached through the result where a copy is due.
     after = _arguments(task, case)
-    changed = ", ".join(name for name in before if not identical(before[name], after[name]))
+    spoiled = _spoiled(before, after)
+    if not spoiled and task.copied and share_memory(returned, list(after.values())):
+        spoiled = "The result is a view of the input, so whoever changes it changes both. Return a copy: `.clone()`."
 
     # Where several answers are right, only what they share is compared. A result of another kind may have no essence:
     # then all of it is compared, and the complaint says what kind was expected.
     try:
-        return Outcome(result=task.essence(result), changed=changed)
+        return Outcome(returned=returned, result=task.essence(returned), spoiled=spoiled)
     except Exception:
-        return Outcome(result=result, changed=changed)
+        return Outcome(returned=returned, result=returned, spoiled=spoiled)
 
 
-def _problem(right: Outcome, mine: Outcome, tolerance: float) -> str:
+def _spoiled(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """What happened to the arguments, as a sentence; "" if they are what they were."""
+    changed = ", ".join(name for name in before if not identical(before[name], after[name]))
+    if changed:
+        return f"Your function changed {changed} in place; work on a copy, others still need it."
+    marked = ", ".join(name for name in before if left_gradient(before[name], after[name]))
+    if marked:
+        return (
+            f"Your function left its mark on {marked} (`.requires_grad` or `.grad`), which others still need. "
+            f"Work on a copy, such as {marked}.detach().clone().requires_grad_()."
+        )
+    return ""
+
+
+def _problem(task: Exercise, right: Outcome, mine: Outcome) -> str:
     """Why an outcome is not the right one; "" if it is."""
     if mine.error is not None:
-        return f"Your function raised {type(mine.error).__name__}: {mine.error}"
-    if mine.changed:
-        return f"Your function changed {mine.changed} in place; work on a copy, others still need it."
-    return complaint(right.result, mine.result, tolerance)
+        return f"Your function raised {type(mine.error).__name__}: {_first_line(mine.error)}"
+    return mine.spoiled or complaint(right.result, mine.result, task.tolerance)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
 
 
 def _misconception(task: Exercise, got: Sequence[Outcome]) -> str:
@@ -125,10 +162,10 @@ def _misconception(task: Exercise, got: Sequence[Outcome]) -> str:
 
 
 def _alike(one: Outcome, other: Outcome, tolerance: float) -> bool:
-    """Whether two calls went the same way: errors of one type, or results within the tolerance."""
+    """Whether two calls went the same way: errors of one type and text, or results within the tolerance."""
     if one.error is not None or other.error is not None:
-        return type(one.error) is type(other.error)
-    return one.changed == other.changed and not complaint(one.result, other.result, tolerance)
+        return type(one.error) is type(other.error) and str(one.error) == str(other.error)
+    return one.spoiled == other.spoiled and not complaint(one.result, other.result, tolerance)
 
 
 def _arguments(task: Exercise, case: Case) -> dict[str, Any]:
@@ -137,7 +174,7 @@ def _arguments(task: Exercise, case: Case) -> dict[str, Any]:
 
 
 def _given(task: Exercise, case: Case) -> str:
-    return "\n".join(f"{name} = {show(value)}" for name, value in _arguments(task, case).items())
+    return "\n".join(show_argument(name, value) for name, value in _arguments(task, case).items())
 
 
 def exercise(exercise_id: str, *, use: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -210,19 +247,22 @@ def check(exercise_id: str, function: Callable[..., Any]) -> None:
 
 
 def _verdict_card(task: Exercise, verdict: Verdict) -> Card:
-    folded = {}
-    body = ""
-    if verdict.state != "PASS":
-        folded = {f"Hint {i} of 3: {HINT_NAMES[i - 1]}": text for i, text in enumerate(task.hints, start=1)}
-        body = f'There are three hints: unfold them, or call hint("{task.id}", 1).'
-    else:
+    if verdict.state == "PASS":
         further = {"Another way to write it, and why": task.another, "One step further": task.bonus}
         folded = {name: text for name, text in further.items() if text}
+        body = ""
+    else:
+        folded = {f"Hint {i} of 3: {HINT_NAMES[i - 1]}": text for i, text in enumerate(task.hints, start=1)}
+        body = f'There are three hints: unfold them, or call hint("{task.id}", 1).'
+
+    # The reason stands above, in bold; below it only what it was read off.
+    rows = {name: text for name, text in verdict.rows.items() if text != verdict.reason}
     return Card(
         symbol=SYMBOLS[verdict.state],
         title=f"{verdict.state} · {task.id} {task.title}",
+        reason=verdict.reason,
         body=body,
-        rows=verdict.rows,
+        rows=rows,
         folded=folded,
         edge=EDGES[verdict.state],
     )
@@ -247,17 +287,21 @@ def hint(exercise_id: str, number: int) -> Card:
     )
 
 
-def progress() -> Card:
-    """Every exercise of the course and its state in this folder, and how good the learner's predictions are.
+def progress(lab: str = "") -> Card:
+    """Every exercise and its state in this folder, and how good the learner's predictions are.
+
+    lab    the exercises of this lab alone, such as "01"; "" for those of the whole course
 
     The file never leaves this machine.
 
-    >>> print(progress())
+    >>> print(progress("01"))
     ☰ Your progress
       01.1 ...
+
+    Raises ValueError for a number that no lab has.
     """
     states = progress_file.states()
-    tasks = [task for lab in exercises.labs() for task in exercises.load(lab).EXERCISES]
+    tasks = [task for each in ([lab] if lab else exercises.labs()) for task in exercises.load(each).EXERCISES]
     rows = {}
     for task in tasks:
         state = states.get(task.id, "TODO")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -48,11 +48,13 @@ def _tensor_complaint(wanted: Tensor, got: Any, tolerance: float, place: str) ->
     # What a number means depends on shape and type, so these come first.
     at = f" of {place[0].lower()}{place[1:]}" if place else ""
     if not isinstance(got, Tensor):
-        return f"{place or WHOLE} is {kind(got)}; expected a tensor."
+        remedy = " Take `.values`." if hasattr(got, "values") and isinstance(got, tuple) else ""
+        return f"{place or WHOLE} is {kind(got)}; expected a tensor.{remedy}"
     if got.shape != wanted.shape:
         return f"The shape{at} is {list(got.shape)}; expected {list(wanted.shape)}."
     if got.dtype != wanted.dtype:
-        return f"The type{at} is {short_type(got)}; expected {short_type(wanted)}."
+        remedy = " `.float()` converts it." if wanted.dtype == torch.float32 else ""
+        return f"The type{at} is {short_type(got)}; expected {short_type(wanted)}.{remedy}"
     if got.requires_grad:
         return f"The result{at} still carries its gradient graph: use `.detach()` or `torch.no_grad()`."
 
@@ -101,6 +103,53 @@ def identical(before: Any, after: Any) -> bool:
     return all(identical(getattr(before, name), getattr(after, name)) for name in fields)
 
 
+def left_gradient(before: Any, after: Any) -> bool:
+    """Whether an argument was made to track gradients, or holds another gradient than before.
+
+    >>> shared = torch.ones(2)
+    >>> before = shared.clone()
+    >>> shared.requires_grad_().sum().backward()
+    >>> identical(before, shared), left_gradient(before, shared)
+    (True, True)
+    """
+    pairs = list(zip(tensors_in(before), tensors_in(after), strict=False))
+    return any(one.requires_grad != other.requires_grad or _gradients_differ(one, other) for one, other in pairs)
+
+
+def _gradients_differ(before: Tensor, after: Tensor) -> bool:
+    # Only a leaf keeps its gradient; PyTorch warns whoever asks another tensor for one.
+    had = before.grad if before.is_leaf else None
+    has = after.grad if after.is_leaf else None
+    if had is None or has is None:
+        return had is not has
+    return not _equal(had, has)
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor of an argument or a result, also in lists, mappings and the fields of data classes."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, Mapping):
+        yield from tensors_in(list(value.values()))
+    else:
+        for name in getattr(value, "__dataclass_fields__", {}):
+            yield from tensors_in(getattr(value, name))
+
+
+def share_memory(one: Any, other: Any) -> bool:
+    """Whether a tensor of the one lies in the memory of a tensor of the other.
+
+    >>> table = torch.zeros(3, 2)
+    >>> share_memory(table[1], table), share_memory(table[1].clone(), table)
+    (True, False)
+    """
+    places = {tensor.untyped_storage().data_ptr() for tensor in tensors_in(other) if tensor.numel()}
+    return any(tensor.untyped_storage().data_ptr() in places for tensor in tensors_in(one) if tensor.numel())
+
+
 def _equal(before: Tensor, after: Tensor) -> bool:
     # A NaN does not equal itself: where both hold one, they agree.
     return before.shape == after.shape and bool(((before == after) | (before.isnan() & after.isnan())).all())
@@ -119,6 +168,10 @@ def kind(value: Any) -> str:
     """
     if isinstance(value, Tensor):
         return f"{_article(short_type(value))} tensor {list(value.shape)}"
+
+    # `median(dim=0)` and its relatives return two tensors under a name that says nothing of that.
+    if type(value).__module__ == "torch.return_types":
+        return f"the pair of values and places that `torch.{type(value).__name__}` returns"
     return _article(type(value).__name__)
 
 
@@ -142,12 +195,26 @@ def show(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         inner = [show(item) for item in value[:6]]
         return "[" + ", ".join(inner) + (", …" if len(value) > 6 else "") + "]"
+    if isinstance(value, (int, float, str, type(None))):
+        return str(_rounded(value))
     if isinstance(value, Generator):
         return "a generator"
 
-    # A model or a function is shown by its name.
+    # A model or a function is shown by its name, anything else by what it is: its own words may hold an address.
     name = getattr(value, "name", None) or getattr(value, "__name__", None)
-    return name if isinstance(name, str) else str(_rounded(value))
+    return name if isinstance(name, str) else kind(value)
+
+
+def show_argument(name: str, value: Any) -> str:
+    """An argument on one line, or a data class on a line for each of its tensors.
+
+    >>> print(show_argument("scale", 3.0))
+    scale = 3.0
+    """
+    names = [field for field in getattr(value, "__dataclass_fields__", {}) if isinstance(getattr(value, field), Tensor)]
+    if not names or callable(value):
+        return f"{name} = {show(value)}"
+    return "\n".join(f"{name}.{field} = {show(getattr(value, field))}" for field in names)
 
 
 def _rounded(value: Any) -> Any:

@@ -29,7 +29,7 @@ def of_lab(lab: str) -> tuple[AnyClaim, ...]:
     """The claims of one lab.
 
     >>> [claim.id for claim in of_lab("01")]
-    ['1', '2', '3', '4', '5', '6']
+    ['1', '2', '3', '4', '4b', '5', '6']
 
     Raises ValueError for a lab that has none.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -17,80 +17,132 @@ RECOVERED = 25.0  # dB: from here on a record counts as recovered
 
 
 # Claim 1: is federated averaging as good as pooled data?
+#
+# Both sides take 64,000 samples (20 clients, 40 rounds, 80 samples a client and round), and for both the batch size and
+# the learning rate were chosen in the same way: the best mean accuracy on the seeds 100 and 101, with batches of 2, 4,
+# 8 and 16 (pooled: 4 to 320) and rates of 0.1, 0.2, 0.3, 0.5 and 1. Means of the two seeds: IID 0.975, Dirichlet 0.3
+# 0.976, Dirichlet 0.1 0.967, pooled 0.988. What the lab takes, batches of 16 at 0.3: 0.960, 0.954, 0.947, 0.980.
+WITHIN = 0.01
+FEDERATED = {  # alpha, batch size, learning rate
+    "IID": (None, 4, 0.5),
+    "Dirichlet 0.3": (0.3, 8, 0.5),
+    "Dirichlet 0.1": (0.1, 2, 0.3),
+}
+POOLED = (8, 0.3)  # batch size, learning rate
+ROUNDS = 40
+SAMPLES = 80  # of a client in a round
+
+
 def federated(seed: int) -> Mapping[str, float]:
-    """Test accuracy after 40 rounds of FedAvg, 20 clients, 5 steps on 16 digits each, by the shards"""
-    kinds = {"IID": None, "Dirichlet 0.3": 0.3}
-    return {
-        name: run(Scenario(rounds=40, aggregate=robust.weighted_mean, seed=seed, alpha=alpha)).final_accuracy
-        for name, alpha in kinds.items()
-    }
+    """Test accuracy after 40 rounds of FedAvg, 20 clients, 80 samples a client and round, tuned; by the shards"""
+    found = {}
+    for name, (alpha, batch, rate) in FEDERATED.items():
+        tuned = Scenario(
+            rounds=ROUNDS,
+            local_steps=SAMPLES // batch,
+            batch_size=batch,
+            lr=rate,
+            alpha=alpha,
+            aggregate=robust.weighted_mean,
+            evaluate_every=ROUNDS,
+            seed=seed,
+        )
+        found[name] = run(tuned).final_accuracy
+    return found
 
 
 def without_federation(seed: int) -> Mapping[str, float]:
-    """Test accuracy of pooled training on as many samples, and of one client that trains alone (mean of 20)"""
-    pooled = run(Scenario(clients=1, rounds=40, batch_size=320, seed=seed)).final_accuracy
+    """Test accuracy of one computer with all digits, as many samples, tuned alike; and of a client alone"""
+    batch, rate = POOLED
+    steps = 20 * SAMPLES // batch
+    together = Scenario(
+        clients=1, rounds=ROUNDS, local_steps=steps, batch_size=batch, lr=rate, evaluate_every=ROUNDS, seed=seed
+    )
 
-    # Each client takes as many steps alone as it takes in 40 rounds.
+    # Each client takes as many steps alone as it takes in all rounds, with the settings of the IID shards.
+    _, batch, rate = FEDERATED["IID"]
+    steps = ROUNDS * SAMPLES // batch
     digits = data.load("digits")
     model = models.mlp(digits.shape, digits.classes)
-    start = model.init(generator(0, "start"))
+    start = model.init(generator(seed, "start"))
     shards = data.partition(digits.y, 20, generator=generator(seed, "partition"))
-    chance = generator(0, seed, "batches")
-    batches = torch.stack([shard[torch.randint(len(shard), (200, 16), generator=chance)] for shard in shards])
-    trained = start + train.local_updates(model, start, digits.x, digits.y, batches, lr=0.3)  # [clients, dim]
+    chance = generator(seed, "batches alone")
+    batches = torch.stack([shard[torch.randint(len(shard), (steps, batch), generator=chance)] for shard in shards])
+    trained = start + train.local_updates(model, start, digits.x, digits.y, batches, lr=rate)  # [clients, dim]
     scores = [metrics.accuracy(model, params, digits.x_test, digits.y_test) for params in trained]
-    return {"pooled": pooled, "one client alone": sum(scores) / len(scores)}
+    return {"pooled": run(together).final_accuracy, "one client alone": sum(scores) / len(scores)}
+
+
+def is_as_good(name: str, measured: Spread, compared: Spread) -> bool:
+    return compared["pooled"]["mean"] - measured[name]["mean"] <= WITHIN
 
 
 def close_to_pooled(measured: Spread, compared: Spread) -> str:
-    gap = {name: compared["pooled"]["mean"] - spread["mean"] for name, spread in measured.items()}
-    if gap["IID"] > 0.02 or measured["IID"]["mean"] < compared["one client alone"]["mean"] + 0.02:
+    good = [name for name in FEDERATED if is_as_good(name, measured, compared)]
+    useful = measured["IID"]["mean"] >= compared["one client alone"]["mean"] + WITHIN
+    if "IID" not in good or not useful:
         return "did not hold"
-    return "held" if gap["Dirichlet 0.3"] <= 0.02 else "depends on how similar the clients' data are"
+    return "held" if len(good) == len(measured) else f"depends on the clients' data: as good for {', '.join(good)}"
 
 
 # Claim 4: does what leaves a client hold a record?
+SENT = {"1 in the step": (1, 1), "4 in the step": (1, 4), "16 in the step": (1, 16), "FedAvg, 5 steps of 16": (5, 16)}
+MESSAGES = 32
+LEAKS = 0.1  # of the records, beyond what another's message yields
+
+
 def one_message(seed: int, patients: Tensor) -> ServerView:
-    """What an honest but curious server sees of one step on these patients: no row, no label."""
+    """What an honest but curious server sees of one client's training: no row, no label.
+
+    patients    [steps, batch] places of the records
+    """
     records = data.load("breast_cancer")
     network = models.mlp(records.shape, records.classes)
     params = network.init(generator(seed, "start"))
-    update = train.local_updates(network, params, records.x, records.y, patients[None, None], lr=0.3)  # [1, dim]
-    return ServerView(params=params, messages=update, model=network, lr=0.3, local_steps=1, batch_size=len(patients))
+    update = train.local_updates(network, params, records.x, records.y, patients[None], lr=0.3)  # [1, dim]
+    steps, batch = patients.shape
+    return ServerView(params=params, messages=update, model=network, lr=0.3, local_steps=steps, batch_size=batch)
 
 
-def share_recovered(seed: int, batch: int, *, shift: int = 0, messages: int = 32) -> float:
-    """Share of the records that are recovered from their own message (shift 0) or from somebody else's (shift 1)."""
-    records = data.load("breast_cancer")
-    chosen = torch.stack(
-        [torch.randperm(len(records.y), generator=generator(seed, i, "patients"))[:batch] for i in range(messages)]
-    )
-    scores = []
-    for sent, own in zip(chosen.roll(shift, 0), chosen, strict=True):
-        found = invert.analytic(one_message(seed, sent))
-        scores.append(metrics.best_matches(found, records.x[own])[1])
+def shares_recovered(seed: int, steps: int, batch: int) -> tuple[float, float]:
+    """Share of the records recovered from the message that they are in, and from somebody else's."""
+    x = data.load("breast_cancer").x
+    draws = [torch.randperm(len(x), generator=generator(seed, i, "patients")) for i in range(MESSAGES)]
+    patients = [draw[: steps * batch] for draw in draws]
+    read = [invert.analytic(one_message(seed, own.view(steps, batch))) for own in patients]
+    strangers = read[1:] + read[:1]
+    return _recovered(read, patients, x), _recovered(strangers, patients, x)
+
+
+def _recovered(read: Sequence[Tensor], patients: Sequence[Tensor], x: Tensor) -> float:
+    scores = [metrics.best_matches(found, x[own])[1] for found, own in zip(read, patients, strict=True)]
     return float((torch.cat(scores) >= RECOVERED).float().mean())
 
 
 def records_read(seed: int) -> Mapping[str, float]:
-    """Share of records recovered (25 dB or more) from one update of one step, by patients in the step"""
-    return {f"{batch} in the step": share_recovered(seed, batch) for batch in (1, 4, 16)}
+    """Share of records read from their own message (25 dB or more) beyond what another's message yields"""
+    both = {name: shares_recovered(seed, steps, batch) for name, (steps, batch) in SENT.items()}
+    return {name: own - strangers for name, (own, strangers) in both.items()}
 
 
-def without_the_message(seed: int) -> Mapping[str, float]:
-    """Share of records matched with 25 dB or more by the average patient, and by what another's message says"""
-    x = data.load("breast_cancer").x
-    guessed = float((metrics.psnr(x.mean(dim=0).expand_as(x), x) >= RECOVERED).float().mean())
-    strangers = {
-        f"another's message, {batch} in the step": share_recovered(seed, batch, shift=1) for batch in (1, 4, 16)
-    }
-    return {"average patient": guessed, **strangers}
+def read_from_strangers(seed: int) -> Mapping[str, float]:
+    """Share of records matched (25 dB or more) by somebody else's message, which was taken off"""
+    return {name: shares_recovered(seed, steps, batch)[1] for name, (steps, batch) in SENT.items()}
 
 
-def leaks(measured: Spread, compared: Spread) -> str:
-    read = measured["1 in the step"]["min"]
-    guessed = max(spread["max"] for spread in compared.values())
-    return "did not hold" if read > 0.5 > guessed else "depends on the number of records in a step"
+def is_safe(name: str, measured: Spread, compared: Spread) -> bool:
+    return measured[name]["min"] < LEAKS
+
+
+def holds_no_record(measured: Spread, compared: Spread) -> str:
+    leaking = [name for name in SENT if not is_safe(name, measured, compared)]
+    if not leaking:
+        return "held"
+    return (
+        "did not hold"
+        if len(leaking) == len(measured)
+        else f"depends on the training: came back from {', '.join(leaking)}"
+    )
 
 
 CLAIMS = (
@@ -101,14 +153,16 @@ CLAIMS = (
         measure=federated,
         baseline=without_federation,
         verdict=close_to_pooled,
-        rule="Held if FedAvg's mean is within 0.02 of pooled training, on IID and on Dirichlet(0.3) shards, and at "
-        "least 0.02 above a client alone on IID shards; depends if only the skewed shards miss it; else did not hold.",
+        rule="As good means at most 0.01 below pooled training in the mean, both tuned on the same number of samples. "
+        "Held if FedAvg is as good on all three kinds of shards; did not hold if it is not on IID shards, or does not "
+        "beat a client alone there by 0.01; else it depends on the clients' data.",
+        supports=is_as_good,
     ),
     Reading(
         id="2",
         statement="Hospitals, banks and vehicles run federated learning in production.",
         says="A keyboard on phones trained with it at scale. In hospitals, 20 institutes trained EXAM and 71 sites "
-        "trained FeTS: real data and real sites, as studies. These three sources show no bank and no vehicle.",
+        "FeTS: real data, as studies. These three sources show no bank and no vehicle.",
         verdict="depends on what counts as production: phones do, the hospitals of these sources ran studies",
         sources=(
             "Hard et al. 2018, Federated Learning for Mobile Keyboard Prediction, arXiv:1811.03604",
@@ -131,13 +185,29 @@ CLAIMS = (
     ),
     Claim(
         id="4",
-        statement="Data that stay local satisfy GDPR and HIPAA (tested: what leaves holds no patient's record).",
+        statement="The data stay local, so no record is in what leaves.",
         measure=records_read,
-        baseline=without_the_message,
-        verdict=leaks,
-        rule="Did not hold if in every seed more than half of the records are recovered from the update of a single "
-        "record, while neither control matches half; else it depends on the number of records in a step.",
-        thresholds=((0.5, "● > 0.5 > ○"),),
+        baseline=read_from_strangers,
+        verdict=holds_no_record,
+        rule="A kind of message gives records away if in every seed at least 0.10 of its records come back beyond what "
+        "a stranger's message yields. Held if none does; did not hold if all do; else it depends on the training. It "
+        "speaks of this one attack.",
+        thresholds=((LEAKS, "● < 0.10"),),
+        supports=is_safe,
+    ),
+    Reading(
+        id="4b",
+        statement="Data that stay local satisfy GDPR and HIPAA.",
+        says="The GDPR calls data personal if they relate to a person who can be identified by means that are "
+        "reasonably likely to be used; where they lie is no part of that. Of trained models the European board says "
+        "that they cannot in all cases be taken as anonymous, and are judged case by case. HIPAA's de-identification "
+        "looks at the information that is passed on.",
+        verdict="depends on what can be learned from what leaves, and by whom, case by case",
+        sources=(
+            "Regulation (EU) 2016/679 (GDPR), Article 4(1) and Recital 26",
+            "European Data Protection Board, Opinion 28/2024 on AI models",
+            "45 CFR 164.514 (HIPAA Privacy Rule)",
+        ),
     ),
     Reading(
         id="5",

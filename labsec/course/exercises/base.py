@@ -44,6 +44,7 @@ class Exercise:
     hints       nudge, approach, near-code
     tolerance   how far a number may be off, absolute and relative
     essence     (result) -> what of it must agree, where more than one answer is right
+    copied      whether the result must not lie in the memory of an argument
     another     another way to write it, and why: shown, folded, once an answer has passed. Lines that begin with four
                 spaces are code
     bonus       a task that goes further, shown in the same way
@@ -59,6 +60,7 @@ class Exercise:
     hints: tuple[str, str, str]
     tolerance: float = 1e-5
     essence: Callable[[Any], Any] = field(default=unchanged)
+    copied: bool = False
     another: str = ""
     bonus: str = ""
 

@@ -7,17 +7,18 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
+from labsec import robust
 from labsec.course.exercises import lab01_answers as answers
 from labsec.course.exercises.base import Case, Exercise, case
-from labsec.course.exercises.threat import ThreatModel
+from labsec.course.exercises.threat import threat_model_of
+from labsec.federation.scenario import Scenario
 from labsec.models import Model, mlp
 
-THREAT_MODEL = ThreatModel(
-    goal="Learn something about one client's records from what that client sends.",
-    knowledge="The architecture, the model that went out, the learning rate, the batch size: all that a server knows.",
-    capability="Follows the protocol to the letter and computes on the side: honest, but curious.",
-    share="None of the clients; the attacker is the server.",
-    visibility="The clients see only the model that comes back. Nobody watches the server.",
+# The federation of this lab. The card is read off it.
+SCENARIO = Scenario(aggregate=robust.weighted_mean)
+THREAT_MODEL = threat_model_of(
+    SCENARIO,
+    goal="The server wants to learn something about one client's records from what that client sends.",
     out_of_scope="Clients that lie (lab 02 on), a server that sends a crafted model, eavesdroppers on the line.",
 )
 
@@ -80,6 +81,8 @@ def _rounds(draw: Generator) -> Sequence[Case]:
     ]
 
 
+SIZES_ROUNDED = "You rounded each part, and rounded parts need not add up. Round the cuts: the running sum."
+
 EXERCISES = (
     Exercise(
         id="01.1",
@@ -100,12 +103,24 @@ EXERCISES = (
                 answers.deal_even,
                 "You stopped when the pack could no longer be dealt evenly. The last few samples count, too.",
             ),
+            (
+                answers.deal_chunks,
+                "You cut the pack into blocks, as `chunk` does. Dealt one at a time, client i gets every n-th card.",
+            ),
+            (
+                answers.deal_split,
+                "You cut the pack into blocks. Dealt one at a time, client i gets every n-th card.",
+            ),
         ),
         hints=(
             "How are cards dealt? The first player gets cards 0, n, 2n … What does the second get?",
             "A slice has a step: order[start::step]. Build one slice for every client.",
             "[order[i::clients] for i in range(…)]",
         ),
+        another="With an index, for those who do not know slices with a step:\n\n"
+        "    places = torch.arange(len(order))\n"
+        "    return [order[places % clients == i] for i in range(clients)]\n\n"
+        "The slice shows a client's part without copying it; here each part is a new tensor.",
     ),
     Exercise(
         id="01.2",
@@ -123,6 +138,13 @@ EXERCISES = (
                 "You cut at each share on its own. A cut lies where the shares up to it end: take their running sum.",
             ),
             (answers.skew_in_one, "You cut the whole data set once. Each label has a row of its own in shares."),
+            (
+                answers.skew_floor,
+                "You cut off the fractions: `.long()` and `int` always round down. Round to the nearest place first.",
+            ),
+            (answers.skew_rounded_parts, SIZES_ROUNDED),
+            (answers.skew_rounded_slices, f"{SIZES_ROUNDED} Some samples belong to nobody here."),
+            (answers.skew_rounded_sizes, f"{SIZES_ROUNDED} That is why `split` refuses."),
         ),
         hints=(
             "Take one label. Where do its samples lie in y, and where would you cut that list for the clients?",
@@ -133,6 +155,15 @@ EXERCISES = (
             "pieces = members.tensor_split(cuts.tolist())\n"
             "then give piece i to client i, and join each client's pieces with torch.cat",
         ),
+        another="Without a loop over the pieces: say of each sample who owns it.\n\n"
+        "    owner = torch.empty_like(y)\n"
+        "    for label, share in enumerate(shares):\n"
+        "        members = (y == label).nonzero()[:, 0]\n"
+        "        cuts = (share.cumsum(0) * len(members)).round()[:-1]\n"
+        "        places = torch.arange(len(members)).float()\n"
+        "        owner[members] = torch.bucketize(places, cuts, right=True)\n"
+        "    return [(owner == i).nonzero()[:, 0] for i in range(shares.shape[1])]\n\n"
+        "Each sample has one owner by construction, so none can be lost or dealt twice.",
     ),
     Exercise(
         id="01.3",
@@ -146,6 +177,13 @@ EXERCISES = (
                 "Your step grows with the batch: the loss is summed over the samples. Take their mean.",
             ),
             (answers.step_alone, "This is the step alone. Return where it leads: the parameters after it."),
+            (answers.step_gradient, "This is the gradient. Take the step as well: params - lr * gradient."),
+            (answers.step_without_lr, "You took the whole gradient as the step. Multiply it by `lr`."),
+            (
+                answers.step_of_shared,
+                "Right number, but `params` now carries a gradient, and the server and the other clients still need "
+                "`params`. Differentiate a copy: params.detach().clone().requires_grad_().",
+            ),
         ),
         hints=(
             "PyTorch differentiates a loss with respect to any tensor that requires a gradient. Which one is it here?",
@@ -156,6 +194,12 @@ EXERCISES = (
             "(gradient,) = torch.autograd.grad(loss, copy)\n"
             "return params - …",
         ),
+        another="With `backward`, as in most tutorials. It leaves the gradient on the tensor, so that has to be a "
+        "copy:\n\n"
+        "    copy = params.detach().clone().requires_grad_()\n"
+        "    F.cross_entropy(model(copy[None], x[None])[0], y).backward()\n"
+        "    return params - lr * copy.grad\n\n"
+        "`torch.autograd.grad` returns the gradient and leaves nothing behind, so nobody can forget to clear it.",
     ),
     Exercise(
         id="01.4",
@@ -170,6 +214,10 @@ EXERCISES = (
                 "Only the last batch counts here: each step must start where the one before it ended.",
             ),
             (answers.update_summed, "Every step started from the server's model. Carry the local parameters along."),
+            (
+                answers.update_last_step,
+                "You sent the last step alone. The update is the whole way: where you end minus what the server sent.",
+            ),
         ),
         hints=(
             "Two sets of parameters matter: what the server sent, which stays, and what you have now, which moves.",
@@ -190,6 +238,11 @@ EXERCISES = (
             ),
             (answers.mean_by_count, "You divided by the number of clients. Divide by the sum of the weights."),
             (answers.sum_of_weighted, "The weights do not add up to 1: the model would take a giant step."),
+            (
+                answers.product_of_kinds,
+                "`weights` holds whole numbers, and PyTorch multiplies matrices of one type only. Divide first: shares "
+                "that add up to 1 are floats.",
+            ),
         ),
         hints=(
             "If every client had the same number of samples, this would be the plain mean. Who counts more otherwise?",
@@ -209,6 +262,18 @@ EXERCISES = (
                 "Your clients ran a relay: each started from the last one's model. All start from the server's.",
             ),
             (answers.round_of_equals, "You averaged without the weights: pass them on to weighted_mean."),
+            (
+                answers.round_backwards,
+                "You subtracted the mean update. It already points to where the clients went: add it.",
+            ),
+            (
+                answers.round_with_two_rates,
+                "You multiplied by `lr` twice: each client has done it in every one of its steps.",
+            ),
+            (
+                answers.round_against_the_mean,
+                "An update is no gradient: it already points downhill, and `lr` is in it. Add it as it is.",
+            ),
         ),
         hints=(
             "You have every part already. What goes out, what comes back, and what becomes of it?",
@@ -216,5 +281,8 @@ EXERCISES = (
             "updates = torch.stack([local_update(model, params, x, y, own, lr=lr) for own in batches])\n"
             "return params + weighted_mean(…)",
         ),
+        bonus="FedAvg with momentum (Hsu et al. 2019, arXiv:1909.06335): the server keeps a velocity v, sets v to "
+        "0.9 v plus the mean update, and moves by v. Write it as a rule that remembers v, a class with `__call__`, and "
+        "give it to Scenario(aggregate=…, alpha=0.1). Does the model arrive earlier? You may need server_lr=0.3.",
     ),
 )

@@ -34,7 +34,11 @@ LABEL_FLIP = Exercise(
             lambda y, classes: y.flip(0),
             "You reversed the order of the samples. Each sample keeps its place, its label changes.",
         ),
+        (lambda y, classes: 9 - y, "9 is right for ten classes only. How do you say it with `classes`?"),
     ),
+    another="As a table: the new label of each old one.\n\n"
+    "    return torch.arange(classes).flip(0)[y]\n\n"
+    "Longer, but any other exchange of labels is only another table.",
     hints=(
         "Write down what 0, 1 and 9 become when there are ten classes.",
         "Each pair adds up to the same number. Which one, for `classes` classes?",
@@ -132,6 +136,11 @@ ALIE = Exercise(
         (_alie_one_number, "You took one standard deviation over all numbers. Each coordinate has its own."),
         (_alie_with_all, "You read the honest clients' messages. Here the attackers know `view.own` alone."),
     ),
+    another="With the number of malicious clients in sight:\n\n"
+    "    row = view.own.mean(dim=0) - z * view.own.std(dim=0)\n"
+    "    return row.repeat(len(view.own), 1)\n\n"
+    "`repeat` writes the row once for each sender; `expand` shows one row many times, and needs `clone` before "
+    "anybody changes it.",
     hints=(
         "How far may a value lie from the mean before it looks odd? That is measured for each coordinate.",
         "Mean over your clients minus z standard deviations over your clients, once for every coordinate.",

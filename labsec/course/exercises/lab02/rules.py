@@ -38,6 +38,11 @@ MEDIAN = Exercise(
     cases=_plain,
     wrong=(
         (
+            lambda updates: updates.median(dim=0),
+            "`torch.median` with `dim` returns two things, the medians and their places. Take `.values`, and look at "
+            "an even number of clients then.",
+        ),
+        (
             lambda updates: updates.median(dim=0).values,
             "With an even number of clients, `torch.median` takes the lower of the two in the middle. Take their mean.",
         ),
@@ -52,6 +57,9 @@ MEDIAN = Exercise(
         "Sort each column. With 7 clients the middle is place 3; with 10 it lies between places 4 and 5.",
         "n = len(updates)\nordered = updates.sort(dim=0).values\nreturn (ordered[(n - 1) // 2] + ordered[…]) / 2",
     ),
+    another="In one line:\n\n"
+    "    return updates.quantile(0.5, dim=0)\n\n"
+    "The quantile between two values is their mean here. `torch.median` is no help: it takes the lower of the two.",
 )
 
 
@@ -100,6 +108,14 @@ TRIMMED_MEAN = Exercise(
         "Sort each column, drop f values at each end, average the rest.",
         "updates.sort(dim=0).values[f : …].mean(dim=0)",
     ),
+    another="Without sorting everything: take away the largest and the smallest values.\n\n"
+    "    if f == 0:\n"
+    "        return updates.mean(dim=0)\n"
+    "    high = updates.topk(f, dim=0).values.sum(dim=0)\n"
+    "    low = updates.topk(f, dim=0, largest=False).values.sum(dim=0)\n"
+    "    return (updates.sum(dim=0) - high - low) / (len(updates) - 2 * f)\n\n"
+    "It reads like the definition, and it has a flaw: where an attacker sends 1e30, the sum keeps nothing of the "
+    "others, and subtracting does not bring them back. Sort.",
 )
 
 
@@ -124,6 +140,12 @@ def _krum_cases(draw: Generator) -> Sequence[Case]:
             updates = torch.randn(n, 2, generator=draw)
         cases.append(case(updates, f=f))
     return cases
+
+
+def _view_of_krum(updates: Tensor, *, f: int) -> Tensor:
+    """The right row, and not a copy of it."""
+    chosen = krum(updates, f=f)
+    return updates[int((updates == chosen).all(dim=1).nonzero()[0])]
 
 
 _KRUM_WRONG: tuple[tuple[Callable[..., Tensor], str], ...] = (
@@ -156,7 +178,17 @@ KRUM = Exercise(
     title="Krum",
     reference=krum,
     cases=_krum_cases,
-    wrong=_KRUM_WRONG,
+    copied=True,
+    wrong=(
+        *_KRUM_WRONG,
+        (
+            _view_of_krum,
+            "The right client, but you return its row itself: whoever changes the result changes `updates`. Return a "
+            "copy: `.clone()`.",
+        ),
+    ),
+    bonus="Multi-Krum: average the m clients with the smallest scores. Write it, set m = n - f, and compare it with "
+    "Krum on alpha=0.1 with nobody attacking. Which of the two would you rather pay for in every round?",
     hints=(
         "Attackers who are far from everybody have no friends nearby. Who has many close friends?",
         "A matrix of squared distances; sort each row; add up the n - f - 2 smallest, without the zero to itself; "
@@ -174,14 +206,15 @@ def norm_alarm(updates: Tensor, *, factor: float) -> Tensor:
 
 
 def _uneven(draw: Generator) -> Sequence[Case]:
-    """Rows of very different lengths, so that the mean, both medians and squares disagree."""
+    """Rows of very different lengths, so that every other rule for an alarm rings for somebody else in some case."""
     cases = []
-    for lengths, factor in (
-        ([1, 1.2, 0.8, 1.1, 1.8, 2.5, 9.0], 2.0),
-        ([1.0, 1.5, 1.4, 6, 7, 0.1, 1.2, 2.15], 1.5),
-    ):
-        directions = torch.nn.functional.normalize(torch.randn(len(lengths), 6, generator=draw), dim=1)
-        cases.append(case(directions * torch.tensor(lengths)[:, None], factor=factor))
+    for clients, factor in ((7, 2.0), (8, 1.5), (5, 1.2), (6, 3.0), (9, 1.3), (8, 1.1), (7, 1.7), (6, 1.4)):
+        lengths = 10 ** (2 * torch.rand(clients, 1, generator=draw) - 1)  # [clients, 1], 0.1 to 10
+        directions = torch.nn.functional.normalize(torch.randn(clients, 6, generator=draw), dim=1)
+        cases.append(case(lengths * directions, factor=factor))
+
+    # The third row is exactly as long as the alarm allows: the lengths 1, 2, 4, 3, 1 have the median 2.
+    cases.append(case(torch.tensor([1.0, 2.0, 4.0, 3.0, 1.0]).diag(), factor=2.0))
     return cases
 
 
@@ -207,10 +240,22 @@ NORM_ALARM = Exercise(
             lambda updates, *, factor: updates.norm(dim=1) <= factor * updates.norm(dim=1).quantile(0.5),
             "Your alarm rings for everyone who is *not* odd: True means suspicious.",
         ),
+        (
+            lambda updates, *, factor: updates.norm(dim=1) >= factor * updates.norm(dim=1).quantile(0.5),
+            "A norm that equals the limit does not exceed it: take > and not >=.",
+        ),
+        (
+            lambda updates, *, factor: updates.norm(dim=1) > updates.norm(dim=1).quantile(0.5),
+            "Half of the clients are always above the median. How far above is odd? `factor` is not used.",
+        ),
     ),
     hints=(
         "What is long? Longer than most.",
         "Norm of each row; the median of these norms; True where a norm is more than `factor` times that.",
         "norms = updates.norm(dim=1)\nreturn norms > factor * …",
     ),
+    another="As a ratio, which is what an operator would like to read in a log:\n\n"
+    "    norms = updates.norm(dim=1)\n"
+    "    return norms / norms.quantile(0.5) > factor\n\n"
+    "If half of the updates are zero, so is the median: this divides by it, and the product does not.",
 )
