@@ -95,6 +95,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         self._view = widgets.HTML().add_class("live-view")
         self._line = widgets.HTML().add_class("live-reading")
         self._alarm = widgets.HTML(layout={"display": "none"}).add_class("live-alarm")
+        self._follow()
         self._show(values, state)
         self._settle()
         columns = widgets.Box([self._columns(groups), self._view]).add_class("live-body")
@@ -170,7 +171,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         boxes = []
         for role, group in groups.items():
             if group:
-                rows = [widgets.HTML(heading(role)), *(self._fields[key].view for key in group)]
+                rows = [widgets.HTML(heading(role)).add_class("live-heading-box"), *(self._fields[key].view for key in group)]
                 boxes.append(widgets.VBox(rows).add_class("live-group").add_class(f"live-{role}"))
         return widgets.VBox(boxes).add_class("live-controls")
 
@@ -196,7 +197,13 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         if not self._quiet:
             self._submit()
 
+    def _follow(self) -> None:
+        values = self.values
+        for field in self._fields.values():
+            field.follow(values)
+
     def _submit(self) -> None:
+        self._follow()
         if self._worker is not None:
             self._worker.submit(self.values)
 
