@@ -261,10 +261,12 @@ class Field:
         taken = self.control.options[self.number][0]
         change["owner"].value = taken
 
-        # Said last: whatever is turned clears the note.
+        # Said last, because a panel clears the note when anything is turned.
         if number is None:
             self._explain(f"“{change['new']}” is not a number; still {current}.")
-        elif not self.control.means(change["new"], number):
+        elif self.control.means(change["new"], number):
+            self._explain("")
+        else:
             self._explain(f"{change['new']} is no stop of this slider: {taken} is the nearest.")
 
     def _explain(self, text: str) -> None:

@@ -149,8 +149,8 @@ class Names(anywidget.AnyWidget):
     .live-panel .live-switch input { margin-left: 4px; }
     @container (max-width: 720px) {
       .live-panel .live-controls { flex-basis: 186px; gap: 8px; }
-      .live-panel .live-control { gap: 0 4px;
-        grid-template: "name help box" minmax(24px, auto) "track track track" 20px "note note note" auto / 1fr 18px 58px; }
+      .live-panel .live-control { gap: 0 4px; grid-template: "name help box" minmax(24px, auto)
+        "track track track" 20px "note note note" auto / 1fr 18px 58px; }
       .live-panel .live-control .widget-label { font-size: 12px; }
       .live-panel .live-slider > :has(> .slider-container) { height: 20px; }
       .live-panel .live-choice { grid-template: "name help" 18px "track track" 26px "note note" auto / 1fr 18px; }
@@ -162,19 +162,21 @@ class Names(anywidget.AnyWidget):
     .live-panel .live-help, .live-help .widget-html-content { position: static; overflow: visible; }
     .live-panel .live-note { grid-area: note; }
     .live-note .widget-html-content { font-size: 11.5px; line-height: 1.3; padding-bottom: 3px; }
-    .live-help summary { list-style: none; cursor: pointer; width: 16px; height: 16px; border-radius: 8px; font-size: 11px;
-      font-weight: 700; line-height: 16px; text-align: center; border: 1px solid #767b83; box-sizing: content-box; }
+    .live-help summary { list-style: none; cursor: pointer; width: 16px; height: 16px; border-radius: 8px;
+      font-size: 11px; font-weight: 700; line-height: 16px; text-align: center; border: 1px solid #767b83;
+      box-sizing: content-box; }
     .live-help details[open] summary { background: #6b7078; color: #fff; }
-    .live-help p { position: absolute; z-index: 20; top: calc(100% - 2px); left: 0; right: 0; margin: 0; padding: 6px 10px;
-      font-size: 12.5px; line-height: 1.4; border: 1px solid #767b83; border-radius: 3px; box-shadow: 0 2px 8px #0004;
-      background: var(--jp-layout-color1, #fff); color: var(--jp-content-font-color1, #1f2328); }
+    .live-help p { position: absolute; z-index: 20; top: calc(100% - 2px); left: 0; right: 0; margin: 0;
+      padding: 6px 10px; font-size: 12.5px; line-height: 1.4; border: 1px solid #767b83; border-radius: 3px;
+      box-shadow: 0 2px 8px #0004; background: var(--jp-layout-color1, #fff); color: var(--jp-content-font-color1, #1f2328); }
 
     .live-panel .noUi-connect { background: var(--live-accent, #6b7078); }
     .live-panel .noUi-handle { border: 2px solid var(--live-accent, #6b7078); }
     .live-panel .noUi-handle:is(:hover, :focus, .noUi-active) { background: var(--live-accent, #6b7078); }
     .live-panel .live-idle :is(.slider-container, select) { opacity: .4; }
     .live-panel .live-idle input { color: #767b83; }
-    .live-panel :is(.noUi-handle, input, select, summary):focus-visible { outline: 2px solid DEFENDER; outline-offset: 2px; }
+    .live-panel :is(.noUi-handle, input, select, summary):focus-visible { outline: 2px solid DEFENDER;
+      outline-offset: 2px; }
     .live-reading { min-height: 55px; height: auto; margin: 6px 0 0; }
     .live-reading .widget-html-content { font-size: 13px; line-height: 1.4; }
     .live-error { border-left: 4px solid ATTACKER; padding: 4px 10px; font-weight: 600; overflow-wrap: anywhere; }

@@ -10,11 +10,12 @@ one of that very run: what the last honest client sends in the first round.
     panel         all of it together
     accuracy      how well the model does at the end, one number a seed
     shares        what the server reads out of all messages of the first round, one pair a seed
+    against_epsilon    both as curves
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from math import exp, floor, inf, sqrt
@@ -188,6 +189,15 @@ def redrawn(**controls: Any) -> list[float]:
 def matched(**controls: Any) -> list[float]:
     """The share of the digits that matching finds, in percent, one number a seed."""
     return [share.matched for share in shares(**controls)]
+
+
+def against_epsilon(
+    epsilons: Sequence[float], runs: Mapping[str, Sequence[Sequence[float]]], *, title: str, ylabel: str
+) -> plots.Picture:
+    """Curves over ε. runs: name -> [len(epsilons), seeds], as `accuracy` and `shares` give them for each ε."""
+    tables = {name: list(zip(*rows, strict=True)) for name, rows in runs.items()}
+    terms = f"ε of one client, {ROUNDS} rounds, δ = {DELTA:g}, replace-one neighbours"
+    return plots.curves(epsilons, tables, title=title, xlabel=terms, ylabel=ylabel, log=True)
 
 
 def reading(controls: Mapping[str, Any], state: RunAndLeak) -> str:
