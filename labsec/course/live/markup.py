@@ -140,7 +140,7 @@ class Names(anywidget.AnyWidget):
     .live-panel .live-control .widget-label { grid-area: name; width: auto; height: auto; margin: 0; text-align: left;
       line-height: 1.15; white-space: normal; overflow: visible; font-size: 12.5px; }
     .live-panel .live-slider .widget-text input { grid-area: box; width: 58px; height: 24px; margin: 0; padding: 0 4px;
-      text-align: right; }
+      text-align: right; font-size: 12.5px; }
     .live-panel .live-slider > :has(> .slider-container) { grid-area: track; height: 28px; }
     .live-panel .live-slider .slider-container { flex: 1 1 auto; min-width: 0; margin: 0 8px; }
     .live-panel .live-slider .widget-readout { display: none; }
@@ -168,7 +168,8 @@ class Names(anywidget.AnyWidget):
     .live-help details[open] summary { background: #6b7078; color: #fff; }
     .live-help p { position: absolute; z-index: 20; top: calc(100% - 2px); left: 0; right: 0; margin: 0;
       padding: 6px 10px; font-size: 12.5px; line-height: 1.4; border: 1px solid #767b83; border-radius: 3px;
-      box-shadow: 0 2px 8px #0004; background: var(--jp-layout-color1, #fff); color: var(--jp-content-font-color1, #1f2328); }
+      box-shadow: 0 2px 8px #0004; background: var(--jp-layout-color1, #fff);
+      color: var(--jp-content-font-color1, #1f2328); }
 
     .live-panel .noUi-connect { background: var(--live-accent, #6b7078); }
     .live-panel .noUi-handle { border: 2px solid var(--live-accent, #6b7078); }

@@ -249,7 +249,7 @@ SIDE = 8  # pixels of a digit
 STEP = SIDE + 2  # from one digit to the next
 ROWS = (0, SIDE + 1, 2 * SIDE + 4)  # where each row begins: below the second and the third there are words
 HEIGHT = ROWS[2] + SIDE + 3
-LABELS = 17  # room at the left of the digits
+LABELS = 11  # room at the left of the digits
 CENTRES = [i * STEP + SIDE / 2 - 0.5 for i in range(SHOWN + 1)]
 SELDOM = 0.5  # zorder of what changes with the message that is read: nothing of it is drawn again in every round
 OFTEN = 2.5  # zorder of what changes in every round
@@ -264,7 +264,7 @@ class LeakDrawing:
     def __init__(self) -> None:
         self.figure = plots.figure(5.0, 4.4)
         with plots.style():
-            grid = self.figure.add_gridspec(2, 2, height_ratios=(1, 1.55), width_ratios=(9, 1))
+            grid = self.figure.add_gridspec(2, 2, height_ratios=(1, 1.7), width_ratios=(9, 1))
             self.race = Race(self.figure.add_subplot(grid[0, 0]), ROUNDS, "clean")
             self._bytes(self.figure.add_subplot(grid[0, 1]))
             self._digits(self.figure.add_subplot(grid[1, :]))
@@ -302,17 +302,16 @@ class LeakDrawing:
 
         leak = state.leak
         number = len(leak.psnr)
-        some = f"\n({SHOWN} of {number} shown)" if number > SHOWN else ""
         words = (
-            f"one client's digits{some}",
-            f"redrawn by the\nserver (dB): {int(leak.is_redrawn.sum())} of {number}",
-            f"matched by the\nserver: {int(leak.right.sum())} of {number}",
+            "digits of\none client" + (f"\n({SHOWN} of {number})" if number > SHOWN else ""),
+            f"redrawn:\n{int(leak.is_redrawn.sum())} of {number}",
+            f"matched:\n{int(leak.right.sum())} of {number}",
         )
         for label, text in zip(self.labels, words, strict=True):
             label.set_text(text)
         _put(self.digits, _mosaic(leak))
         _say(self.scores, [_score(float(psnr)) for psnr in leak.psnr[:SHOWN]], _score(leak.baseline))
-        _say(self.names, ["✓" if right else "another digit" for right in leak.right[:SHOWN]], "")
+        _say(self.names, ["✓" if right else "another" for right in leak.right[:SHOWN]], "")
 
 
 def _say(texts: list[Any], marks: list[str], last: str) -> None:
@@ -346,11 +345,11 @@ def _score(psnr: float) -> str:
     """Decibels, floored, so that a 25 always has its tick.
 
     >>> _score(24.9), _score(25.0)
-    ('24', '25 ✓')
+    ('24 dB', '25 dB ✓')
     """
     if psnr == -inf:
         return "none"
-    return f"{floor(psnr)}" + (" ✓" if psnr >= RECOVERED_FROM else "")
+    return f"{floor(psnr)} dB" + (" ✓" if psnr >= RECOVERED_FROM else "")
 
 
 def panel() -> live.Panel:
