@@ -10,7 +10,8 @@ one of that very run: what the last honest client sends in the first round.
     panel         all of it together
     accuracy      how well the model does at the end, one number a seed
     shares        what the server reads out of all messages of the first round, one pair a seed
-    against_epsilon    both as curves
+
+For the contrast at the end of the lab, `price_picture` and `reading_picture` draw these two over ε.
 """
 
 from __future__ import annotations
@@ -191,10 +192,22 @@ def matched(**controls: Any) -> list[float]:
     return [share.matched for share in shares(**controls)]
 
 
-def against_epsilon(
-    epsilons: Sequence[float], runs: Mapping[str, Sequence[Sequence[float]]], *, title: str, ylabel: str
+def price_picture(epsilons: Sequence[float], runs: Mapping[str, Sequence[Sequence[float]]]) -> plots.Picture:
+    """What noise costs. runs: name -> [len(epsilons), seeds], as `accuracy` gives them for each ε.
+
+    The title says what was found, so it is written here and not in the cell, where it would be read too early.
+    """
+    return _against_epsilon(epsilons, runs, "The same ε costs more at the client", f"right after {ROUNDS} rounds (%)")
+
+
+def reading_picture(epsilons: Sequence[float], runs: Mapping[str, Sequence[Sequence[float]]]) -> plots.Picture:
+    """What is read although clients add noise. runs: name -> [len(epsilons), seeds], in percent."""
+    return _against_epsilon(epsilons, runs, "Matching reads what redrawing cannot", "digits found (%)")
+
+
+def _against_epsilon(
+    epsilons: Sequence[float], runs: Mapping[str, Sequence[Sequence[float]]], title: str, ylabel: str
 ) -> plots.Picture:
-    """Curves over ε. runs: name -> [len(epsilons), seeds], as `accuracy` and `shares` give them for each ε."""
     tables = {name: list(zip(*rows, strict=True)) for name, rows in runs.items()}
     terms = f"ε of one client, {ROUNDS} rounds, δ = {DELTA:g}, replace-one neighbours"
     return plots.curves(epsilons, tables, title=title, xlabel=terms, ylabel=ylabel, log=True)

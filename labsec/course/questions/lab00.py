@@ -66,7 +66,7 @@ QUIZ = (
         "A vendor says “ε = 4”. Which question is left?",
         (
             (
-                "For which unit, over how many rounds, with which δ, and who adds the noise",
+                "For which unit, rounds, δ and neighbours, and who adds the noise",
                 "Without these the same number can be strong or empty.",
             ),
             ("None: ε = 4 is ε = 4", "For one round or for the whole run, for a record or for a client: it differs."),
