@@ -147,8 +147,15 @@ def test_attack_and_rule():
     attacked, _ = last(malicious=0.2)
     defended, _ = last(malicious=0.2, rule=robust.median)
     assert (defended.leak.psnr == attacked.leak.psnr).all(), "a rule does not stop the server from reading"
-    noisy, _ = last(malicious=0.2, epsilon=100)
-    assert noisy.accuracy[-1] < 0.3, "noise stops nobody who lies"
+
+
+def test_what_helps_against_liars_is_the_servers_clip_and_not_the_noise():
+    at_server = accuracy(malicious=0.2, epsilon=100)
+    at_client = accuracy(malicious=0.2, epsilon=100, noise_at="client")
+    assert [round(min(at_server)), round(max(at_server))] == [69, 80]
+    assert [round(min(at_client)), round(max(at_client))] == [9, 13]
+    almost_no_noise = accuracy(malicious=0.2, epsilon=1e5)
+    assert max(abs(a - b) for a, b in zip(at_server, almost_no_noise, strict=True)) < 5
 
 
 # the two attacks

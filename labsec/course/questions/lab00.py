@@ -43,7 +43,10 @@ QUIZ = (
         (
             ("Against those who get the model", "They see the model after the noise was added."),
             ("Against the server", "The server has read every message before it adds the noise."),
-            ("Against clients that lie", "Noise that hides records stops nobody from sending a false update."),
+            (
+                "Against clients that lie",
+                "Noise stops nobody from sending a false update. The clipping before it limits what one can do.",
+            ),
         ),
     ),
     Item(
