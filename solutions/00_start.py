@@ -3,48 +3,48 @@
 # **Who can harm a federation, who can read it, and what does each defence really cost?**
 #
 # After this lab you can
-# 1. say what travels in federated learning and what stays at home,
-# 2. name four places from which it is attacked, and what each of them sees,
-# 3. predict what noise at the client and noise at the server do to the model and to a private picture,
-# 4. name the assumption under which a server reads a picture out of one message, and watch it fade.
+# 1. name what travels in a round of federated learning, and what stays at home,
+# 2. name four places from which a federation is attacked, and what is seen from each,
+# 3. say against whom noise at the server protects, and against whom noise at the client protects,
+# 4. read an $\varepsilon$ with its unit, its rounds, its δ and its neighbours, and say what it promises,
+# 5. name two attacks on one message, and for each a setting in which it fails.
 #
 # Before: nothing. You need no more than Python and a little machine learning. Run time on two cores: {{runtime}}.
-# Reading and playing: about 25 minutes.
+# Reading, guessing and playing take about {{minutes}} minutes. The dots say how hard a part is, from ●○○ to ●●●.
 
 # %% tags=["setup"]
 from labsec import Scenario, bind, plots, poison, run
-from labsec.course import cards
+from labsec.course import after, cards, predict, quiz, reveal, story
 from labsec.course.panels import lab00
 
 # %% [markdown]
-# ## Preflight
-# Three rounds of a real federation. If the next cell prints an accuracy, everything works. If it does not, close this
-# page and type `python3 lab.py doctor`: it names the remedy.
+# ## The story · ●○○ (4 minutes)
+# Run the next cell. It trains a real federation of eight clients in about two seconds, and then tells what happened.
+# If it fails, close this page and type `python3 lab.py doctor`. That names the remedy.
 
 # %%
-history = run(Scenario(rounds=3))
-history
+story.opening()
 
 # %% [markdown]
-# ## Twenty clients, one model, no shared data
-# A bank, a hospital, a telephone: each holds data that must not leave. In federated learning it need not. A server sends
-# a model $\theta$ to all, each client $i$ trains it on its own data and sends back only the difference $u_i$, and the
-# server adds the average:
+# ## The average · ●○○ (3 minutes)
+# The server sends a model $\theta$ to all $n$ clients. Each client $i$ trains it on its own data. It sends back only the
+# difference $u_i$, its **update**. The server adds the average:
 #
 # $$\theta \leftarrow \theta + \frac{1}{n}\sum_i u_i$$
 #
-# That is the whole idea (McMahan et al., 2017, who weigh clients by their sample counts; lab 01 does so, too). Here are twenty rounds of it on little pictures of digits, and the same
-# with six clients of twenty that send the opposite of what they learned.
+# That is the whole idea (McMahan et al., 2017). They weigh clients by their sample counts, and lab 01 does so, too.
+# In this course a federation is a `Scenario`. Here are twenty clients, and then the same twenty, six of whom send
+# the opposite of what they learned, three times as large.
 
 # %%
 clean = run(Scenario())
 attacked = run(Scenario(malicious=0.3, attack=bind(poison.sign_flip, scale=3)))
-plots.accuracy(clean=clean, attacked=attacked, title="Six clients of twenty are enough")
+plots.accuracy(clean=clean, attacked=attacked, title="Six of twenty clients lie")
 
 # %% [markdown]
-# The line fell, although nobody broke in anywhere. **The average believes everyone**, and that is one of four doors.
+# Nobody broke in anywhere. The average believes every client, and that is one of four doors.
 #
-# ## The threat map
+# ## The threat map · ●○○ (4 minutes)
 #
 # | who | sees | can | you meet it in |
 # |---|---|---|---|
@@ -53,7 +53,7 @@ plots.accuracy(clean=clean, attacked=attacked, title="Six clients of twenty are 
 # | **the wire** | what is not encrypted, and always sizes and times | drop, delay, replay | transport |
 # | **an outsider** | the finished model | ask it questions | membership inference |
 #
-# Read the second row again. Encryption on the way ends *at* the server. Whoever fears the server needs another defence.
+# Read the second row again. Encryption on the way ends at the server. Whoever fears the server needs another defence.
 
 # %%
 cards.threat_model("00")
@@ -62,93 +62,170 @@ cards.threat_model("00")
 cards.safety()
 
 # %% [markdown]
-# ## Predict first
-# You are about to move sliders over a federation of 100 clients. Write your guesses down; a guess that fails teaches
-# most.
+# ## Predict first · ●●○ (8 minutes)
+# The rest of the lab has one federation: 100 clients with 14 or 15 small digits each, and 50 rounds. In each round each
+# client takes **one** step on **four** of its digits. You have four guesses. A guess that fails teaches most.
 #
-# 1. A client computes **one** step on **four** digits and sends its update. How many of the four can the server redraw?
-# 2. The *server* adds noise to what it received, so that the model is private with $\varepsilon = 4$. How many now?
-# 3. Each *client* adds the noise before it sends. What happens to the picture, and what to the accuracy?
-# 4. Clients send only the largest tenth of their numbers. Is that privacy?
-#
-# ## The panel
-# Every move runs all fifty rounds again, attack and defence included. The digits belong to one client of that run, and
-# the row below them is what the server makes of that client's first message. The grey guess at the right needs no
-# message at all: it is the mean of all digits, and **a reconstruction that does not beat it has found nothing**.
+# The server in the story divided numbers of a message, and a digit appeared. Call this attack **redrawing**. A digit
+# counts as redrawn from 25 dB on: the picture then differs from the truth by 6 % of the grey scale or less (root mean
+# square).
 
 # %%
-panel = lab00.panel()
-panel
+predict(
+    "00.a",
+    "What share of all digits can the server redraw from the first messages?",
+    unit="%",
+    about="what a server reads",
+)
+
+# %%
+reveal("00.a", lab00.redrawn(batch=4))
 
 # %% [markdown]
-# ## What you can find
-# **Set ε to 4 and switch who adds the noise.** At the server most of the accuracy stays, and the digits stay sharp: the server
-# reads the message *before* it adds noise. At the client the digits vanish, and so does most of the accuracy: each of
-# the hundred clients adds enough noise to hide its own update, and 20 times as much ends up in the model as the server
-# would need to hide one client in the mean. Same ε, same mechanism, a different promise: the first protects you
-# from those who get the *model*, the second from the *server* too.
-#
-# **Raise ε at the client to 1000.** The guarantee is empty there: it allows an attacker odds of $e^{1000}$ to one. The
-# accuracy is nearly back, and yet the picture stays hidden from this attack. A formal guarantee and an attack that fails
-# are two different things, and the course keeps them apart.
-#
-# **Change the batch size.** With one digit the picture is exact. With sixteen, most neurons saw several digits and their
-# gradients are mixtures. The leak is *conditional*: one step, few samples, a fully connected first layer, no noise.
-#
-# **Change the share kept.** The picture dies long before the accuracy does. This server, though, is naive: it does not ask
-# *which* numbers were left out. A later lab builds the one that does.
-#
-# ## The contrast, with seeds
-# One run is an anecdote. Five seeds, six values of ε, both places:
+# Now the **server** adds noise to the sum of the messages, so that the model is private with ε = 4: for one client, for
+# all 50 rounds, with δ = 1e-5, between neighbours that differ in what one client sent (replace-one).
 
 # %%
-EPSILONS, SEEDS = (1.0, 4.0, 10.0, 100.0, 1e3, 1e5), range(5)
-results = {
-    where: [[lab00.outcome(seed, epsilon=e, noise_at=where) for e in EPSILONS] for seed in SEEDS]
-    for where in ("server", "client")
+predict(
+    "00.b",
+    "What share of the digits can the server redraw now?",
+    unit="%",
+    about="what a server reads",
+)
+
+# %%
+reveal("00.b", lab00.redrawn(epsilon=4, noise_at="server"))
+
+# %% [markdown]
+# Next, each **client** adds the noise before it sends. The ε is the same, with the same unit, rounds, δ and neighbours.
+# Without noise, the model reads 91 % of new digits correctly after 50 rounds. A blind guess is right in 10 %.
+
+# %%
+predict(
+    "00.c",
+    "What share of new digits does the model read correctly now?",
+    unit="%",
+    about="accuracy under noise",
+)
+
+# %%
+reveal("00.c", lab00.accuracy(epsilon=4, noise_at="client"))
+
+# %% [markdown]
+# Last, the clients' ε is 10,000, and each message is made of **one** digit. Redrawing finds no digit in any message.
+# Another attacker has a list of all 1,438 digits of all clients with their labels: the suspects. It computes what each
+# suspect alone would send, and names the one that fits the message best. Call this attack **matching**. A blind guess
+# names the right one in 0.07 % of the messages.
+
+# %%
+predict(
+    "00.d",
+    "In what share of the messages does matching name the right digit?",
+    unit="%",
+    about="what a server reads",
+)
+
+# %%
+reveal("00.d", lab00.matched(epsilon=10_000, noise_at="client", batch=1))
+
+# %% [markdown]
+# ## The panel · ●●○ (15 minutes)
+# Every move runs all fifty rounds again, attack and defence included. The digits belong to one client of that run. The
+# rows below them are what redrawing and matching make of its first message. The grey picture at the right needs no
+# message: it is the mean of all digits. A redrawn digit that does not beat it has found nothing.
+
+# %%
+after("00.d", lab00.panel())
+
+# %% [markdown]
+# Try one question at a time. Go back to the start after each.
+#
+# 1. Set ε to 4 and switch who adds the noise. Which rows change? What happens to the accuracy?
+# 2. Let each client add the noise. Raise ε from 4 to 100,000. Which comes back first: the accuracy, or a digit?
+# 3. Change the batch size from 1 to 16. Which of the two attacks fades?
+# 4. Lower the share kept to 0.1. What does it cost, and whom does it stop?
+# 5. Set the malicious fraction to 20 %, and the rule to the median. Then go back to the mean, and let the server add
+#    noise with ε = 100. What helps, and what does the server read?
+#
+# <details><summary>What you can find</summary>
+#
+# 1. At the server, the rows do not change: it reads first and adds noise later. At the client, both rows fail, and so
+#    does the model. The sum of a hundred noisy messages carries ten times the noise that the server would add once.
+# 2. The accuracy. At ε = 1000 it is 4 to 7 points below the run without noise. There redrawing finds nothing, and
+#    matching names 1 to 5 % of the digits. But ε = 1000 promises next to nothing: odds may change by a factor of
+#    $e^{1000}$.
+# 3. Redrawing. It finds all digits at batch size 1 and about 29 % at 16. Matching names about 97 % at 16.
+# 4. It costs 1 to 14 points of accuracy. It stops redrawing. It does not stop matching, which names 68 to 75 % of the
+#    digits. Fewer bytes are no defence against somebody with suspects.
+# 5. Under attack, the mean leaves 9 to 13 % right answers and the median 29 to 64 %. With noise at the server, the mean
+#    leaves 69 to 80 %. That is not the noise: the server first shortens every long message (clipping). With noise at
+#    the clients it is 9 to 13 % again, because liars do not shorten what they send. In none of these does the server
+#    read less from an honest message, except where the honest client adds noise.
+#
+# The picture shows one client. These shares are of all clients and five seeds, at batch size 4 unless it is named.
+# </details>
+#
+# ## The contrast, with seeds · ●●● (8 minutes)
+# One run is an anecdote. Here are five seeds, six values of ε, and both places of the noise. First, what the noise
+# costs.
+
+# %%
+EPSILONS = (1, 4, 10, 100, 300, 1e3)
+at_server = [lab00.accuracy(epsilon=e, noise_at="server") for e in EPSILONS]
+at_client = [lab00.accuracy(epsilon=e, noise_at="client") for e in EPSILONS]
+no_noise = [lab00.accuracy()] * len(EPSILONS)
+
+# %%
+lines = {"clean": no_noise, "at the server": at_server, "at the client": at_client}
+after("00.d", lab00.price_picture(EPSILONS, lines))
+
+# %% [markdown]
+# Second, what two attacks read although each client adds noise. They use one message of the 50 that a client sends.
+
+# %%
+LARGE = (100, 1e3, 1e4, 1e5, 1e6, 1e7)
+one = [lab00.shares(epsilon=e, noise_at="client", batch=1) for e in LARGE]
+four = [lab00.shares(epsilon=e, noise_at="client", batch=4) for e in LARGE]
+
+# %%
+found = {
+    "redrawn, batch 1": [[s.redrawn for s in seeds] for seeds in one],
+    "matched, batch 1": [[s.matched for s in seeds] for seeds in one],
+    "matched, batch 4": [[s.matched for s in seeds] for seeds in four],
 }
-accuracy = {where: [[a for a, _ in row] for row in rows] for where, rows in results.items()}
-recovered = {where: [[share for _, share in row] for row in rows] for where, rows in results.items()}
-
-# %%
-no_noise = [[lab00.outcome(seed)[0]] * len(EPSILONS) for seed in SEEDS]
-plots.curves(
-    EPSILONS,
-    {"clean": no_noise, "noise at the server": accuracy["server"], "noise at the client": accuracy["client"]},
-    title="Noise at the server costs far less than noise at the client",
-    xlabel="ε of the whole run (δ = 1e-5, unit: one client)",
-    ylabel="accuracy after 50 rounds",
-    log=True,
-)
-
-# %%
-plots.curves(
-    EPSILONS,
-    {f"noise at the {where}": shares for where, shares in recovered.items()},
-    title="Noise at the client hides the digits",
-    xlabel="ε of the whole run (δ = 1e-5, unit: one client)",
-    ylabel="share of digits recovered (≥ 25 dB)",
-    log=True,
-)
+after("00.d", lab00.reading_picture(LARGE, found))
 
 # %% [markdown]
-# The grey bands reach from the worst seed to the best. Both pictures together are the lesson: no place to put the noise
-# gives you accuracy *and* a **guarantee** against the server. Where the client's noise leaves the accuracy, ε is so large
-# that it promises nothing; the digits stay hidden from *this* attack, and nobody says for how long. Secure aggregation is
-# the field's answer, with a price of its own; you will build it, too.
+# The grey bands reach from the worst seed to the best. Is there an ε here with a useful model **and** a promise against
+# the server? Decide before you open this.
+#
+# <details><summary>What the two pictures say</summary>
+#
+# No. With noise at the server, ε = 10 leaves a useful model, but promises nothing against the server. With noise at the
+# client, the model is useful from ε = 300 on, and the promise is next to nothing there. Redrawing finds nothing up to
+# ε = 100,000. Matching names digits from ε = 1000 on.
+#
+# An attack that fails says something about *this* attack. Only a small ε says something about all attacks.
+#
+# More clients, fewer rounds or another task change the numbers. Secure aggregation is the field's answer, with a price
+# of its own. A later lab builds it.
+# </details>
+#
+# ## Check yourself · ●○○ (5 minutes)
 
 # %%
-assert min(row[1] for row in accuracy["server"]) > max(row[1] for row in accuracy["client"])
-assert all(share == 0 for row in recovered["client"] for share in row[:4])
+quiz("00")
 
 # %% [markdown]
 # ## What this means at work
-# * "The data never leaves the device" is true, and it says nothing about what can be *read from* the updates.
-# * Ask of every ε: for the whole run or per round, whose record is the unit, which δ, and **who adds the noise**?
-# * Ask of every reconstruction: compared with which guess that needs no access?
-# * A robust rule and a private one are different defences. Move ε, change the rule, and see that neither replaces the other.
+# * "The data never leaves the device" is true. It says nothing about what can be *read from* the updates.
+# * Ask of every ε: per round or for the whole run, for which unit, which δ, which neighbours, and **who adds the
+#   noise**?
+# * Ask of every reconstruction: what does a guess score that needs no access?
+# * Ask of every attack that fails: what would an attacker try who knows more?
+# * A robust rule and a private one are different defences.
 #
-# Standards: model poisoning is NISTAML.011 and reconstruction is listed under privacy attacks in NIST AI 100-2 E2025;
+# Standards: model poisoning is NISTAML.011 and reconstruction is listed under privacy attacks in NIST AI 100-2 E2025.
 # NIST SP 800-226 explains how to evaluate a claim of differential privacy. The mapping is this course's own judgement.
 #
 # **Further reading.** McMahan et al. 2017, *Communication-efficient learning of deep networks from decentralized data*,

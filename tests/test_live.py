@@ -6,21 +6,25 @@ import json
 import math
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
 import ipywidgets
+import nbformat
 import numpy as np
 import pytest
+from jupyter_server.services.contents.filemanager import FileContentsManager
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from matplotlib.figure import Figure
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 from traitlets.utils.importstring import import_item
 
 from labsec import cli
-from labsec.course import live
+from labsec.course import live, saving
 from labsec.course.live import worker as worker_module
 from labsec.course.live.controls import Field
 from labsec.course.live.rendering import Renderer, encode_png
@@ -128,13 +132,43 @@ def test_the_number_box_understands_off_and_follows_the_slider() -> None:
 
 
 def test_what_is_no_number_changes_nothing_and_says_so() -> None:
-    field = Field(live.slider("Share", 0.1, 0.0, 0.5, 0.1, help="of the clients"))
+    field = Field(live.slider("Share", 0.1, 0.0, 0.5, 0.1))
     box, note = field.view.children[0], field.view.children[-1]
     box.value = "<many>"
     assert (field.value, box.value) == (0.1, "0.10")
     assert "“&lt;many&gt;” is not a number" in note.value
     box.value = "0.2"
-    assert note.value == "of the clients"
+    assert (field.value, note.value) == (0.2, "")
+
+
+def test_the_box_says_which_stop_was_taken_for_a_number_between_two() -> None:
+    field = Field(live.slider("Share", 0.1, 0.0, 0.5, 0.1, fmt="{:.0%}"))
+    box, note = field.view.children[0], field.view.children[-1]
+    box.value = "28 %"
+    assert (field.value, note.value) == (0.3, "28 % is no stop of this slider: 30% is the nearest.")
+    box.value = "20"
+    assert (field.value, note.value) == (0.2, "")
+
+
+def test_help_is_one_sentence_behind_a_question_mark() -> None:
+    helped = Field(live.switch("Loud", False, help="Twice < thrice.")).view.children[1].value
+    assert helped.startswith("<details><summary ")
+    assert 'aria-label="Help: Loud">?</summary><p>Twice &lt; thrice.</p>' in helped
+    assert len(Field(live.switch("Loud", False)).view.children) == 2, "no question mark without an answer"
+
+
+def test_a_control_without_effect_is_disabled_and_says_why(make: Callable[..., live.Panel]) -> None:
+    def why(values: dict[str, Any]) -> str:
+        return "" if values["loud"] else "Nobody is loud."
+
+    panel = make(attacker={"share": live.unless(live.slider("Share", 0.3, 0.0, 0.5, 0.1), why)})
+    view = panel._fields["share"].view
+    box, track, note = view.children
+    assert (box.disabled, track.disabled, note.value) == (True, True, "Nobody is loud.")
+    assert "live-idle" in view._dom_classes
+    panel.set(loud=True)
+    assert (box.disabled, track.disabled, note.value) == (False, False, "")
+    assert "live-idle" not in view._dom_classes
 
 
 # the worker
@@ -399,7 +433,9 @@ def test_a_build_keeps_a_picture_with_alt_text(
     make: Callable[..., live.Panel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = make()
-    assert "application/vnd.jupyter.widget-view+json" in panel._repr_mimebundle_()
+    live_one = panel._repr_mimebundle_()
+    assert live_one.keys() == {saving.WIDGET, "text/html", "text/plain"}
+    assert live_one["text/html"].endswith("<p>0.3 gives 0.30. Run this cell to bring it to life.</p>")
     monkeypatch.setenv("LABSEC_BUILD", "1")
     data = panel._repr_mimebundle_()
     assert data.keys() == {"text/html", "text/plain"}
@@ -412,6 +448,21 @@ def test_a_build_keeps_a_picture_with_alt_text(
 
 
 # the way to the page
+
+
+def test_a_notebook_is_saved_without_widgets_that_leave_nothing_behind(tmp_path: Path) -> None:
+    """By Jupyter's own manager of files, with the settings that `labsec open` brings along."""
+    settings = json.loads((cli.PACKAGE / "jupyter_server_config.json").read_text(encoding="utf-8"))
+    files = FileContentsManager(root_dir=str(tmp_path), **settings["FileContentsManager"])
+    outputs = [
+        new_output("display_data", {saving.WIDGET: {"model_id": "1"}, "text/html": "<img>"}),
+        new_output("display_data", {saving.WIDGET: {"model_id": "2"}, "text/plain": "a question"}),
+    ]
+    open_page = new_notebook(cells=[new_markdown_cell("words"), new_code_cell("panel", outputs=outputs)])
+    files.save({"type": "notebook", "content": open_page, "format": "json"}, "lab.ipynb")
+    files.save({"type": "file", "content": "words", "format": "text"}, "notes.txt")
+    saved = nbformat.read(tmp_path / "lab.ipynb", as_version=4).cells[1].outputs
+    assert [sorted(output.data) for output in saved] == [["text/html"], [saving.WIDGET, "text/plain"]]
 
 
 def test_the_course_has_small_messages_passed_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

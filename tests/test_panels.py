@@ -61,6 +61,7 @@ def setting(panel: live.Panel, turned: Mapping[str, object]) -> dict[str, Any]:
 def seen(panel: live.Panel, renderer: Renderer, values: Mapping[str, Any]) -> tuple[str, bytes]:
     """What a learner has before them once the run is finished: the sentence and the picture."""
     *_, state = panel.compute(**values)
+    renderer.render(values, state)  # so that the ghost of the run before is this run, whatever was drawn earlier
     return panel.reading(values, state), renderer.render(values, state)
 
 
@@ -98,19 +99,22 @@ def test_the_start_comes_back_whatever_was_turned(module: ModuleType) -> None:
     try:
         start = panel.values
         reading = panel.reading_text
-        picture = picture_of(panel)
+        pictures = []
+        for _ in range(2):
+            # Every control at its other end, all at once.
+            panel.set(**{key: stops(control)[-1] for key, control in panel.controls.items()})
+            state = panel.wait()
+            assert panel.reading_text == panel.reading(panel.values, state)
+            assert panel.reading_text != reading
+            other = picture_of(panel)
 
-        # Every control at its other end, all at once.
-        panel.set(**{key: stops(control)[-1] for key, control in panel.controls.items()})
-        state = panel.wait()
-        assert panel.reading_text == panel.reading(panel.values, state)
-        assert panel.reading_text != reading
-        assert picture_of(panel) != picture
-
-        panel.set(**start)
-        panel.wait()
-        assert panel.reading_text == reading
-        assert picture_of(panel) == picture
+            # A picture shows the run before as a ghost, so the way back gives the same one only the second time.
+            panel.set(**start)
+            panel.wait()
+            assert panel.reading_text == reading
+            pictures.append(picture_of(panel))
+            assert pictures[-1] != other
+        assert pictures[0] == pictures[1]
     finally:
         panel.close()
 

@@ -50,6 +50,9 @@ WORKER = PANEL.replace("    seen = []\n", RAISE + "    seen = []\n")
 OBSERVER = PANEL + "panel._fields['malicious'].source.observe(lambda change: 1 / 0, 'index')\npanel\n"
 FIXTURES = {
     "good": [SETUP, PANEL, "panel.set(malicious=0.4)\nassert len(panel.wait()) == 10\npanel.set(malicious=0.2)"],
+    "panel00": ["from labsec.course.panels import lab00\nlab00.panel()"],
+    "panel01": ["from labsec.course.panels import lab01\nlab01.panel()"],
+    "panel02": ["from labsec.course.panels import lab02\nlab02.panel()"],
     "arrows": ["from labsec.course.panels import lab02_arrows\nlab02_arrows.panel()"],
     "bad_cell": [SETUP, "1 / 0", "print('not reached')"],
     "bad_worker": [SETUP, WORKER],

@@ -9,7 +9,8 @@ EXERCISES: tuple[Exercise, ...] = ()
 
 THREAT_MODEL = ThreatModel(
     goal="Malicious clients want the common model to fail. A curious server wants the clients' private digits.",
-    knowledge="Clients know the model and their own data. The server knows the model, the rules and every message.",
+    knowledge="Clients know the model and their own data. The server knows the model, the rules and every message. "
+    "For the attack called matching, it has a list of digits with the private ones among them.",
     capability="Clients send what they like. The server follows the protocol, and reads.",
     share="From none to half of the clients, as you set it. There is one server.",
     visibility="The server sees messages, never data. Nobody sees that a message was read.",

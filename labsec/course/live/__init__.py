@@ -11,9 +11,9 @@ the newest value wins, and no run queues up behind another.
     panel      the four put together
 """
 
-from labsec.course.live.controls import Control, choice, log_slider, slider, switch
+from labsec.course.live.controls import Control, choice, log_slider, slider, switch, unless
 from labsec.course.live.panel import Panel
 from labsec.course.live.pointer import Drag
 from labsec.course.live.rendering import Drawing
 
-__all__ = ["Control", "Drag", "Drawing", "Panel", "choice", "log_slider", "slider", "switch"]
+__all__ = ["Control", "Drag", "Drawing", "Panel", "choice", "log_slider", "slider", "switch", "unless"]

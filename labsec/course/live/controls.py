@@ -6,11 +6,12 @@ import html
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import ipywidgets as widgets
 
+from labsec.course.live.markup import help_for
 from labsec.guards import check_function, check_kind, check_number, kind
 
 Format: TypeAlias = str | Callable[[float], str]
@@ -27,7 +28,8 @@ class Control:
     label     its visible name, unit included
     options   (text, value) in order; the value goes to `compute`
     start     number of the option that is chosen at first
-    help      one short line below, or ""
+    help      one plain sentence behind a "?", or ""
+    idle      (values of all controls) -> why this one has no effect at present, or ""
     scale     what the number box shows per unit of value: 100 for a percentage
     """
 
@@ -37,6 +39,7 @@ class Control:
     start: int
     help: str = ""
     scale: float = 1.0
+    idle: Callable[[Mapping[str, Any]], str] | None = None
 
     def __post_init__(self) -> None:
         check_kind("a control", str, label=self.label, help=self.help)
@@ -63,12 +66,26 @@ class Control:
         >>> slider("Share", 0.0, 0.0, 0.5, 0.1, fmt="{:.0%}").nearest("28 %")
         3
         """
+        number = self._typed_number(typed)
+        return None if number is None else self.closest(number)
+
+    def means(self, typed: str, number: int) -> bool:
+        """Whether what was typed is this option itself, and not only close to it.
+
+        >>> share = slider("Share", 0.0, 0.0, 0.5, 0.1, fmt="{:.0%}")
+        >>> share.means("30 %", 3), share.means("28 %", 3)
+        (True, False)
+        """
+        text, value = self.options[number]
+        return typed.strip().lower() == text.lower() or _same(self._typed_number(typed), value)
+
+    def _typed_number(self, typed: str) -> float | None:
+        """The value that a text stands for; None if it is no number."""
         check_kind(self.label, str, typed=typed)
         found = NUMBER.search(typed)
-        off = typed.strip().lower() in ("off", "inf")
-        if found is None and not off:
-            return None
-        return self.closest(math.inf if found is None else float(found[0]) / self.scale)
+        if found is None:
+            return math.inf if typed.strip().lower() in ("off", "inf") else None
+        return float(found[0]) / self.scale
 
     def closest(self, number: float) -> int:
         """Number of the option of a slider that is closest to a value, which may be infinite.
@@ -165,6 +182,15 @@ def _shown_by(label: str, fmt: Format) -> Callable[[float], str]:
     return show
 
 
+def unless(control: Control, idle: Callable[[Mapping[str, Any]], str]) -> Control:
+    """The same control, disabled with a reason wherever `idle(values)` gives one.
+
+    >>> unless(switch("Noise", True), lambda values: "no noise at all").idle({})
+    'no noise at all'
+    """
+    return replace(control, idle=idle)
+
+
 def _starting(control: Control, start: object, percent: bool = False) -> Control:
     return Control(**{**vars(control), "start": control.find(start), "scale": 100.0 if percent else 1.0})
 
@@ -186,12 +212,13 @@ class Field:
         check_kind("Field", Control, control=control)
         self.control = control
         make = {"slider": self._slider, "choice": self._choice, "switch": self._switch}[control.kind]
-        self._note = widgets.HTML(layout={"display": None if control.help else "none"})
-        self._note.add_class("live-help")
-        self._explain(control.help)
+        self._note = widgets.HTML().add_class("live-note")
+        self._explain("")
         self.source, rows = make()
+        self._parts = rows
         self.trait = "value" if control.kind == "switch" else "index"
-        self.view = widgets.VBox([*rows, self._note]).add_class("live-control").add_class(f"live-{control.kind}")
+        ask = [widgets.HTML(help_for(control.label, control.help)).add_class("live-help")] if control.help else []
+        self.view = widgets.VBox([*rows, *ask, self._note]).add_class("live-control").add_class(f"live-{control.kind}")
 
     @property
     def number(self) -> int:
@@ -207,6 +234,14 @@ class Field:
         """What `compute` gets."""
         return self.control.options[self.number][1]
 
+    def follow(self, values: Mapping[str, Any]) -> None:
+        """Be idle, and say why, wherever these values leave nothing to turn."""
+        why = self.control.idle(values) if self.control.idle else ""
+        for part in self._parts:
+            part.disabled = bool(why)
+        (self.view.add_class if why else self.view.remove_class)("live-idle")
+        self._explain(why)
+
     def _slider(self) -> tuple[Any, list[Any]]:
         texts = self._texts()
         source = widgets.SelectionSlider(options=texts, index=self.control.start)
@@ -221,11 +256,18 @@ class Field:
         if change["new"] == current:
             return
         number = self.control.nearest(change["new"])
-        lost = number is None
-        self._explain(f"“{change['new']}” is not a number; still {current}." if lost else self.control.help)
         if number is not None:
             self.number = number
-        change["owner"].value = self.control.options[self.number][0]
+        taken = self.control.options[self.number][0]
+        change["owner"].value = taken
+
+        # Said last, because a panel clears the note when anything is turned.
+        if number is None:
+            self._explain(f"“{change['new']}” is not a number; still {current}.")
+        elif self.control.means(change["new"], number):
+            self._explain("")
+        else:
+            self._explain(f"{change['new']} is no stop of this slider: {taken} is the nearest.")
 
     def _explain(self, text: str) -> None:
         self._note.value = html.escape(text)

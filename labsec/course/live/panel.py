@@ -95,6 +95,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         self._view = widgets.HTML().add_class("live-view")
         self._line = widgets.HTML().add_class("live-reading")
         self._alarm = widgets.HTML(layout={"display": "none"}).add_class("live-alarm")
+        self._follow()
         self._show(values, state)
         self._settle()
         columns = widgets.Box([self._columns(groups), self._view]).add_class("live-body")
@@ -158,19 +159,27 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         super().close()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """The live panel; while solutions are built, its picture and reading, because widgets are not kept there."""
+        """The live panel, and its picture and reading for when the kernel is gone; in a build these two alone."""
         if not os.environ.get("LABSEC_BUILD"):
             bundle = super()._repr_mimebundle_(**options)
-            return bundle and {**bundle, "text/plain": self._text}
+            return bundle and {**bundle, **self._kept("Run this cell to bring it to life.")}
+        return self._kept("")
+
+    def _kept(self, after: str) -> dict[str, str]:
+        """The picture and its reading, for a page without a kernel: what is saved of it (`labsec.course.saving`)."""
         kept = plots.mimebundle(self._png, self._text)
-        return {**kept, "text/html": f"{kept['text/html']}<p>{html.escape(self._text)}</p>"}
+        words = html.escape(f"{self._text} {after}".strip())
+        return {**kept, "text/html": f"{kept['text/html']}<p>{words}</p>"}
 
     def _columns(self, groups: Mapping[str, Mapping[str, Control]]) -> Any:
         """The controls, one group below the other."""
         boxes = []
         for role, group in groups.items():
             if group:
-                rows = [widgets.HTML(heading(role)), *(self._fields[key].view for key in group)]
+                rows = [
+                    widgets.HTML(heading(role)).add_class("live-heading-box"),
+                    *(self._fields[key].view for key in group),
+                ]
                 boxes.append(widgets.VBox(rows).add_class("live-group").add_class(f"live-{role}"))
         return widgets.VBox(boxes).add_class("live-controls")
 
@@ -196,7 +205,14 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         if not self._quiet:
             self._submit()
 
+    def _follow(self) -> None:
+        """Tell every control what the others are set to: it may have no effect."""
+        values = self.values
+        for field in self._fields.values():
+            field.follow(values)
+
     def _submit(self) -> None:
+        self._follow()
         if self._worker is not None:
             self._worker.submit(self.values)
 

@@ -1,45 +1,49 @@
 """The panel of lab 00: one federation, attacked, defended and read by a curious server, live.
 
-One hundred clients take fifty rounds of one step each (FedSGD on small batches). The message that the server inverts
-is one of that very run: what the last honest client sends in the first round.
+One hundred clients take fifty rounds of one step each (FedSGD on small batches). The message that the server reads is
+one of that very run: what the last honest client sends in the first round.
 
     scenario      the federation behind the controls
     compute       its run, with what the server reads out of one message
     reading       the result in words
-    LeakDrawing    the result as a picture
+    LeakDrawing   the result as a picture
     panel         all of it together
+    accuracy      how well the model does at the end, one number a seed
+    shares        what the server reads out of all messages of the first round, one pair a seed
+
+For the contrast at the end of the lab, `price_picture` and `reading_picture` draw these two over ε.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from math import inf, sqrt
+from math import exp, floor, inf, sqrt
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from labsec import compress, data, invert, metrics, models, plots, poison, privacy, robust
+from labsec import compress, data, models, plots, poison, privacy, robust
 from labsec.course import live
+from labsec.course.panels import lab00_leak
+from labsec.course.panels.lab00_leak import RECOVERED_FROM, Leak, Shares
 from labsec.course.panels.race import Race
 from labsec.federation.bind import bind
 from labsec.federation.engine import rounds, run
-from labsec.federation.history import Round
-from labsec.federation.population import Population
 from labsec.federation.scenario import Scenario
-from labsec.types import ServerView
 
 CLIENTS = 100
 ROUNDS = 50
 DELTA = 1e-5
-CLIP = 0.5  # L2 bound on an update, tuned once for the best accuracy under noise at the server
+CLIP = 0.5  # L2 bound on an update
 BOOST = 4.0  # the malicious clients send their update flipped and this much louder
 BELIEVED = 25  # the number of bad clients that the trimmed mean is built for; nobody tells it the true one
-RECOVERED_FROM = 25.0  # dB from which a digit counts as recovered
+SEEDS = range(5)
 EPSILONS = (1, 2.5, 4, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5, inf)
+NEXT_TO_NOTHING = 20.0  # from this epsilon on a guarantee is called that: it allows odds of e^20, half a billion
 BATCHES = (1, 2, 4, 8, 16)
 KEPT = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 RULES: dict[str, Callable[..., Tensor]] = {
@@ -65,7 +69,11 @@ def scenario(
     batch: int = 4,
     seed: int = 0,
 ) -> Scenario:
-    """The federation behind the panel. `noise_at` is "server" or "client"; `epsilon` covers all rounds of one client.
+    """The federation behind the panel.
+
+    epsilon     for one client and the whole run, between neighbours that differ in what one client sent (replace-one),
+                wherever the noise is added
+    noise_at    "server" or "client"
 
     >>> scenario(epsilon=4, noise_at="client").client_stages[1].keywords["std"].__round__(2)
     7.64
@@ -89,18 +97,19 @@ def scenario(
     )
 
 
+def _noise(epsilon: float) -> float:
+    """The multiplier of the clip, the same for both places: a message, or a sum, moves by twice the clip at most."""
+    return privacy.noise_for(epsilon, rounds=ROUNDS, delta=DELTA, relation="replace-one")
+
+
 def _rule_and_noise(epsilon: float, noise_at: str, rule: Callable[..., Tensor]) -> dict[str, Any]:
     """The fields of the scenario that hold the rule and the noise."""
     if epsilon == inf:
         return {"aggregate": rule}
-    noise = privacy.noise_for(epsilon, rounds=ROUNDS, delta=DELTA)
+    noise = _noise(epsilon)
     clip = bind(privacy.clip, bound=CLIP)
-
-    # At the client one row is replaced by another: sensitivity 2 C.
     if noise_at == "client":
-        return {"aggregate": rule, "client_stages": (clip, bind(privacy.gaussian_noise, std=2 * noise * CLIP))}
-
-    # Under the mean at the server every client has the same weight: sensitivity C / n.
+        return {"aggregate": rule, "client_stages": (clip, bind(privacy.gaussian_noise, std=noise * CLIP))}
     if rule is robust.mean:
         return {"aggregate": bind(privacy.noisy_mean, clip=CLIP, noise=noise)}
 
@@ -114,34 +123,6 @@ def _clean(batch: int) -> list[float]:
     return run(scenario(batch=batch)).accuracy
 
 
-@cache
-def _mean_digit() -> Tensor:
-    return _digits()[0].x.mean(dim=0, keepdim=True)
-
-
-@dataclass(frozen=True, eq=False)
-class Leak:
-    """What a curious server reads out of one message.
-
-    truth        [n, 1, 8, 8] the private digits of one client
-    recovered    [n, 1, 8, 8] the server's best guess for each
-    psnr         [n] in dB, of the guesses
-    mean         [1, 8, 8] the mean digit, a guess without any message
-    baseline     the median PSNR of the mean digit, in dB
-    """
-
-    truth: Tensor
-    recovered: Tensor
-    psnr: Tensor
-    mean: Tensor
-    baseline: float
-
-    @property
-    def found(self) -> int:
-        """How many digits count as recovered."""
-        return int((self.psnr >= RECOVERED_FROM).sum())
-
-
 @dataclass(frozen=True, eq=False)
 class RunAndLeak:
     """What the panel shows after a round.
@@ -149,112 +130,159 @@ class RunAndLeak:
     accuracy     so far, one number a round
     clean        accuracy of the whole run without attack and defence
     megabytes    sent by the clients so far
-    dense        megabytes that they would have sent uncompressed
+    full         megabytes that all numbers of their messages take
     leak         what the server reads out of a message of the first round
     """
 
     accuracy: list[float]
     clean: list[float]
     megabytes: float
-    dense: float
+    full: float
     leak: Leak
-
-
-def _read_last_message(s: Scenario, first: Round) -> Leak:
-    """What a curious server reads out of the last message of a round, and how far that is from the truth."""
-    view = ServerView(
-        params=first.before,
-        messages=first.messages[-1:],
-        model=s.network(),
-        lr=s.lr,
-        local_steps=s.local_steps,
-        batch_size=s.batch_size,
-    )
-    guesses = invert.analytic(view)
-
-    # The truth is looked at by the score alone.
-    population = Population(s)
-    truth = population.x[population.batches(first.number, first.clients)[-1, 0]]
-    recovered, psnr = metrics.best_matches(guesses, truth)
-    _, baseline = metrics.best_matches(_mean_digit().expand_as(truth), truth)
-    return Leak(truth=truth, recovered=recovered, psnr=psnr, mean=_mean_digit()[0], baseline=float(baseline.median()))
 
 
 def compute(**controls: Any) -> Iterator[RunAndLeak]:
     """Run the federation of `scenario(**controls)`; a state after every round."""
     s = scenario(**controls)
     clean = _clean(controls["batch"])
-    dense_a_round = 4 * s.network().dim * CLIENTS / 1e6
-    accuracy: list[float] = []
+    full_round = 4 * s.network().dim * CLIENTS / 1e6
+    so_far: list[float] = []
     megabytes = 0.0
     for result in rounds(s):
         if result.number == 0:
-            leak = _read_last_message(s, result)
-        accuracy.append(result.metrics["accuracy"])
+            leak = lab00_leak.read(s, result)
+        so_far.append(result.metrics["accuracy"])
         megabytes += result.bytes_up / 1e6
-        yield RunAndLeak(list(accuracy), clean, megabytes, dense_a_round * len(accuracy), leak)
+        yield RunAndLeak(list(so_far), clean, megabytes, full_round * len(so_far), leak)
+
+
+def accuracy(**controls: Any) -> list[float]:
+    """Accuracy in percent after the last round, one number a seed.
+
+    >>> max(accuracy(epsilon=4, noise_at="client")) < 50
+    True
+    """
+    ends = []
+    for seed in SEEDS:
+        *_, last = rounds(replace(scenario(seed=seed, **controls), evaluate_every=ROUNDS))
+        ends.append(100 * last.metrics["accuracy"])
+    return ends
+
+
+def shares(**controls: Any) -> list[Shares]:
+    """What both attacks find in the messages of all clients in the first round, one pair a seed.
+
+    >>> shares(batch=1)[0]
+    Shares(redrawn=100.0, matched=100.0)
+    """
+    found = []
+    for seed in SEEDS:
+        s = replace(scenario(seed=seed, **controls), rounds=1)
+        found.append(lab00_leak.shares(s, next(rounds(s))))
+    return found
+
+
+def redrawn(**controls: Any) -> list[float]:
+    """The share of the digits that redrawing finds, in percent, one number a seed."""
+    return [share.redrawn for share in shares(**controls)]
+
+
+def matched(**controls: Any) -> list[float]:
+    """The share of the digits that matching finds, in percent, one number a seed."""
+    return [share.matched for share in shares(**controls)]
+
+
+def price_picture(epsilons: Sequence[float], runs: Mapping[str, Sequence[Sequence[float]]]) -> plots.Picture:
+    """What noise costs. runs: name -> [len(epsilons), seeds], as `accuracy` gives them for each ε.
+
+    The title says what was found, so it is written here and not in the cell, where it would be read too early.
+    """
+    return _against_epsilon(epsilons, runs, "The same ε costs more at the client", f"right after {ROUNDS} rounds (%)")
+
+
+def reading_picture(epsilons: Sequence[float], runs: Mapping[str, Sequence[Sequence[float]]]) -> plots.Picture:
+    """What is read although clients add noise. runs: name -> [len(epsilons), seeds], in percent."""
+    return _against_epsilon(epsilons, runs, "Matching reads what redrawing cannot", "digits found (%)")
+
+
+def _against_epsilon(
+    epsilons: Sequence[float], runs: Mapping[str, Sequence[Sequence[float]]], title: str, ylabel: str
+) -> plots.Picture:
+    tables = {name: list(zip(*rows, strict=True)) for name, rows in runs.items()}
+    terms = f"ε of one client, {ROUNDS} rounds, δ = {DELTA:g}, replace-one neighbours"
+    return plots.curves(epsilons, tables, title=title, xlabel=terms, ylabel=ylabel, log=True)
 
 
 def reading(controls: Mapping[str, Any], state: RunAndLeak) -> str:
     """The state in words."""
     leak = state.leak
-    middle = float(leak.psnr.median())
-    quality = f"{middle:.0f} dB" if middle > -inf else "no picture at all"
+    digits = "1 digit" if len(leak.psnr) == 1 else f"{len(leak.psnr)} digits"
     return (
         f"Round {len(state.accuracy)} of {ROUNDS}: accuracy {state.accuracy[-1]:.2f}, clean run {state.clean[-1]:.2f}. "
-        f"The server recovers {leak.found} of {len(leak.psnr)} private digits "
-        f"(median {quality}; the mean digit, a guess without any message, scores {leak.baseline:.0f} dB). "
-        f"{state.megabytes:.1f} MB sent of {state.dense:.1f} MB. {_guarantee(controls)}"
+        f"One message of {digits}: redrawing finds {int(leak.is_redrawn.sum())} ({RECOVERED_FROM:g} dB or more; the "
+        f"mean digit, which needs no message, has {floor(leak.baseline)}), matching against {leak.suspects:,} known "
+        f"digits names {int(leak.right.sum())}. {_traffic(state)} {_guarantee(controls)}"
     )
 
 
+def _traffic(state: RunAndLeak) -> str:
+    sent = f"{state.megabytes:.1f} MB"
+    full = f"{state.full:.1f} MB"
+    return f"{sent} sent." if sent == full else f"{sent} sent, {full} if zeros were sent too."
+
+
 def _guarantee(controls: Mapping[str, Any]) -> str:
+    """What the noise promises, to whom and against whom."""
     epsilon = controls["epsilon"]
     if epsilon == inf:
         return "No noise, no guarantee."
-    noise = privacy.noise_for(epsilon, rounds=ROUNDS, delta=DELTA)
-    terms = f"δ = {DELTA:g}, all {ROUNDS} rounds, noise {noise:.2f}"
-    if controls["noise_at"] == "client":
-        return f"ε = {epsilon:g} hides which update an honest client sent, from the server too ({terms})."
-    if controls["rule"] is not robust.mean:
-        return f"The rule is not the mean, so the noise of ε = {epsilon:g} guarantees nothing here."
-    return f"ε = {epsilon:g} hides from readers of the model whether a client took part, not from the server ({terms})."
+    if controls["noise_at"] == "server" and controls["rule"] is not robust.mean:
+        return f"The rule is not the mean: the noise made for ε = {epsilon:g} guarantees nothing here."
+    against = {
+        "client": "against everybody, the server too",
+        "server": "against readers of the model, not the server",
+    }[controls["noise_at"]]
+    terms = privacy.in_words(epsilon, unit="client", rounds=ROUNDS, delta=DELTA, relation="replace-one")
+    return f"{terms}, {against}: {promise(epsilon)}."
 
 
-def outcome(seed: int = 0, **controls: Any) -> tuple[float, float]:
-    """Final accuracy of a run, and the share of one client's digits that the server recovers.
+def promise(epsilon: float) -> str:
+    """What an epsilon allows, on one scale of words.
 
-    >>> accuracy, share = outcome(epsilon=4, noise_at="client")
-    >>> accuracy < 0.5, share
-    (True, 0.0)
+    >>> promise(4), promise(1000)
+    ('odds may change by a factor of 55', 'next to nothing, odds may change by a factor of e^1000')
     """
-    s = replace(scenario(seed=seed, **controls), evaluate_every=ROUNDS)
-    first, *_, last = rounds(s)
-    leak = _read_last_message(s, first)
-    return last.metrics["accuracy"], leak.found / len(leak.psnr)
+    if epsilon > NEXT_TO_NOTHING:
+        return f"next to nothing, odds may change by a factor of e^{epsilon:g}"
+    return f"odds may change by a factor of {float(f'{exp(epsilon):.2g}'):,g}"
 
 
-SHOWN = 8  # digits side by side; one more place is kept for the guess that needs no message
-GAP = 2  # white pixels between them
+SHOWN = 4  # digits side by side; one more place is kept for the guess that needs no message
 SIDE = 8  # pixels of a digit
+STEP = SIDE + 2  # from one digit to the next
+ROWS = (0, SIDE + 1, 2 * SIDE + 4)  # where each row begins: below the second and the third there are words
+HEIGHT = ROWS[2] + SIDE + 3
+LABELS = 11  # room at the left of the digits
+CENTRES = [i * STEP + SIDE / 2 - 0.5 for i in range(SHOWN + 1)]
 SELDOM = 0.5  # zorder of what changes with the message that is read: nothing of it is drawn again in every round
 OFTEN = 2.5  # zorder of what changes in every round
 
 
 class LeakDrawing:
-    """Accuracy over rounds, bytes sent, private digits and what the server makes of them.
+    """Accuracy over rounds, bytes sent, private digits and what two attacks make of them.
 
     Artists are made once; `update` changes their data only.
     """
 
     def __init__(self) -> None:
-        self.figure = plots.figure(6.6, 4.9)
+        self.figure = plots.figure(5.0, 4.4)
         with plots.style():
-            grid = self.figure.add_gridspec(3, 2, height_ratios=(3.0, 1, 1.25), width_ratios=(9, 1))
+            grid = self.figure.add_gridspec(2, 2, height_ratios=(1, 1.7), width_ratios=(9, 1))
             self.race = Race(self.figure.add_subplot(grid[0, 0]), ROUNDS, "clean")
             self._bytes(self.figure.add_subplot(grid[0, 1]))
-            self._digits(self.figure.add_subplot(grid[1, :]), self.figure.add_subplot(grid[2, :]))
-        self.moving = [*self.race.moving, self.bar, self.sent, self.private, self.guess, *self.scores]
+            self._digits(self.figure.add_subplot(grid[1, :]))
+        words = [*self.labels, *self.scores, *self.names]
+        self.moving = [*self.race.moving, self.bar, self.sent, self.digits, *words]
 
     def _bytes(self, ax: Any) -> None:
         self.bar = ax.bar([0], [1], color=plots.DEFENDER, width=0.8, zorder=OFTEN)[0]
@@ -262,53 +290,62 @@ class LeakDrawing:
         ax.set(xlim=(-0.6, 0.6), ylim=(0, 1), xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
         ax.set_title("sent", fontsize=10, fontweight="normal", loc="center")
-        self.sent = ax.text(0, -0.03, "", ha="center", va="top")
+        self.sent = ax.text(0, -0.03, "", ha="center", va="top", fontsize=9)
 
-    def _digits(self, top: Any, bottom: Any) -> None:
-        self.private = _strip(top, "one client's\nprivate digits", plots.INK)
-        self.guess = _strip(bottom, "recovered by\nthe server", plots.ATTACKER)
-        centres = [i * (SIDE + GAP) + SIDE / 2 - 0.5 for i in range(SHOWN + 1)]
-        self.scores = [
-            bottom.text(x, SIDE + 0.8, "", ha="center", va="top", fontsize=8, zorder=SELDOM) for x in centres
-        ]
-        middle = {"ha": "center", "va": "center", "fontsize": 8}
-        top.text(centres[-1], SIDE / 2 - 0.5, "a guess\nwithout a\nmessage", **middle)
+    def _digits(self, ax: Any) -> None:
+        blank = np.ones((HEIGHT, (SHOWN + 1) * STEP))
+        self.digits = ax.imshow(blank, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="equal")
+        ax.set(xticks=[], yticks=[], xlim=(-LABELS, (SHOWN + 1) * STEP), ylim=(HEIGHT - 0.5, -0.5))
+        ax.spines[:].set_visible(False)
+        colours = (plots.INK, plots.ATTACKER, plots.ATTACKER)
+        beside = {"ha": "right", "va": "center", "fontsize": 9, "zorder": SELDOM}
+        below = {"ha": "center", "va": "top", "fontsize": 8, "zorder": SELDOM}
+        middles = [row + SIDE / 2 - 0.5 for row in ROWS]
+        self.labels = [ax.text(-2, y, "", color=c, **beside) for y, c in zip(middles, colours, strict=True)]
+        self.scores = [ax.text(x, ROWS[1] + SIDE - 0.2, "", **below) for x in CENTRES]
+        self.names = [ax.text(x, ROWS[2] + SIDE - 0.2, "", **below) for x in CENTRES]
+        ax.text(CENTRES[-1], middles[0], "a guess\nwithout a\nmessage:", ha="center", va="center", fontsize=8)
 
     def update(self, values: Mapping[str, Any], state: RunAndLeak) -> None:
         """Show a state; the layout stays as it is."""
-        leak = state.leak
-        title = f"Accuracy {state.accuracy[-1]:.2f}; {leak.found} of {len(leak.psnr)} digits read"
+        title = f"Accuracy {state.accuracy[-1]:.2f}; clean run {state.clean[-1]:.2f}"
         self.race.update(title, state.clean, state.accuracy, attacked=bool(values["malicious"]))
-        self.bar.set_height(state.megabytes / state.dense)
+        self.bar.set_height(state.megabytes / state.full)
         self.sent.set_text(f"{state.megabytes:.1f} MB")
 
-        # The last place of the lower row belongs to the guess without a message.
-        _put(self.private, _mosaic(leak.truth[:SHOWN]))
-        _put(self.guess, _mosaic(leak.recovered[:SHOWN], leak.mean))
-        marks = [_score(float(psnr)) for psnr in leak.psnr[:SHOWN]]
-        marks += [""] * (SHOWN - len(marks)) + [_score(leak.baseline)]
-        for text, mark in zip(self.scores, marks, strict=True):
-            text.set_text(mark)
+        leak = state.leak
+        number = len(leak.psnr)
+        words = (
+            "digits of\none client" + (f"\n({SHOWN} of {number})" if number > SHOWN else ""),
+            f"redrawn:\n{int(leak.is_redrawn.sum())} of {number}",
+            f"matched:\n{int(leak.right.sum())} of {number}",
+        )
+        for label, text in zip(self.labels, words, strict=True):
+            label.set_text(text)
+        _put(self.digits, _mosaic(leak))
+        _say(self.scores, [_score(float(psnr)) for psnr in leak.psnr[:SHOWN]], _score(leak.baseline))
+        _say(self.names, ["✓" if right else "another" for right in leak.right[:SHOWN]], "")
 
 
-def _strip(ax: Any, label: str, colour: str) -> Any:
-    blank = np.ones((SIDE, (SHOWN + 1) * (SIDE + GAP) - GAP))
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    ax.set_ylabel(label, rotation=0, ha="right", va="center", color=colour, labelpad=8)
-    return ax.imshow(blank, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="equal")
+def _say(texts: list[Any], marks: list[str], last: str) -> None:
+    """Put marks below the digits that there are, and one below the last place."""
+    padded = [*marks, *[""] * (SHOWN - len(marks)), last]
+    for text, mark in zip(texts, padded, strict=True):
+        text.set_text(mark)
 
 
-def _mosaic(images: Tensor, last: Tensor | None = None) -> np.ndarray:
-    """Digits [n, 1, 8, 8] side by side as ink on paper, and one in the last place; a missing guess is a grey square."""
-    strip = torch.full((SIDE, (SHOWN + 1) * (SIDE + GAP)), torch.nan)  # nothing is drawn where it stays NaN
-    places = list(enumerate(images))
-    if last is not None:
-        places.append((SHOWN, last))
-    for place, image in places:
-        left = place * (SIDE + GAP)
-        strip[:, left : left + SIDE] = torch.nan_to_num(1 - image[0], nan=0.85)
-    return strip[:, :-GAP].numpy()
+def _mosaic(leak: Leak) -> np.ndarray:
+    """Three rows of digits as ink on paper: the private ones, the redrawn ones with the mean digit, the matched ones.
+
+    A missing guess is a grey square.
+    """
+    sheet = torch.full((HEIGHT, (SHOWN + 1) * STEP), torch.nan)  # nothing is drawn where it stays NaN
+    rows = [list(images[:SHOWN]) for images in (leak.truth, leak.redrawn, leak.matched)]
+    places = [(top, i * STEP, image) for top, row in zip(ROWS, rows, strict=True) for i, image in enumerate(row)]
+    places.append((ROWS[1], SHOWN * STEP, leak.mean))
+    for top, left, image in places:
+        sheet[top : top + SIDE, left : left + SIDE] = torch.nan_to_num(1 - image[0], nan=0.85)
+    return sheet.numpy()
 
 
 def _put(image: Any, pixels: np.ndarray) -> None:
@@ -318,37 +355,50 @@ def _put(image: Any, pixels: np.ndarray) -> None:
 
 
 def _score(psnr: float) -> str:
+    """Decibels, floored, so that a 25 always has its tick.
+
+    >>> _score(24.9), _score(25.0)
+    ('24 dB', '25 dB ✓')
+    """
     if psnr == -inf:
         return "none"
-    return f"{psnr:.0f} dB" + (" ✓" if psnr >= RECOVERED_FROM else "")
+    return f"{floor(psnr)} dB" + (" ✓" if psnr >= RECOVERED_FROM else "")
 
 
 def panel() -> live.Panel:
     """The panel: epsilon and who adds the noise, the malicious fraction, the compression rate, the rule, the batch."""
-    privacy.noise_for(1.0, rounds=ROUNDS, delta=DELTA)  # loads the accountant now, not at the first move of epsilon
+    _noise(1.0)  # loads the accountant now, not at the first move of epsilon
     for batch in BATCHES:
         _clean(batch)
     return live.Panel(
         name="lab00",
-        attacker={
-            "malicious": live.slider(
-                "Malicious fraction",
-                0.0,
-                0.0,
-                0.5,
-                1 / CLIENTS,
-                fmt="{:.0%}",
-                help=f"Share of clients that send {BOOST:g} x the opposite",
-            ),
-            "batch": live.log_slider("Batch size", 4, BATCHES, fmt="{:.0f}"),
-        },
-        defender={
-            "epsilon": live.log_slider("Epsilon ε", inf, EPSILONS, fmt="{:g}"),
-            "noise_at": live.choice("Noise added by", {"the server": "server", "each client": "client"}, "the server"),
-            "keep": live.log_slider("Share kept", 1.0, KEPT, fmt="{:g}"),
-            "rule": live.choice("Aggregation rule", dict(RULES), "mean"),
-        },
+        attacker=_attackers_controls(),
+        defender=_defenders_controls(),
         compute=compute,
         draw=LeakDrawing(),
         reading=reading,
     )
+
+
+def _attackers_controls() -> dict[str, live.Control]:
+    loud = f"These clients send the opposite of what they learned, {BOOST:g} times as large."
+    made_of = "One message is made of so many digits."
+    return {
+        "malicious": live.slider("Malicious fraction", 0.0, 0.0, 0.5, 1 / CLIENTS, fmt="{:.0%}", help=loud),
+        "batch": live.log_slider("Batch size", 4, BATCHES, fmt="{:.0f}", help=made_of),
+    }
+
+
+def _defenders_controls() -> dict[str, live.Control]:
+    budget = "The privacy budget of the whole run. A smaller ε means more noise."
+    places = {"the server": "server", "each client": "client"}
+    when = "The server adds it to the sum of all messages. A client adds it before it sends."
+    kept = "Each client sends this share of its numbers, the largest ones."
+    rule = "How the server makes one update out of all messages."
+    noise_at = live.choice("Noise added by", places, "the server", help=when)
+    return {
+        "epsilon": live.log_slider("Epsilon ε", inf, EPSILONS, fmt="{:g}", help=budget),
+        "noise_at": live.unless(noise_at, lambda values: "ε is off: no noise." if values["epsilon"] == inf else ""),
+        "keep": live.log_slider("Share kept", 1.0, KEPT, fmt="{:g}", help=kept),
+        "rule": live.choice("Aggregation rule", dict(RULES), "mean", help=rule),
+    }
