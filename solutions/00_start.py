@@ -172,6 +172,8 @@ after("00.d", lab00.panel())
 # %%
 EPSILONS = (1, 4, 10, 100, 300, 1e3)
 at_server = [lab00.accuracy(epsilon=e, noise_at="server") for e in EPSILONS]
+
+# %%
 at_client = [lab00.accuracy(epsilon=e, noise_at="client") for e in EPSILONS]
 no_noise = [lab00.accuracy()] * len(EPSILONS)
 
@@ -185,6 +187,8 @@ after("00.d", lab00.price_picture(EPSILONS, lines))
 # %%
 LARGE = (100, 1e3, 1e4, 1e5, 1e6, 1e7)
 one = [lab00.shares(epsilon=e, noise_at="client", batch=1) for e in LARGE]
+
+# %%
 four = [lab00.shares(epsilon=e, noise_at="client", batch=4) for e in LARGE]
 
 # %%
