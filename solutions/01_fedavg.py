@@ -127,7 +127,7 @@ check("01.2", skew)
 
 # %%
 chance = np.random.default_rng(4)
-alpha = 0.3  # Dirichlet's parameter: a label sits with fewer clients if it is smaller
+alpha = 0.3  # Dirichlet's parameter: the smaller, the fewer clients hold a label
 shares = torch.from_numpy(chance.dirichlet([alpha] * 20, size=10)).float()
 skewed = skew(digits.y, shares)
 pictures.shards(digits.y, dealt=even, skewed=skewed)

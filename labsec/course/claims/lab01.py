@@ -185,7 +185,7 @@ CLAIMS = (
     ),
     Claim(
         id="4",
-        statement="The data stay local, so no record is in what leaves.",
+        statement="Data that stay local leave no record in what is sent.",
         measure=records_read,
         baseline=read_from_strangers,
         verdict=holds_no_record,

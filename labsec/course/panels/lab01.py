@@ -75,6 +75,7 @@ def accuracy(**runs: Sequence[History]) -> plots.Picture:
     """Test accuracy over the rounds as `plots.accuracy` draws it, with a grey band over the seeds, and lower."""
     picture = plots.accuracy(title="Mean of five seeds, and their range", **runs)
     picture.figure.set_size_inches(7.0, 2.1)
+    picture.figure.axes[0].set_ylim(0.4, 1.0)  # where the lines differ, so that their names do not touch
     return picture
 
 
@@ -131,7 +132,7 @@ def walks(measured: Mapping[int, tuple[float, float]]) -> plots.Picture:
         ax.minorticks_off()
         for place, value in zip(steps, values, strict=True):
             ax.annotate(f"{value:.2f}", (place, value), xytext=(0, 7), textcoords="offset points", ha="center")
-    left.set(ylabel="distance from the mean", ylim=(0, 1.25 * max(apart for apart, _ in measured.values())))
+    left.set(ylabel="from their mean", ylim=(0, 1.25 * max(apart for apart, _ in measured.values())))
     right.set(ylabel="accuracy", ylim=(0.85, 1.0))
     _title(left, "Clients' models after the first round")
     _title(right, "The common model in the end")
@@ -150,7 +151,7 @@ def record(truth: Tensor, recovered: Tensor, guess: Tensor, *, title: str) -> pl
     ax.bar(places, truth.numpy(), color=plots.BAND, edgecolor=plots.GREY, label="the patient's true values")
     ax.plot(places, guess.numpy(), "o", color=plots.INK, fillstyle="none", label="average patient (no message)")
     ax.plot(places, recovered.numpy(), "x", color=plots.ATTACKER, label="read from the message")
-    ax.set(xlabel="measurement number", ylabel="value, scaled to 0 … 1", ylim=(0, 1.3))
+    ax.set(xlabel="measurement number", ylabel="value, 0 … 1", ylim=(0, 1.3))
     _title(ax, title)
     ax.legend(loc="upper left", ncols=3, frameon=False, fontsize=9)
     off = float((truth - recovered).abs().max())
