@@ -28,7 +28,8 @@ FINDINGS = {
         seen=(1.0, 10.0),
     ),
     "01.d": Finding(
-        "About one point. After five rounds it was 10 to 38 (ten seeds): on these digits, skew is delay far more than damage.",
+        "About one point. After five rounds it was 10 to 38 (ten seeds): on these digits, skew is delay far more than "
+        "damage.",
         seen=(0.0, 3.0),
     ),
 }
