@@ -22,6 +22,7 @@
 # again. How hard: 1.1 ●, 1.2 ●●●, 1.3 ●●, 1.4 ●, 1.5 ●, 1.6 ●.
 
 # %% tags=["setup"]
+from functools import partial
 from timeit import repeat
 
 import numpy as np
@@ -58,7 +59,6 @@ cards.safety()
 predict("01.a", "Share of unseen digits right after 20 rounds?", 0, 1, about="accuracy")
 
 # %% [markdown]
-# ## Part one: build it
 # ### Exercise 1.1 · Deal the samples (3 minutes)
 # The simplest federation is *independent and identically distributed*, IID for short: shuffle the samples, then deal
 # them out like cards. Client $i$ of $n$ gets what lies at the places $i,\ i+n,\ i+2n,\ \ldots$ of the shuffled order.
@@ -82,9 +82,8 @@ def deal(order, clients):
 check("01.1", deal)
 
 # %% [markdown]
-# If a check says NOT YET or TODO and you are stuck, unfold a hint there, or ask for one as below: number 1 nudges, 2
-# names the approach, 3 is nearly the code. A check that passes folds out another way to write it. An exercise that is
-# open holds up nothing: the course's own answer stands in for yours.
+# Stuck? Unfold a hint at the check, or ask for one as below: 1 nudges, 2 names the approach, 3 is nearly the code. An
+# exercise that is open holds up nothing: the course's own answer stands in for yours.
 
 # %%
 hint("01.1", 1)
@@ -92,10 +91,9 @@ hint("01.1", 1)
 # %%
 digits = data.load("digits")
 even = deal(torch.randperm(len(digits.y), generator=stream(0, "deal")), 20)
-print("digits held:", [len(hand) for hand in even])
 
 # %% [markdown]
-# Each client's data looks like everybody's. No hospital, bank or phone has data like that.
+# Now each client's data looks like everybody's. No hospital, bank or phone has data like that.
 #
 # ### Exercise 1.2 · Skew the labels (8 minutes)
 # Real clients differ. The usual model draws, for each label $c$, the clients' shares $s_{c1}, \ldots, s_{cn}$ from a
@@ -127,12 +125,10 @@ def skew(y, shares):
 # %% tags=["check"]
 check("01.2", skew)
 
-# %% [markdown]
-# The smaller Dirichlet's parameter $\alpha$, the more a label sits with a few clients. At $\alpha = 0.3$:
-
 # %%
 chance = np.random.default_rng(4)
-shares = torch.from_numpy(chance.dirichlet([0.3] * 20, size=10)).float()
+alpha = 0.3  # Dirichlet's parameter: the smaller, the fewer clients hold a label
+shares = torch.from_numpy(chance.dirichlet([alpha] * 20, size=10)).float()
 skewed = skew(digits.y, shares)
 pictures.shards(digits.y, dealt=even, skewed=skewed)
 
@@ -142,15 +138,14 @@ pictures.shards(digits.y, dealt=even, skewed=skewed)
 #
 # ### Exercise 1.3 · One local step (6 minutes)
 # A client takes a step of gradient descent,
-# $\theta' = \theta - \eta\, \nabla_\theta \frac{1}{b} \sum_{j=1}^{b} \ell(\theta; x_j, y_j)$, with the cross-entropy
-# as $\ell$. `params` is shared: the other clients start from the same tensor, so leave it as it is.
+# with the learning rate $\eta$ (`lr`): $\theta' = \theta - \eta\, \nabla_\theta \frac{1}{b} \sum_{j=1}^{b} \ell(\theta; x_j, y_j)$, with the cross-entropy
+# as $\ell$. (`None` adds an axis for clients.) `params` is shared: the other clients start from the same tensor, so leave it as it is.
 #
 # | name | shape | meaning |
 # |---|---|---|
-# | `model` | function | `model(params[None], x[None])[0]` are the logits `[batch, labels]`; `None` adds an axis for clients |
+# | `model` | function | `model(params[None], x[None])[0]` are the logits `[batch, labels]` |
 # | `params` | `[dim]` | *all* weights and biases in one flat vector, $\theta$ |
 # | `x`, `y` | `[batch, …]`, `[batch]` | the samples of this step |
-# | `lr` | number | learning rate $\eta$ |
 # | returns | `[dim]` | the parameters after the step |
 
 
@@ -265,7 +260,7 @@ def fedavg_round(model, params, x, y, batches, *, weights, lr):
 check("01.6", fedavg_round)
 
 # %% [markdown]
-# ## Part two: run it
+# ## Run it
 # Every part is yours now. Each client draws five batches of 16 from its own hand:
 
 
@@ -283,8 +278,6 @@ for number in range(20):
     batches = draw(even, number)  # [clients, steps, batch]
     setting = {"weights": weights, "lr": 0.3}
     params = fedavg_round(model, params, digits.x, digits.y, batches, **setting)
-
-# %%
 reveal("01.a", metrics.accuracy(model, params, digits.x_test, digits.y_test))
 
 # %% [markdown]
@@ -299,10 +292,7 @@ def looped():
     return torch.stack([local_update(*known, own, lr=0.3) for own in batches])
 
 
-def stacked():
-    return train.local_updates(*known, batches, lr=0.3)
-
-
+stacked = partial(train.local_updates, *known, batches, lr=0.3)
 slow, fast = (min(repeat(way, number=1, repeat=9)) for way in (looped, stacked))
 print(f"loop {slow:.4f} s, stacked {fast:.4f} s: {slow / fast:.0f} times faster")
 assert torch.allclose(looped(), stacked(), atol=1e-5)
@@ -311,8 +301,7 @@ assert torch.allclose(looped(), stacked(), atol=1e-5)
 # From here on `run(Scenario(…))` does your round, stacked, and takes **your** `weighted_mean` as its rule. (Left alone,
 # a `Scenario` counts every client alike; lab 02 says why.)
 #
-# ## Part three: what turns the dials
-# ### FedSGD or FedAvg?
+# ## FedSGD or FedAvg?
 # FedSGD takes one step on all of a client's samples; FedAvg takes five on batches of 16. Both send one update a round,
 # so both send the same bytes, and here both take the same learning rate.
 
@@ -326,10 +315,9 @@ def five_runs(**changes):
     return [run(Scenario(**scenario, seed=seed)) for seed in range(5)]
 
 
+# %%
 fedavg = five_runs()
 fedsgd = five_runs(local_steps=1, batch_size=None)
-
-# %%
 both = (fedavg, fedsgd)
 early = [np.mean([history.accuracy[9] for history in runs]) for runs in both]
 after("01.b", pictures.accuracy(FedAvg=fedavg, FedSGD=fedsgd))
@@ -337,14 +325,9 @@ reveal("01.b", "FedAvg" if early[0] > early[1] else "FedSGD")
 
 # %% [markdown]
 # Communication, not arithmetic, is what a federation of phones is short of; that was the argument of the paper that named
-# FedAvg (McMahan et al. 2017). A message is `model.dim` numbers of four bytes, and as many come back:
-
-# %%
-per_round = 20 * 4 * model.dim
-print(f"{model.dim} numbers x 4 bytes x 20 clients = {per_round:,} bytes a round, up")
-assert fedavg[0].column("bytes_up")[0] == per_round
-
-# %% [markdown]
+# FedAvg (McMahan et al. 2017). A message is 4,810 numbers of four bytes, so 20 clients send 384,800 bytes a round, and as
+# many come back.
+#
 # ### How long may they train without talking?
 # If five steps a message are better than one, why not a hundred? Give every client **1,000 steps in all**, under skew
 # ($\alpha = 0.1$). Those who talk after every step send 1,000 messages; those who talk after every hundred send ten.
@@ -363,15 +346,13 @@ def walk(steps):
     return float(apart), run(scenario).final_accuracy
 
 
-walks = {steps: walk(steps) for steps in (1, 5, 20, 100)}
-
 # %%
+walks = {steps: walk(steps) for steps in (1, 5, 20, 100)}
 after("01.c", pictures.walks(walks))
 reveal("01.c", 100 * (walks[1][1] - walks[100][1]))
 
 # %% [markdown]
-# ### IID or skewed?
-# Sixty rounds with five steps again. Only the way in which the digits were divided differs.
+# And what does skew itself cost? Sixty rounds with five steps again; only the way the digits were divided differs.
 
 # %%
 predict("01.d", "Accuracy lost to α = 0.1 after 60 rounds?", 0, 50, unit="points")
@@ -387,7 +368,7 @@ reveal("01.d", [100 * (a.final_accuracy - b.final_accuracy) for a, b in pairs])
 # them: whoever throws out "unusual" updates, to be rid of attackers, throws out honest clients with unusual data.
 #
 # **Try it:** write a plain mean under `@exercise("01.5", use="mine")` and run the cells from *FedSGD or FedAvg?* on
-# again. Which line can change, and why can the one of the IID shards hardly?
+# again. Why can the line of the IID shards hardly change?
 #
 # ### Move them yourself
 # Every move runs forty rounds again; the thin line is one computer with all the data, and the bars are the clients. With
@@ -401,7 +382,7 @@ panel
 # With five clients of whom a tenth take part, nobody does in most rounds, and the model stays as it is. An attacker
 # always shows up.
 #
-# ## Part four: read a message
+# ## Read a message
 # The data stay. What does the message hold? Take a table of 455 tumour measurements, a row for each patient, and let a
 # client train **one step on one row**. The server sees the update and knows what it told the client to do. It holds no
 # row and no label, and the guess to beat is the average patient, who needs no message at all.
@@ -412,8 +393,6 @@ network = models.mlp(records.shape, records.classes)
 before = network.init(stream(0, "start"))
 patient = torch.tensor([[7]])  # one step, one row
 update = local_update(network, before, records.x, records.y, patient, lr=0.3)
-
-# %%
 told = {"model": network, "lr": 0.3, "local_steps": 1, "batch_size": 1}
 seen = ServerView(params=before, messages=update[None], **told)
 read = invert.analytic(seen)[0]
@@ -427,7 +406,7 @@ pictures.record(records.x[7], read, average, title="Every value can be read")
 # on values from 0 to 1, a typical error of 0.056), and what a **stranger's message** yields for the same record is
 # taken off: patients resemble one another, and a score that anything passes is worth nothing.
 #
-# ## Part five: the claims
+# ## The claims
 # Say first what you think of each sentence, then look. Three things can settle one: measuring, reading, and looking for
 # the source of a figure. Before you answer 3 and 6, write down what a source would have to tell you, and give the search
 # ten minutes.
@@ -492,8 +471,7 @@ progress("01")
 # - **A figure without a source** cannot be wrong, and that is what is wrong with it.
 #
 # **Further reading.** McMahan et al. 2017, *Communication-Efficient Learning of Deep Networks from Decentralized Data*,
-# arXiv:1602.05629: FedSGD and FedAvg, as you built them. Kairouz et al. 2021, *Advances and Open Problems in Federated
-# Learning*, arXiv:1912.04977: the map of the field. Geiping et al. 2020, *Inverting Gradients*, arXiv:2003.14053: why
-# the first layer gives the input away. European Data Protection Board, *Opinion 28/2024* on AI models and personal data.
+# arXiv:1602.05629. Kairouz et al. 2021, *Advances and Open Problems in Federated
+# Learning*, arXiv:1912.04977: the map of the field. Geiping et al. 2020, *Inverting Gradients*, arXiv:2003.14053.
 #
 # Next: lab 02, where one client in thirty stops being honest.

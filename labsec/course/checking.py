@@ -17,7 +17,7 @@ from typing import Any
 from labsec.course import exercises, progress_file
 from labsec.course.card import BLUE, GREY, ORANGE, Card
 from labsec.course.compare import complaint, identical, left_gradient, share_memory, show, show_argument
-from labsec.course.exercises.base import Case, Exercise
+from labsec.course.exercises.base import Case, Exercise, unchanged
 from labsec.course.guesses import calibration
 
 SYMBOLS = {"PASS": "✓", "NOT YET": "△", "TODO": "○"}
@@ -145,7 +145,10 @@ def _problem(task: Exercise, right: Outcome, mine: Outcome) -> str:
     """Why an outcome is not the right one; "" if it is."""
     if mine.error is not None:
         return f"Your function raised {type(mine.error).__name__}: {_first_line(mine.error)}"
-    return mine.spoiled or complaint(right.result, mine.result, task.tolerance)
+    found = mine.spoiled or complaint(right.result, mine.result, task.tolerance)
+    if not found or mine.spoiled or task.essence is unchanged:
+        return found
+    return f"{found} ({inspect.getdoc(task.essence)})"
 
 
 def _first_line(error: Exception) -> str:

@@ -163,7 +163,7 @@ CLAIMS = (
         statement="Hospitals, banks and vehicles run federated learning in production.",
         says="A keyboard on phones trained with it at scale. In hospitals, 20 institutes trained EXAM and 71 sites "
         "FeTS: real data, as studies. These three sources show no bank and no vehicle.",
-        verdict="depends on what counts as production: phones do, the hospitals of these sources ran studies",
+        verdict="depends on what counts as production",
         sources=(
             "Hard et al. 2018, Federated Learning for Mobile Keyboard Prediction, arXiv:1811.03604",
             "Dayan et al. 2021, Federated learning for predicting clinical outcomes in patients with COVID-19, "
@@ -185,7 +185,7 @@ CLAIMS = (
     ),
     Claim(
         id="4",
-        statement="The data stay local, so no record is in what leaves.",
+        statement="Data that stay local leave no record in what is sent.",
         measure=records_read,
         baseline=read_from_strangers,
         verdict=holds_no_record,
@@ -213,9 +213,8 @@ CLAIMS = (
         id="5",
         statement="Every node is an entry point, and the server is a single point of failure.",
         says="The survey lists clients, server, engineers and outsiders as possible adversaries, each with what they "
-        "can see and do, and devotes a chapter to attacks and failures and one to privacy.",
-        verdict="held for the entry points, as a list of who must be considered, not of how likely each is; that one "
-        "server is one point of failure is a matter of design and needs no source",
+        "can see and do. That one server is one point of failure is a matter of design and needs no source.",
+        verdict="held as a list of who must be considered, not of how likely each is",
         sources=("Kairouz et al. 2021, Advances and Open Problems in Federated Learning, arXiv:1912.04977",),
     ),
     Sourced(

@@ -37,7 +37,7 @@ def _skewed_federations(draw: Generator) -> Sequence[Case]:
 
 
 def _sorted_shards(shards: list[Tensor]) -> list[Tensor]:
-    """The order within a shard does not matter."""
+    """Each item was sorted before: the order within it does not matter."""
     return [shard.sort().values for shard in shards]
 
 
@@ -283,6 +283,6 @@ EXERCISES = (
         ),
         bonus="FedAvg with momentum (Hsu et al. 2019, arXiv:1909.06335): the server keeps a velocity v, sets v to "
         "0.9 v plus the mean update, and moves by v. Write it as a rule that remembers v, a class with `__call__`, and "
-        "give it to Scenario(aggregate=…, alpha=0.1). Does the model arrive earlier? You may need server_lr=0.3.",
+        "give it to Scenario(aggregate=…, alpha=0.1). Does the model arrive earlier? And with server_lr=0.1?",
     ),
 )
