@@ -11,10 +11,9 @@ import torch
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
-from labsec import Scenario, bind, cli, matrix, models, plots, robust, run
+from labsec import Scenario, bind, cli, matrix, models, robust, run
 from labsec.study import catalogue, sweep
 from labsec.study.matrix import cells, pages, stamp, tables
-from labsec.study.matrix.portfolio import strategy
 from labsec.types import AttackerView, ImpossibleRule, generator
 
 
@@ -220,50 +219,13 @@ def test_probes_and_their_curves_come_through_the_cache(tmp_path):
 # --- cells
 
 
-def test_every_attack_meets_every_rule_at_every_skew():
+def test_every_attack_meets_every_rule_in_both_regimes():
     every = cells.matrix_cells(1)
-    digits = [each for each in every if each["data"] == "digits"]
-    assert len(digits) == 3 * (len(matrix.ATTACKS) + 1) * len(matrix.RULES)
+    assert len(every) == 2 * len(matrix.ATTACKS) * len(matrix.RULES)
     for each in every:
         s = matrix.cell(**each)
-        assert (s.clients, s.rounds) == (30, 90 if each["data"] == "mnist5k" else 160)
+        assert (s.clients, s.rounds) == (30, 50)
         assert s.malicious_count == (0 if each["attack"] == "none" else 6)
-        assert s.data.name == each["data"]
-        assert s.alpha == {"iid": None, "dirichlet_0.3": 0.3, "dirichlet_0.1": 0.1}[each["skew"]]
-
-
-def test_no_table_shows_what_the_adaptive_attacker_rehearsed_on():
-    rehearsed = {each["seed"] for each in cells.rehearsal_cells()}
-    shown = {each["seed"] for make in (cells.matrix_cells, cells.breakdown_cells) for each in make(5)}
-    assert rehearsed
-    assert not rehearsed & shown
-
-
-def test_the_adaptive_attacker_uses_what_harmed_most_in_the_rehearsal():
-    means = matrix.load("rehearsal").groupby(["data", "skew", "rule", "attack"])["accuracy"].mean()
-    for data, skew, rule in (("digits", "dirichlet_0.1", "krum"), ("notes", "iid", "median")):
-        chosen = strategy(data, skew, rule)
-        assert means[data, skew, rule, chosen] == means[data, skew, rule].min()
-        adaptive = matrix.cell(data, skew, "adaptive", rule, 7)
-        same = matrix.cell(data, skew, chosen, rule, 7)
-        assert sweep.describe(adaptive) == sweep.describe(same)
-    with pytest.raises(ValueError, match="did not rehearse krum on notes with dirichlet"):
-        strategy("notes", "dirichlet_0.1", "krum")
-
-
-def test_no_row_of_the_matrix_harms_a_rule_more_than_the_adaptive_one_but_by_chance():
-    """Chance: the seeds of the table are others than those of the rehearsal."""
-    frame = matrix.load()
-    means = frame.groupby(["data", "skew", "rule", "attack"])["accuracy"].mean().unstack()
-    others = means.drop(columns=["adaptive", "none"]).min(axis=1)
-    below = (means["adaptive"] - others)[means["adaptive"] - others > 0.02]
-    assert below.empty, below.to_string()
-
-
-def test_the_search_takes_part_where_it_was_said_to():
-    tried = [each for each in cells.rehearsal_cells() if each["attack"] == "search"]
-    assert {(each["data"], each["skew"]) for each in tried} == {("digits", "dirichlet_0.1")}
-    assert len(tried) == 2 * len(matrix.RULES)
 
 
 def beliefs(scenario):
@@ -274,24 +236,20 @@ def beliefs(scenario):
 
 def test_every_rule_of_the_matrix_believes_in_as_many_attackers_as_there_are():
     """So that no rule loses for a wrong belief: what the page and the lab say of it."""
-    told = {rule: beliefs(matrix.cell("digits", "iid", "sign_flip", rule, 0)) for rule in matrix.RULES}
-    assert matrix.cell("digits", "iid", "sign_flip", "mean", 0).malicious_count == 6
+    told = {rule: beliefs(matrix.cell("fedavg", "sign_flip", rule, 0)) for rule in matrix.RULES}
+    assert matrix.cell("fedavg", "sign_flip", "mean", 0).malicious_count == 6
     assert {f for found in told.values() for f in found} == {6}
     assert {rule for rule, found in told.items() if found} == {"trimmed_mean", "krum", "multi_krum", "nnm_trimmed"}
 
 
-NAMED = {**matrix.ATTACKS, **matrix.STRATEGIES}
-
-
-@pytest.mark.parametrize("name", [name for name in NAMED if name[-1].isdigit()])
+@pytest.mark.parametrize("name", [name for name in matrix.ATTACKS if name[-1].isdigit()])
 def test_a_number_in_an_attacks_name_and_title_is_its_strength(name):
     """And the attack is called with it, under whatever name the parameter has there."""
-    attack = NAMED[name]
+    attack = matrix.ATTACKS[name]
     said = float(name.rpartition("_")[2].removeprefix("x"))
     assert attack.strength == said
     assert float(attack.title.split()[-1]) == said
-    part = attack.scenario()["attack"]
-    assert said in (part.keywords if isinstance(part, partial) else vars(part)).values()
+    assert said in attack.scenario()["attack"].keywords.values()
 
 
 @pytest.fixture
@@ -333,15 +291,16 @@ def test_the_noise_of_the_matrix_has_the_standard_deviation_of_its_strength_in_h
     assert float(noise.std()) == pytest.approx(1.0, rel=0.1)
 
 
-def test_the_search_keeps_within_twice_the_usual_length(view):
-    """It goes that far against a rule that lets it."""
-    fields = matrix.STRATEGIES["search"].scenario()
+@pytest.mark.parametrize("kind", [None, "adaptive"])
+def test_the_adaptive_attacker_of_the_matrix_keeps_within_twice_the_usual_length(kind, view):
+    """As its page says; it goes that far against a rule that lets it. The panel's attacker is the same."""
+    fields = matrix.ATTACKS["adaptive"].scenario() if kind is None else catalogue.KINDS[kind].scenario()
     usual = float(view.others.norm(dim=1).quantile(0.5))
     assert fields["attack"](view).norm(dim=1).tolist() == pytest.approx([2 * usual] * 2, rel=1e-4)
 
 
 def test_an_attack_sees_what_the_page_says_it_knows():
-    for name, attack in NAMED.items():
+    for name, attack in matrix.ATTACKS.items():
         fields = attack.scenario()
         knows = catalogue.KNOWLEDGE.index(attack.knows)
         assert fields.get("omniscient", False) == (knows >= catalogue.KNOWLEDGE.index(catalogue.HONEST)), name
@@ -381,7 +340,7 @@ def apply(scenario, rows):
 
 @pytest.mark.parametrize("attack", matrix.ATTACKS)
 def test_an_attack_runs_against_a_rule_that_remembers(attack):
-    s = matrix.cell("digits", "dirichlet_0.1", attack, "centred_clip", 0)
+    s = matrix.cell("fedsgd", attack, "centred_clip", 0)
     short = Scenario(**{f.name: getattr(s, f.name) for f in fields(s)} | {"rounds": 2})
     assert 0 < run(short).final_accuracy < 0.9
 
@@ -389,15 +348,11 @@ def test_an_attack_runs_against_a_rule_that_remembers(attack):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (
-            partial(matrix.cell, "text", "iid", "none", "mean", 0),
-            "no data set is called 'text'; known: digits, ",
-        ),
-        (partial(matrix.cell, "digits", "even", "none", "mean", 0), "no skew is called 'even'; known: iid, "),
-        (partial(matrix.cell, "digits", "iid", "alien", "mean", 0), "no attack is called 'alien'; known: none, "),
-        (partial(matrix.cell, "digits", "iid", "none", "average", 0), "no rule is called 'average'; known: mean, "),
-        (partial(matrix.boosted, "text", "none", "mean", 0, 0, 0), "no data set is called 'text'; known: digits, "),
-        (partial(matrix.load, "all"), "no table is called 'all'; known: rehearsal, matrix, "),
+        (partial(matrix.cell, "fed", "none", "mean", 0), "no regime is called 'fed'; known: fedavg, fedsgd"),
+        (partial(matrix.cell, "fedavg", "alien", "mean", 0), "no attack is called 'alien'; known: none, "),
+        (partial(matrix.cell, "fedavg", "none", "average", 0), "no rule is called 'average'; known: mean, "),
+        (partial(matrix.boosted, "text", "none", "mean", 0, 0, 0), "no data is called 'text'; known: digits, notes"),
+        (partial(matrix.load, "all"), "no table is called 'all'; known: matrix, "),
     ],
 )
 def test_unknown_names_are_answered_with_the_known_ones(build, message):
@@ -410,7 +365,7 @@ def test_beliefs_of_the_breakdown_sweep_are_possible_and_as_true_as_they_can_be(
         attackers = round(each["malicious"] * 30)
         assert each["f"] == attackers or each["f"] == matrix.RULES[each["rule"]].largest_f(30) < attackers
         scenario = matrix.cell(**each)
-        assert scenario.malicious_count == (0 if each["attack"] == "none" else attackers)
+        assert scenario.malicious_count == attackers
         update = scenario.aggregate(torch.rand(30, 3))
         assert update.shape == (3,)
 
@@ -421,21 +376,21 @@ def test_beliefs_of_the_breakdown_sweep_are_possible_and_as_true_as_they_can_be(
 def test_clean_is_the_plain_mean_without_an_attack(tmp_path, monkeypatch):
     def few(seeds):
         return [
-            {"data": "digits", "skew": "iid", "attack": attack, "rule": rule, "seed": seed}
+            {"regime": "fedavg", "attack": attack, "rule": rule, "seed": seed}
             for attack in ("none", "sign_flip")
             for rule in ("krum", "mean", "median")  # not the plain mean first
             for seed in range(seeds)
         ]
 
-    def short(data, skew, attack, rule, seed):
-        s = matrix.cell(data, skew, attack, rule, seed)
+    def short(regime, attack, rule, seed):
+        s = matrix.cell(regime, attack, rule, seed)
         return Scenario(**{f.name: getattr(s, f.name) for f in fields(s)} | {"rounds": 1})
 
     monkeypatch.setattr(tables, "TABLES", {"matrix": (short, few)})
     frame = matrix.run_table("matrix", seeds=2, cache=tmp_path / "runs.jsonl")
     assert len(frame) == 12
     for seed, part in frame.groupby("seed"):
-        assert (part["clean"] == run(short("digits", "iid", "none", "mean", seed)).final_accuracy).all()
+        assert (part["clean"] == run(short("fedavg", "none", "mean", seed)).final_accuracy).all()
         others = part[(part["rule"] != "mean") | (part["attack"] != "none")]
         assert (others["accuracy"] != part["clean"].iloc[0]).all(), "no other run may stand for the clean one"
 
@@ -469,22 +424,15 @@ def test_a_table_needs_a_seed():
         matrix.run_table("matrix", seeds=0)
 
 
-def test_a_run_has_arrived_when_it_stays_near_the_clean_one():
-    rounds = [4, 9, 14, 19]
-    assert matrix.arrival(rounds, [0.2, 0.89, 0.5, 0.881], clean=0.9) == 19
-    assert matrix.arrival(rounds, [0.2, 0.89, 0.95, 0.9], clean=0.9) == 9
-    assert np.isnan(matrix.arrival(rounds, [0.2, 0.9, 0.9, 0.879], clean=0.9))
-
-
 @pytest.mark.parametrize("table", matrix.TABLES)
 def test_the_committed_table_is_whole_and_has_five_seeds(table):
     frame = matrix.load(table)
-    wanted = matrix.TABLES[table][1](2 if table == "rehearsal" else 5)
+    wanted = matrix.TABLES[table][1](5)
     assert len(frame) == len(wanted)
     names = list(wanted[0])
     assert frame[names].round(4).equals(pandas.DataFrame(wanted).round(4))
     assert frame["accuracy"].between(0, 1).all()
-    assert table == "rehearsal" or frame["clean"].notna().all()
+    assert frame["clean"].notna().all()
 
 
 def only(table, change, folder, monkeypatch):
@@ -577,9 +525,7 @@ def test_what_the_command_writes_can_be_loaded(tmp_path, monkeypatch):
     assert matrix.problem("tiny") == ""
 
 
-@pytest.mark.parametrize(
-    ("table", "row"), [("rehearsal", 40), ("matrix", 700), ("three_percent", 17), ("breakdown", 7)]
-)
+@pytest.mark.parametrize(("table", "row"), [("matrix", 700), ("three_percent", 17), ("breakdown", 7)])
 def test_a_committed_number_comes_back(table, row):
     row = matrix.load(table).iloc[row]
     assert matrix.check_cell(row, table=table)
@@ -591,55 +537,38 @@ def test_a_committed_number_comes_back(table, row):
 
 @pytest.fixture
 def frame():
-    values = {("none", "mean"): 0.9, ("none", "krum"): 0.5, ("ipm_2", "mean"): 0.1}
     rows = [
-        {
-            "data": "digits",
-            "skew": skew,
-            "attack": attack,
-            "rule": rule,
-            "seed": seed,
-            "accuracy": accuracy + 0.01 * seed,
-            "arrived": 10.0 * seed + 4 if attack == "none" else np.nan,
-            "attackers_of_samples": 0.0 if attack == "none" else 0.17 + 0.05 * seed,
-        }
-        for skew in ("dirichlet_0.1", "iid")
-        for (attack, rule), accuracy in values.items()
+        {"regime": regime, "attack": attack, "rule": rule, "seed": seed, "accuracy": accuracy + 0.01 * seed}
+        for regime in ("fedsgd", "fedavg")
+        for (attack, rule), accuracy in {("none", "mean"): 0.9, ("none", "krum"): 0.5, ("ipm_2", "mean"): 0.1}.items()
         for seed in range(2)
     ]
     return pandas.DataFrame(rows)
 
 
 def test_values_stand_in_the_cells_and_in_the_words(frame):
-    picture = matrix.heat_map(frame, "digits", "dirichlet_0.1")
+    picture = matrix.heat_map(frame, "fedsgd")
     (ax,) = picture.figure.axes
     written = {text.get_text() for text in ax.texts}
-    assert {"0.91", "0.51", "0.11"} <= written
+    assert {"0.91 ± 0.01", "0.51 ± 0.01", "0.11 ± 0.01"} <= written
     assert [label.get_text() for label in ax.get_yticklabels()] == ["no attack", "IPM x 2"]
     assert "mean 0.11 under IPM x 2" in picture.alt
-    assert len(matrix.heat_map(frame, "digits").figure.axes) == 2
-
-
-def test_the_worst_row_of_a_rule_stands_in_a_frame():
-    figure = plots.figure(3, 3)
-    drawn = matrix.HeatMap(plots.axes(figure), "", ["none", "ipm_2", "drift"], ["mean", "krum"])
-    drawn.fill(np.array([[0.9, 0.5], [0.3, np.nan], [0.2, 0.6]]))
-    assert [frame.get_xy() for frame in drawn.frames] == [(-0.5, 1.5), (0.5, -0.5)]
-    drawn.fill(np.array([[0.9, np.nan], [0.1, np.nan], [0.2, np.nan]]))
-    assert [frame.get_visible() for frame in drawn.frames] == [True, False]
-    assert drawn.frames[0].get_xy() == (-0.5, 0.5)
+    assert len(matrix.heat_map(frame).figure.axes) == 2
 
 
 def test_a_missing_cell_is_left_empty(frame):
-    (ax,) = matrix.heat_map(frame, "digits", "iid").figure.axes
+    (ax,) = matrix.heat_map(frame, "fedavg").figure.axes
     assert sum(text.get_text() != "" for text in ax.texts) == 3
 
 
-def test_an_absent_setting_is_named(frame):
-    with pytest.raises(ValueError, match=r"no skew 'other'; it holds dirichlet_0\.1, iid"):
-        matrix.heat_map(frame, "digits", "other")
-    with pytest.raises(ValueError, match="no data 'notes'; it holds digits"):
-        matrix.heat_map(frame, "notes")
+def test_a_single_seed_has_no_spread(frame):
+    (ax,) = matrix.heat_map(frame[frame["seed"] == 0], "fedavg").figure.axes
+    assert {"0.90", "0.50", "0.10"} <= {text.get_text() for text in ax.texts}
+
+
+def test_an_absent_regime_is_named(frame):
+    with pytest.raises(ValueError, match="no regime 'other'; it holds fedsgd, fedavg"):
+        matrix.heat_map(frame, "other")
 
 
 def test_the_ink_can_be_read_on_every_colour():
@@ -654,9 +583,7 @@ def test_the_ink_can_be_read_on_every_colour():
 
 def test_the_page_holds_the_numbers_and_the_words_of_the_picture(frame):
     text = matrix.markdown_page(frame)
-    assert "| no attack | 0.91 ± 0.01, 9 | 0.51 ± 0.01, 9 |" in text
-    assert "| IPM x 2 | 0.11 ± 0.01, – |  |" in text
-    assert "hold 17% to 22% of the samples" in text
+    assert "| no attack | 0.91 ± 0.01 | 0.51 ± 0.01 |" in text
     assert "mean 0.11 under IPM x 2" in text
     assert "Seeds: 2." in text
 
@@ -667,11 +594,7 @@ def test_the_page_holds_the_numbers_and_the_words_of_the_picture(frame):
 def test_the_command_writes_the_files(tmp_path, monkeypatch, frame, capsys):
     monkeypatch.setattr(pages, "run_table", lambda table, **given: frame.assign(seeds=given["seeds"]))
     assert cli.main(["matrix", "--seeds", "2", "--folder", str(tmp_path / "new")]) == 0
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
-        "matrix.csv",
-        "matrix.md",
-        "matrix_digits.png",
-    ]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["matrix.csv", "matrix.md", "matrix.png"]
     assert "Wrote" in capsys.readouterr().out
     assert (pandas.read_csv(tmp_path / "new" / "matrix.csv", comment="#")["seeds"] == 2).all()
     assert cli.main(["matrix", "breakdown", "--folder", str(tmp_path / "other")]) == 0
@@ -681,7 +604,7 @@ def test_the_command_writes_the_files(tmp_path, monkeypatch, frame, capsys):
 def test_the_command_answers_a_wrong_name_in_one_sentence(tmp_path, capsys):
     assert cli.main(["matrix", "everything", "--folder", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith(
-        "no table is called 'everything'; known: rehearsal, matrix, breakdown, three_percent."
+        "no table is called 'everything'; known: matrix, breakdown, three_percent."
     )
 
 

@@ -1,4 +1,4 @@
-"""Every attack, rule, skew and data set that the course compares, by name: tables, panels and pages are made from here.
+"""Every attack, rule and regime that the course compares, by name: tables, panels and pages are all made from here.
 
 A name is what stands in a table, a title is what people read. `fields` are those of a scenario.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
-from labsec import models, poison, robust
+from labsec import poison, robust
 from labsec.federation.bind import bind
+from labsec.federation.scenario import Scenario
 
 Fields = Mapping[str, Any]
 Entry = TypeVar("Entry")
@@ -89,32 +91,16 @@ class Rule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Skew:
-    """How unlike the clients' data are; everything else of their training stays the same.
+class Regime:
+    """How clients train, and how alike their data are.
 
     title, short    for people
-    alpha           of the Dirichlet shards; None for IID ones
+    make            changes -> a scenario
     """
 
     title: str
     short: str
-    alpha: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Learning:
-    """A data set, and how long and with which steps it is learned up to a plateau.
-
-    title     for people
-    skews     names in SKEWS; a very skewed draw leaves clients of a small data set empty
-    attacks   names in ATTACKS; what takes long to learn meets those that harm most
-    fields    of a scenario: what differs from `Scenario.fedavg`
-    """
-
-    title: str
-    skews: tuple[str, ...]
-    attacks: tuple[str, ...]
-    fields: Fields
+    make: Callable[..., Scenario]
 
 
 BOOST = "boost: how many times as long as an honest update"
@@ -157,14 +143,8 @@ KINDS: Mapping[str, Kind] = {
     ),
     "min_max": Kind(title="min-max", knows=HONEST, fields=lambda _: {"attack": poison.min_max}),
     "min_sum": Kind(title="min-sum", knows=HONEST, fields=lambda _: {"attack": poison.min_sum}),
-    "drift": Kind(
-        title="drift",
-        knows=HONEST,
-        strength="norm: length of a message, in usual lengths; None for 1",
-        fields=lambda norm: {"attack": poison.Drift(norm=1.0 if norm is None else norm)},
-    ),
-    "search": Kind(
-        title="one-round search",
+    "adaptive": Kind(
+        title="adaptive",
         knows=RULE,
         strength="norm: bound on a message's length, in usual lengths; None for 2",
         fields=lambda norm: {"attack": bind(poison.adaptive, norm=2.0 if norm is None else norm)},
@@ -185,25 +165,9 @@ ATTACKS: Mapping[str, Attack] = {
     "ipm_2": Attack(title="IPM x 2", kind="ipm", strength=2),
     "min_max": Attack(title="min-max", kind="min_max"),
     "min_sum": Attack(title="min-sum", kind="min_sum"),
-    "drift": Attack(title="drift", kind="drift"),
+    "adaptive": Attack(title="adaptive", kind="adaptive", strength=2.0),
 }
-"""The rows of the matrix but the last; a number in a row's name is its strength."""
-
-ADAPTIVE = "adaptive"
-"""The last row: for each rule the strategy that harmed it most in a rehearsal (`labsec.study.matrix.portfolio`)."""
-
-STRATEGIES: Mapping[str, Attack] = {
-    **{name: attack for name, attack in ATTACKS.items() if name not in ("none", "gaussian")},
-    "sign_flip_x3": Attack(title="sign flip x 3", kind="sign_flip", strength=3),
-    "alie_0.5": Attack(title="ALIE, z = 0.5", kind="alie", strength=0.5),
-    "alie_3": Attack(title="ALIE, z = 3", kind="alie", strength=3),
-    "ipm_1": Attack(title="IPM x 1", kind="ipm", strength=1),
-    "ipm_4": Attack(title="IPM x 4", kind="ipm", strength=4),
-    "drift_0.5": Attack(title="drift x 0.5", kind="drift", strength=0.5),
-    "drift_2": Attack(title="drift x 2", kind="drift", strength=2),
-    "search": Attack(title="one-round search", kind="search"),
-}
-"""What the adaptive attacker chooses from: the rows that harm on purpose, more strengths of them, and the search."""
+"""The rows of the matrix; a number in a row's name is its strength."""
 
 RULES: Mapping[str, Rule] = {
     "mean": Rule(title="mean", fields=lambda f: {"aggregate": robust.mean}),
@@ -236,40 +200,31 @@ RULES: Mapping[str, Rule] = {
     ),
 }
 
-SKEWS: Mapping[str, Skew] = {
-    "iid": Skew(title="IID shards", short="alike (IID)", alpha=None),
-    "dirichlet_0.3": Skew(title="Dirichlet(0.3) shards", short="unlike (Dirichlet 0.3)", alpha=0.3),
-    "dirichlet_0.1": Skew(title="Dirichlet(0.1) shards", short="very unlike (Dirichlet 0.1)", alpha=0.1),
-}
-
-STRONGEST = ("none", "sign_flip_x10", "alie_1.5", "ipm_2", "min_max", "min_sum", "drift")
-
-DATA: Mapping[str, Learning] = {
-    "digits": Learning(title="digits", skews=tuple(SKEWS), attacks=tuple(ATTACKS), fields={}),
-    "mnist5k": Learning(
-        title="5,000 MNIST digits",
-        skews=tuple(SKEWS),
-        attacks=STRONGEST,
-        fields={"lr": 0.1, "rounds": 90, "model": models.mlp((1, 28, 28), 10, hidden=(32,))},
+REGIMES: Mapping[str, Regime] = {
+    "fedavg": Regime(
+        title="FedAvg, IID shards, 5 local steps", short="FedAvg, IID", make=partial(Scenario.fedavg, rounds=50)
     ),
-    "notes": Learning(title="hospital notes", skews=("iid", "dirichlet_0.3"), attacks=STRONGEST, fields={"lr": 4.0}),
+    "fedsgd": Regime(
+        title="FedSGD, Dirichlet(0.3) shards, one full-batch step",
+        short="FedSGD, Dirichlet 0.3",
+        make=Scenario.fedsgd,
+    ),
 }
 
 
 def attacks_that_know(knowledge: str) -> tuple[str, ...]:
     """The names of the attacks that need to know no more than that.
 
-    >>> len(attacks_that_know(OWN)) < len(attacks_that_know(HONEST)) < len(attacks_that_know(RULE))
+    >>> len(attacks_that_know(OWN)) < len(attacks_that_know(HONEST)) < len(attacks_that_know(RULE)) == len(ATTACKS)
     True
     """
     most = KNOWLEDGE.index(knowledge)
-    names = tuple(name for name, attack in ATTACKS.items() if KNOWLEDGE.index(attack.knows) <= most)
-    return (*names, ADAPTIVE) if knowledge == RULE else names
+    return tuple(name for name, attack in ATTACKS.items() if KNOWLEDGE.index(attack.knows) <= most)
 
 
 def title_of(name: object) -> str:
     """What a row or a column of a table is called for people: its title, or the name itself if it has none."""
-    entry = STRATEGIES.get(str(name)) or ATTACKS.get(str(name)) or RULES.get(str(name))
+    entry = ATTACKS.get(str(name)) or RULES.get(str(name))
     return str(name) if entry is None else entry.title
 
 

@@ -28,22 +28,20 @@ from labsec.federation.scenario import Scenario
 from labsec.study import catalogue
 from labsec.study.catalogue import KINDS
 
-NO_SUCH_KIND = ("none", "search")  # nobody attacks at a share of zero; whoever knows the rule has a part of its own
+NO_SUCH_KIND = ("none", "adaptive")  # nobody attacks at a share of zero; the adaptive attacker has a part of its own
 ATTACKS = {kind.title: name for name, kind in KINDS.items() if name not in NO_SUCH_KIND}
 RULES = {rule.title: name for name, rule in catalogue.RULES.items() if name != "centred_clip"}
-SKEWS = {skew.short: name for name, skew in catalogue.SKEWS.items()}
-ALIKE = catalogue.SKEWS["iid"].short
-ROUNDS = 50  # a third of those of the matrix, so that a move is answered at once
+REGIMES = {regime.short: name for name, regime in catalogue.REGIMES.items()}
 ALIE_Z = 1.5  # the paper's own z does nothing with six attackers of thirty
 
 
-def scenario(*, skew: str, malicious: float, boost: float, attack: str, rule: str) -> Scenario:
-    """The federation behind the panel; attackers who need the honest messages see them.
+def scenario(*, regime: str, malicious: float, boost: float, attack: str, rule: str) -> Scenario:
+    """The federation behind the panel; the attackers see the honest messages.
 
-    >>> scenario(skew=ALIKE, malicious=0.2, boost=3, attack="sign flip", rule="Krum").malicious_count
+    >>> scenario(regime="FedAvg, IID", malicious=0.2, boost=3, attack="sign flip", rule="Krum").malicious_count
     6
     """
-    base = replace(matrix.cell("digits", SKEWS[skew], "none", RULES[rule], 0), rounds=ROUNDS, evaluate_every=1)
+    base = matrix.cell(REGIMES[regime], "none", RULES[rule], 0)
     if not malicious:
         return base
     kind = KINDS[ATTACKS[attack]]
@@ -51,8 +49,8 @@ def scenario(*, skew: str, malicious: float, boost: float, attack: str, rule: st
 
 
 @cache
-def _clean(skew: str) -> list[float]:
-    return run(scenario(skew=skew, malicious=0, boost=0, attack="", rule="mean")).accuracy
+def _clean(regime: str) -> list[float]:
+    return run(matrix.cell(REGIMES[regime], "none", "mean", 0)).accuracy
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +95,7 @@ class RunAndCrowd:
 def compute(**controls: Any) -> Iterator[RunAndCrowd]:
     """Run the federation of `scenario(**controls)`; a state after every round."""
     s = scenario(**controls)
-    clean = _clean(controls["skew"])
+    clean = _clean(controls["regime"])
     accuracy: list[float] = []
     for result in rounds(s):
         accuracy.append(result.metrics["accuracy"])
@@ -134,13 +132,14 @@ def reading(controls: Mapping[str, Any], state: RunAndCrowd) -> str:
     who = f"{count} of {matrix.CLIENTS} clients ({controls['attack']}{loud})" if count else "Nobody"
     lost = 100 * (state.clean[-1] - state.accuracy[-1])
     return (
-        f"Round {len(state.accuracy)} of {len(state.clean)}, clients {controls['skew']}: {who} against "
+        f"Round {len(state.accuracy)} of {len(state.clean)}, {controls['regime']}: {who} against "
         f"{controls['rule']}. Accuracy {state.accuracy[-1]:.2f}, clean mean {state.clean[-1]:.2f}: "
         f"{abs(lost):.0f} points {'lost' if lost >= 0 else 'gained'}. "
         f"The rule's step has cosine {state.crowd.step_cosine:.2f} with the honest mean."
     )
 
 
+ROUNDS = 50  # of every cell of the matrix
 LENGTHS = (0.03, 30.0)  # the axis of the crowd
 NEAREST = 0.04  # what lies outside of these two is drawn at them
 FARTHEST = 25.0
@@ -199,9 +198,9 @@ class CrowdDrawing:
 
 
 def panel() -> live.Panel:
-    """The panel: malicious fraction, attack and boost against the rule, at every skew."""
-    for skew in SKEWS:
-        _clean(skew)
+    """The panel: malicious fraction, attack and boost against the rule, in both regimes."""
+    for regime in REGIMES:
+        _clean(regime)
     return live.Panel(
         name="lab02",
         attacker={
@@ -210,7 +209,7 @@ def panel() -> live.Panel:
             "boost": live.log_slider("Boost", 3.0, (0.3, 1.0, 3.0, 10.0, 30.0, 100.0), fmt="{:g}"),
         },
         defender={"rule": live.choice("Rule", list(RULES), "mean")},
-        setting={"skew": live.choice("Clients' data", list(SKEWS), ALIKE)},
+        setting={"regime": live.choice("Regime", list(REGIMES), "FedAvg, IID")},
         compute=compute,
         draw=CrowdDrawing(),
         reading=reading,

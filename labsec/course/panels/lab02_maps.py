@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from labsec import plots
-from labsec.study.catalogue import SKEWS, title_of
+from labsec.study.catalogue import title_of
 from labsec.study.matrix import draw_map
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def boost_maps(frame: pandas.DataFrame) -> plots.Picture:
         for ax, name in zip(row, ("digits", "notes"), strict=True):
             part = frame[(frame["rule"] == rule) & (frame["data"] == name)]
             groups = part.groupby(["fraction", "boost"])["accuracy"]
-            draw_map(ax, f"{name}, {title_of(rule)}", groups.mean().unstack())
+            draw_map(ax, f"{name}, {title_of(rule)}", groups.mean().unstack(), groups.std().unstack())
             ax.set(xlabel="boost", ylabel="share of attackers")
             least: Any = groups.mean().idxmin()
             lowest = f"lowest {groups.mean().min():.2f} at a share of {least[0]:.2f} and boost {least[1]}"
@@ -35,60 +35,52 @@ def boost_maps(frame: pandas.DataFrame) -> plots.Picture:
     return plots.Picture(fig, f"Four heat maps of accuracy by share of attackers and boost. {'; '.join(words)}.")
 
 
-def breakdown(frame: pandas.DataFrame, skew: str, *attacks: str, title: str) -> plots.Picture:
-    """Accuracy over the share of attackers under the worst of some attacks, a line for each of six rules.
+def breakdown(frame: pandas.DataFrame, regime: str, attack: str, *, title: str) -> plots.Picture:
+    """Accuracy over the share of attackers, a line for each of six rules, the spread of the seeds as a band.
 
-    frame      rows of `matrix.load("breakdown")`
-    attacks    for each rule and share the one with the lowest mean counts; the band is the spread of its seeds
+    frame    rows of `matrix.load("breakdown")`
     """
-    part = frame[(frame["skew"] == skew) & frame["attack"].isin(("none", *attacks)) & frame["rule"].isin(SHOWN)]
-    part = part[(part["attack"] == "none") == (part["malicious"] == 0)]
-    shares = sorted(part["malicious"].unique())
-    lines = {title_of(rule): _worst_by_share(part[part["rule"] == rule], shares) for rule in SHOWN}
+    part = frame[(frame["regime"] == regime) & (frame["attack"] == attack)]
+    wide = {
+        rule: part[part["rule"] == rule].pivot(index="seed", columns="malicious", values="accuracy") for rule in SHOWN
+    }
     return plots.curves(
-        [float(share) for share in shares],
-        lines,
+        [float(share) for share in wide["mean"].columns],
+        {title_of(rule): table.to_numpy().tolist() for rule, table in wide.items()},
         title=title,
         xlabel="share of malicious clients",
-        ylabel="accuracy at the plateau",
+        ylabel="accuracy after 50 rounds",
     )
 
 
-def _worst_by_share(part: pandas.DataFrame, shares: list[float]) -> list[list[float]]:
-    """Accuracy under the attack with the lowest mean at each share: [seeds, shares]."""
-    columns = []
-    for share in shares:
-        by_attack = part[part["malicious"] == share].pivot(index="attack", columns="seed", values="accuracy")
-        columns.append(by_attack.iloc[int(by_attack.mean(axis=1).argmin())].tolist())
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def prices(frame: pandas.DataFrame, data: str = "digits") -> plots.Picture:
-    """What each rule costs with no attacker, by skew: points of accuracy lost to the mean, with the seeds' range.
+def prices(frame: pandas.DataFrame) -> plots.Picture:
+    """What each rule costs with no attacker, by regime: points of accuracy lost to the mean, with the seeds' range.
 
     frame    rows of `matrix.load()`
     """
-    part = frame[(frame["attack"] == "none") & (frame["data"] == data)]
-    part = part.assign(lost=100 * (part["clean"] - part["accuracy"]))
-    groups = part.groupby(["skew", "rule"], sort=False)["lost"]
-    mean = groups.mean().unstack(level=0)  # [rules, skews]
+    part = frame[frame["attack"] == "none"].assign(lost=lambda rows: 100 * (rows["clean"] - rows["accuracy"]))
+    groups = part.groupby(["regime", "rule"], sort=False)["lost"]
+    mean = groups.mean().unstack(level=0)  # [rules, regimes]
     low = groups.min().unstack(level=0)
     high = groups.max().unstack(level=0)
-    most_skewed = mean.columns[-1]
-    order = mean[most_skewed].sort_values().index
-    fig = plots.figure(7.0, 4.6)
+    order = mean["fedsgd"].sort_values().index
+    fig = plots.figure(7.0, 4.0)
     ax = plots.axes(fig)
-    shades = (plots.BAND, plots.GREY, plots.DEFENDER)[-len(mean.columns) :]
-    for place, (skew, colour) in enumerate(zip(mean.columns, shades, strict=True)):
-        heights = [i + 0.27 * (1 - place) for i in range(len(order))]
-        ax.barh(heights, mean.loc[order, skew], height=0.25, color=colour, label=SKEWS[str(skew)].title)
-        ax.hlines(heights, low.loc[order, skew], high.loc[order, skew], color=plots.INK, linewidth=1)
+    looks = {
+        "fedavg": (plots.GREY, 0.2, "similar clients (FedAvg, IID)"),
+        "fedsgd": (plots.DEFENDER, -0.2, "dissimilar clients (FedSGD, Dirichlet 0.3)"),
+    }
+    for regime, (colour, shift, label) in looks.items():
+        value = mean.loc[order, regime]
+        places = [i + shift for i in range(len(order))]
+        ax.barh(places, value, height=0.36, color=colour, label=label)
+        ax.hlines(places, low.loc[order, regime], high.loc[order, regime], color=plots.INK, linewidth=1)
     dearest = title_of(order[-1])
-    points = mean[most_skewed].max()
-    title = f"With nobody attacking, {dearest} costs {points:.0f} points on very unlike clients"
+    points = mean["fedsgd"].max()
+    title = f"On dissimilar clients, {dearest} costs {points:.0f} points with nobody attacking"
     with plots.style():
         ax.set(yticks=range(len(order)), yticklabels=[title_of(name) for name in order])
         ax.set(xlabel="points of accuracy lost to the plain mean", title=title)
     ax.legend(frameon=False, loc="lower right")
-    words = [f"{title_of(rule)} {mean.loc[rule, most_skewed]:.1f}" for rule in order]
-    return plots.Picture(fig, f"Bar chart. {title}. With the most skewed shards: {', '.join(words)} points.")
+    words = [f"{title_of(rule)} {mean.loc[rule, 'fedsgd']:.1f}" for rule in order]
+    return plots.Picture(fig, f"Bar chart. {title}. On dissimilar clients: {', '.join(words)} points.")

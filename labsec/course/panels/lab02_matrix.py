@@ -1,4 +1,4 @@
-"""The matrix of lab 02 to filter: what the attackers may know, on which data, and which rule withstands them best."""
+"""The matrix of lab 02 to filter: what the attackers may know, in which regime, and which rule withstands them best."""
 
 from __future__ import annotations
 
@@ -10,60 +10,44 @@ import numpy as np
 
 from labsec import matrix, plots
 from labsec.course import live
-from labsec.study.catalogue import ADAPTIVE, ATTACKS, DATA, HONEST, OWN, RULE, RULES, SKEWS, attacks_that_know, title_of
+from labsec.course.panels.lab02 import REGIMES
+from labsec.study.catalogue import HONEST, OWN, RULE, attacks_that_know, title_of
 
 if TYPE_CHECKING:
     import pandas
 
-ROWS = (*ATTACKS, ADAPTIVE)
 KNOWLEDGE = {knowledge: attacks_that_know(knowledge) for knowledge in (OWN, HONEST, RULE)}
-SETTINGS = {
-    f"{learning.title}, {SKEWS[skew].short}": (data, skew) for data, learning in DATA.items() for skew in learning.skews
-}
+SEEDS = {"all five (mean)": None, **{str(seed): seed for seed in range(5)}}
 
 
 @dataclass(frozen=True, eq=False)
 class FilteredMatrix:
-    """Accuracy [attacks, rules] in the order of the matrix; NaN for an attack that is filtered out, or was not run.
+    """Accuracy [attacks, rules] in the order of the matrix; NaN for an attack that is filtered out."""
 
-    mean, std    over the seeds
-    """
-
-    mean: np.ndarray
-    std: np.ndarray
+    values: np.ndarray
 
 
-def compute(*, table: pandas.DataFrame, setting: tuple[str, str], knows: tuple[str, ...]) -> Iterator[FilteredMatrix]:
+def compute(
+    *, table: pandas.DataFrame, regime: str, knows: tuple[str, ...], seed: int | None
+) -> Iterator[FilteredMatrix]:
     """The part of the matrix that the filters leave."""
-    data, skew = setting
-    part = table[(table["data"] == data) & (table["skew"] == skew) & table["attack"].isin(knows)]
-    groups = part.groupby(["attack", "rule"])["accuracy"]
-    mean, std = (
-        wide.unstack().reindex(index=list(ROWS), columns=list(RULES)).to_numpy(dtype=float)
-        for wide in (groups.mean(), groups.std())
-    )
-    yield FilteredMatrix(mean, std)
+    part = table[(table["regime"] == regime) & (table["attack"].isin(knows))]
+    if seed is not None:
+        part = part[part["seed"] == seed]
+    wide = part.pivot_table(index="attack", columns="rule", values="accuracy")
+    yield FilteredMatrix(wide.reindex(index=list(matrix.ATTACKS), columns=list(matrix.RULES)).to_numpy(dtype=float))
 
 
 def reading(controls: Mapping[str, Any], state: FilteredMatrix) -> str:
-    """Which rules stand best by their worst attack, as far as the seeds can tell, and what they cost without one."""
-    worst = np.nanmin(state.mean, axis=0)  # [rules]
-    rows = np.nanargmin(state.mean, axis=0)  # [rules] the worst attack of each
-    spreads = state.std[rows, range(len(worst))]  # [rules]
+    """Each rule by its worst attack; which is best then, and what it costs without one."""
+    worst = np.nanmin(state.values, axis=0)  # [rules]
     best = int(worst.argmax())
-
-    # Five seeds do not tell rules apart whose worst means lie within one standard deviation of each other.
-    level = [rule for rule in worst.argsort()[::-1] if worst[best] - worst[rule] <= max(spreads[best], spreads[rule])]
-    said = [
-        f"{title_of(list(RULES)[rule])} ({worst[rule]:.2f} ± {spreads[rule]:.2f} under "
-        f"{title_of(ROWS[rows[rule]])}; {state.mean[0, rule]:.2f} when nobody attacks)"
-        for rule in level
-    ]
-    lowest = int(worst.argmin())
-    verdict = f"stands best: {said[0]}" if len(said) == 1 else f"these are level: {', '.join(said)}"
+    rule = list(matrix.RULES)[best]
+    attack = list(matrix.ATTACKS)[int(np.nanargmin(state.values[:, best]))]
     return (
-        f"Judged by its worst attack here, {verdict}. The lowest of all is {title_of(list(RULES)[lowest])} with "
-        f"{worst[lowest]:.2f} ± {spreads[lowest]:.2f}."
+        f"Judged by its worst attack here, {title_of(rule)} is best: {worst[best]:.2f} under {title_of(attack)}; "
+        f"{state.values[0, best]:.2f} when nobody attacks. The lowest of all is "
+        f"{title_of(list(matrix.RULES)[int(worst.argmin())])} with {worst.min():.2f}."
     )
 
 
@@ -71,21 +55,26 @@ class MatrixDrawing:
     """A heat map with its values in the cells; a row that is filtered out is blank."""
 
     def __init__(self) -> None:
-        self.figure = plots.figure(5.0, 4.4)
-        self.map = matrix.HeatMap(plots.axes(self.figure), "Accuracy at the plateau, worst in a frame", ROWS, RULES)
+        self.figure = plots.figure(7.2, 5.6)
+        self.map = matrix.HeatMap(
+            plots.axes(self.figure), "Accuracy after 50 rounds, by attack and rule", matrix.ATTACKS, matrix.RULES
+        )
 
     def update(self, values: Mapping[str, Any], state: FilteredMatrix) -> None:
         """Show a state."""
-        self.map.fill(state.mean)
+        self.map.fill(state.values)
 
 
 def panel(table: pandas.DataFrame) -> live.Panel:
     """The filters beside the map. table: rows of `matrix.load()`."""
     return live.Panel(
         name="lab02 matrix",
-        attacker={"knows": live.choice("The attackers know", dict(KNOWLEDGE), RULE)},
+        attacker={"knows": live.choice("The attackers know", dict(KNOWLEDGE), OWN)},
         defender={},
-        setting={"setting": live.choice("Data and skew", dict(SETTINGS), next(iter(SETTINGS)))},
+        setting={
+            "regime": live.choice("Regime", dict(REGIMES), "FedAvg, IID"),
+            "seed": live.choice("Seed", dict(SEEDS), "all five (mean)"),
+        },
         compute=lambda **controls: compute(table=table, **controls),
         draw=MatrixDrawing(),
         reading=reading,

@@ -1,32 +1,28 @@
-"""Every attack against every rule, on clients ever more unlike; a rehearsal, and two sweeps beside it.
+"""Every attack against every rule, in both regimes; and two sweeps beside it.
 
-`matrix` holds every attack and every rule, `rehearsal` what the adaptive attacker chose from, `breakdown` a growing
-number of attackers, `three_percent` a few attackers that boost what they send. `labsec.study.catalogue` holds the
-settings behind the names; a row of a table is a scenario that anyone can run again. The committed tables are read with
-`load`; `labsec matrix` makes them.
+`matrix` holds every attack and every rule, `breakdown` a growing number of attackers,
+`three_percent` a few attackers that boost what they send. `labsec.study.catalogue` holds the settings behind the
+names; a row of a table is a scenario that anyone can run again. The committed tables are read with `load`; `labsec
+matrix` makes them.
 """
 
 from __future__ import annotations
 
-from labsec.study.catalogue import ADAPTIVE, ATTACKS, DATA, RULES, SKEWS, STRATEGIES
-from labsec.study.matrix.cells import BELIEF, CLIENTS, MALICIOUS, boosted, cell
-from labsec.study.matrix.pages import HeatMap, draw_map, heat_map, markdown_page, means, write
-from labsec.study.matrix.portfolio import rehearse
-from labsec.study.matrix.tables import TABLES, arrival, check_cell, confirm, load, problem, run_table
+from labsec.study.catalogue import ATTACKS, REGIMES, RULES
+from labsec.study.matrix.cells import BELIEF, CLIENTS, DATA, MALICIOUS, boosted, cell
+from labsec.study.matrix.pages import HeatMap, draw_map, heat_map, markdown_page, write
+from labsec.study.matrix.tables import TABLES, check_cell, confirm, load, problem, run_table
 
 __all__ = [
-    "ADAPTIVE",
     "ATTACKS",
     "BELIEF",
     "CLIENTS",
     "DATA",
     "MALICIOUS",
+    "REGIMES",
     "RULES",
-    "SKEWS",
-    "STRATEGIES",
     "TABLES",
     "HeatMap",
-    "arrival",
     "boosted",
     "cell",
     "check_cell",
@@ -35,9 +31,7 @@ __all__ = [
     "heat_map",
     "load",
     "markdown_page",
-    "means",
     "problem",
-    "rehearse",
     "run_table",
     "write",
 ]

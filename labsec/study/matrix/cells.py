@@ -2,63 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from itertools import product
 from typing import Any
 
 from labsec.data import Dataset, load
 from labsec.federation.scenario import Scenario
-from labsec.study.catalogue import ADAPTIVE, ATTACKS, DATA, KINDS, RULES, SKEWS, STRATEGIES, Fields, Learning, find
-from labsec.study.matrix.portfolio import strategy
+from labsec.study.catalogue import ATTACKS, KINDS, REGIMES, RULES, Fields, find
 
 CLIENTS = 30
 MALICIOUS = 0.2
 BELIEF = 6
 """f of every rule that takes one: what the defender believes. In the matrix it happens to be right: 0.2 of 30."""
 
-MEASURED_EVERY = 5
-"""Rounds between two measurements: how finely the tables say when a run arrived."""
-
-REHEARSAL_SEEDS = (100, 101)
-"""The adaptive attacker rehearses on these; no table shows them."""
+DATA: Mapping[str, Fields] = {"digits": {}, "notes": {"lr": 4.0}}
+"""Images and text; text needs longer steps than the regime's own."""
 
 
-def cell(
-    data: str, skew: str, attack: str, rule: str, seed: int, *, malicious: float = MALICIOUS, f: int = BELIEF
-) -> Scenario:
-    """The scenario behind one number of the matrix, of the rehearsal or of the breakdown, ready to run again.
+def cell(regime: str, attack: str, rule: str, seed: int, *, malicious: float = MALICIOUS, f: int = BELIEF) -> Scenario:
+    """The scenario behind one number of the matrix or of the breakdown sweep, ready to run again.
 
-    data, skew, attack, rule    names in the catalogue
-    malicious                   share of the clients; with the attack "none" there are none
-    f                           what the defender believes
+    regime, attack, rule    names in the catalogue
+    malicious               share of the clients; with the attack "none" there are none
+    f                       what the defender believes
 
-    >>> cell("digits", "dirichlet_0.1", "alie", "krum", 0).malicious_count
+    >>> cell("fedsgd", "alie", "krum", 0).malicious_count
     6
 
     Raises ValueError for an unknown name.
     """
-    name = strategy(data, skew, rule) if attack == ADAPTIVE else attack
-    attacked = _attacked(find({**ATTACKS, **STRATEGIES}, "attack", name).scenario(), malicious)
+    attacked = _attacked(find(ATTACKS, "attack", attack).scenario(), malicious)
     defended = find(RULES, "rule", rule).fields(f)
-    learned = find(DATA, "data set", data).fields
-    alpha = find(SKEWS, "skew", skew).alpha
-    return Scenario.fedavg(
-        data=_learned_from(data),
-        alpha=alpha,
-        clients=CLIENTS,
-        evaluate_every=MEASURED_EVERY,
-        seed=seed,
-        **learned,
-        **attacked,
-        **defended,
-    )
+    return find(REGIMES, "regime", regime).make(clients=CLIENTS, seed=seed, **attacked, **defended)
 
 
 def boosted(data: str, attack: str, rule: str, fraction: float, boost: float, seed: int) -> Scenario:
     """The scenario behind one number of the sweep for few attackers: 100 clients, FedAvg on IID shards, 50 rounds.
 
-    data        a name in DATA
+    data        digits or notes
     attack      none, or a kind of attack that takes a boost
     rule        a name in RULES
     fraction    share of attackers
@@ -69,16 +51,10 @@ def boosted(data: str, attack: str, rule: str, fraction: float, boost: float, se
     Raises ValueError for an unknown name.
     """
     attacked = _attacked(find(KINDS, "attack", attack).scenario(boost), fraction)
-    learned = {**find(DATA, "data set", data).fields, "rounds": 50}
+    learned = find(DATA, "data", data)
     defended = find(RULES, "rule", rule).fields(BELIEF)
     return Scenario.fedavg(
-        data=_learned_from(data),
-        clients=100,
-        evaluate_every=MEASURED_EVERY,
-        seed=seed,
-        **learned,
-        **attacked,
-        **defended,
+        clients=100, rounds=50, seed=seed, data=_learned_from(data), **learned, **attacked, **defended
     )
 
 
@@ -95,55 +71,23 @@ def _attacked(attack: Fields, share: float) -> dict[str, Any]:
 
 def matrix_cells(seeds: int) -> list[dict[str, Any]]:
     """Keywords of `cell` for the matrix."""
-    return _cells({data: (*learning.attacks, ADAPTIVE) for data, learning in DATA.items()}, range(seeds))
-
-
-def rehearsal_cells(seeds: int = len(REHEARSAL_SEEDS)) -> list[dict[str, Any]]:
-    """Keywords of `cell` for the rehearsal: every strategy against every rule, on seeds that no other table shows.
-
-    What takes long is left out where it takes longest: the one-round search is rehearsed on digits with the most skewed
-    shards, and a data set that meets a selection of the rows rehearses these.
-    """
-    strategies = {data: [n for n in STRATEGIES if _is_rehearsed(n, learning)] for data, learning in DATA.items()}
-    cells = _cells(strategies, REHEARSAL_SEEDS[:seeds])
-    searched = {"data": "digits", "skew": "dirichlet_0.1"}
-    return [each for each in cells if each["attack"] != "search" or searched.items() <= each.items()]
-
-
-def _is_rehearsed(name: str, learning: Learning) -> bool:
-    """Whether a strategy is tried on a data set: all of them where every row is, else the rows that it meets."""
-    return name in learning.attacks or learning.attacks == tuple(ATTACKS)
-
-
-def _cells(attacks: Mapping[str, Iterable[str]], seeds: Iterable[int]) -> list[dict[str, Any]]:
-    """Keywords of `cell` for every data set with its attacks, in every skew that it is learned in, and every rule."""
-    return [
-        {"data": data, "skew": skew, "attack": attack, "rule": rule, "seed": seed}
-        for data in attacks
-        for skew, attack, rule, seed in product(DATA[data].skews, attacks[data], RULES, seeds)
-    ]
+    names = product(REGIMES, ATTACKS, RULES, range(seeds))
+    return [dict(zip(("regime", "attack", "rule", "seed"), each, strict=True)) for each in names]
 
 
 def breakdown_cells(seeds: int) -> list[dict[str, Any]]:
-    """Keywords of `cell` for ever more attackers, up to one half, against a defender who is told how many they are.
-
-    The attack "none" is the price of that belief: the same f, and nobody attacks.
-    """
-    attacks = ("none", "sign_flip_x10", "ipm_2", "min_sum", "drift")
+    """Keywords of `cell` for ever more attackers, up to one half, against a defender who is told how many they are."""
+    settings = [("fedavg", "sign_flip_x10"), ("fedsgd", "sign_flip_x10"), ("fedsgd", "adaptive")]
     return [
         {
-            "data": "digits",
-            "skew": skew,
+            "regime": regime,
             "attack": attack,
             "rule": rule,
             "seed": seed,
             "malicious": count / CLIENTS,
             "f": _belief(rule, count),
         }
-        for skew, attack, count, rule, seed in product(
-            ("iid", "dirichlet_0.1"), attacks, range(0, 16, 3), RULES, range(seeds)
-        )
-        if count or attack == "none"
+        for (regime, attack), count, rule, seed in product(settings, range(0, 16, 3), RULES, range(seeds))
     ]
 
 
@@ -158,7 +102,5 @@ def boosted_cells(seeds: int) -> list[dict[str, Any]]:
     attacks = [("none", 0.0, 0), *product(("sign_flip", "label_flip"), (0.03, 0.1, 0.2), (1, 3, 10, 30, 100))]
     return [
         {"data": data, "attack": attack, "rule": rule, "fraction": fraction, "boost": boost, "seed": seed}
-        for data, (attack, fraction, boost), rule, seed in product(
-            ("digits", "notes"), attacks, ("mean", "norm_clip"), range(seeds)
-        )
+        for data, (attack, fraction, boost), rule, seed in product(DATA, attacks, ("mean", "norm_clip"), range(seeds))
     ]

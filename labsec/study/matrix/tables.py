@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
 from labsec.files import COURSE
 from labsec.study.catalogue import find
-from labsec.study.matrix.cells import boosted, boosted_cells, breakdown_cells, cell, matrix_cells, rehearsal_cells
+from labsec.study.matrix.cells import boosted, boosted_cells, breakdown_cells, cell, matrix_cells
 from labsec.study.matrix.stamp import split, stamp_of
 from labsec.study.sweep import RUNS, sweep
 
@@ -21,9 +20,7 @@ if TYPE_CHECKING:
     import pandas
 
 DOCS = COURSE / "docs"
-NEAR = 0.02  # accuracy: how close to the clean run a run has arrived
 TABLES: Mapping[str, tuple[Callable[..., Scenario], Callable[[int], list[dict[str, Any]]]]] = {
-    "rehearsal": (cell, rehearsal_cells),
     "matrix": (cell, matrix_cells),
     "breakdown": (cell, breakdown_cells),
     "three_percent": (boosted, boosted_cells),
@@ -33,9 +30,8 @@ TABLES: Mapping[str, tuple[Callable[..., Scenario], Callable[[int], list[dict[st
 def run_table(table: str, *, seeds: int, jobs: int = 1, cache: Path = RUNS) -> pandas.DataFrame:
     """Run the missing rows of a table of TABLES, and return the table: a row for each run.
 
-    returns    the keywords of the cell; accuracy after the last round; skipped rounds; the attackers' share of the
-               samples; clean, the accuracy of the plain mean without an attack for the same data, skew and seed;
-               arrived, the first round from which accuracy stays within 0.02 of clean, empty where it never does
+    returns    the keywords of the cell; accuracy after 50 rounds; skipped rounds; clean, the accuracy of the plain mean
+               without an attack for the same data, regime and seed
 
     Raises ValueError for an unknown table, or unless seeds >= 1 and jobs >= 1.
     """
@@ -43,40 +39,12 @@ def run_table(table: str, *, seeds: int, jobs: int = 1, cache: Path = RUNS) -> p
 
     if seeds < 1:
         raise ValueError(f"a table needs seeds >= 1; got seeds={seeds}")
-    build, make_cells = find(TABLES, "table", table)
-    cells = make_cells(seeds)
-    frame = pandas.DataFrame(sweep(build, cells, cache=cache, jobs=jobs)).drop(columns="notes")
-
-    # The run to compare with: the same clients, the plain mean, nobody attacks.
-    group = [name for name in ("data", "skew", "seed") if name in frame]
-    clean = frame[(frame["attack"] == "none") & (frame["rule"] == "mean")].drop_duplicates(group)
-    frame = frame.merge(clean[[*group, "accuracy"]].rename(columns={"accuracy": "clean"}), on=group, how="left")
-
-    by_round = pandas.DataFrame(sweep(build, cells, cache=cache, by_round=True))
-    curves = by_round.groupby(list(cells[0]), sort=False)
-    frame["arrived"] = [
-        arrival(curve["round"].tolist(), curve["accuracy"].tolist(), clean)
-        for (_, curve), clean in zip(curves, frame["clean"], strict=True)
-    ]
-    return frame
-
-
-def arrival(rounds: Sequence[int], accuracy: Sequence[float], clean: float) -> float:
-    """The first of some rounds from which the accuracy stays within 0.02 of `clean` or above it; NaN if it never does.
-
-    An attack that leaves this number finite has delayed the model; one that leaves NaN has damaged it.
-
-    >>> arrival([4, 9, 14, 19], [0.2, 0.9, 0.5, 0.89], 0.9)
-    19
-    >>> arrival([4, 9], [0.2, 0.5], 0.9)
-    nan
-    """
-    found = math.nan
-    for number, reached in zip(reversed(rounds), reversed(accuracy), strict=True):
-        if not reached >= clean - NEAR:
-            break
-        found = number
-    return found
+    build, cells = find(TABLES, "table", table)
+    frame = pandas.DataFrame(sweep(build, cells(seeds), cache=cache, jobs=jobs))
+    group = ["data" if "data" in frame else "regime", "seed"]
+    unattacked = (frame["malicious"] == 0) if "malicious" in frame else (frame["attack"] == "none")
+    clean = frame[unattacked & (frame["rule"] == "mean")].drop_duplicates(group)
+    return frame.merge(clean[[*group, "accuracy"]].rename(columns={"accuracy": "clean"}), on=group, how="left")
 
 
 def load(table: str = "matrix") -> pandas.DataFrame:
