@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from labsec.geometry import check_updates
+from labsec.geometry import check_updates, is_finite_row
 from labsec.guards import check_kind, check_number, kind
 from labsec.types import ServerView, Updates
 
@@ -125,18 +125,20 @@ def gallery(messages: Updates, expected: Updates, *, samples: int) -> Tensor:
     tensor([[2, 1],
             [0, 2]])
 
-    Raises ValueError unless messages and expected are finite rows of one width and 1 <= samples <= candidates.
+    Raises ValueError unless messages and expected are finite rows of one width and type and 1 <= samples <= candidates.
     Source: orthogonal matching pursuit, Pati, Rezaiifar and Krishnaprasad 1993; for one sample the matched filter.
     """
     check_updates(messages, name="messages")
     check_updates(expected, name="expected")
     check_number("gallery", whole=True, samples=samples)
-    if messages.shape[1] != expected.shape[1]:
-        raise ValueError(f"gallery needs rows of one width; got messages {kind(messages)}, expected {kind(expected)}")
+    if messages.shape[1] != expected.shape[1] or messages.dtype != expected.dtype:
+        raise ValueError(f"gallery needs rows of one width and type; got messages {kind(messages)}, expected {kind(expected)}")
     if not 1 <= samples <= len(expected):
         raise ValueError(f"gallery needs 1 <= samples <= candidates; got samples={samples}, candidates={len(expected)}")
-    if not (messages.isfinite().all() and expected.isfinite().all()):
-        raise ValueError("gallery needs finite messages and expected updates; got a NaN or an infinity")
+    for name, rows in (("messages", messages), ("expected", expected)):
+        spoiled = int((~is_finite_row(rows)).sum())
+        if spoiled:
+            raise ValueError(f"gallery needs finite {name}; {spoiled} of {len(rows)} rows hold a NaN or an infinity")
 
     # A candidate that would send nothing explains nothing.
     lengths = expected.norm(dim=1)  # [candidates]

@@ -57,6 +57,7 @@ WITHOUT_A_ROW = {
     "History": "made by a run",
     "Round": "made by a run",
     "bind": "has a row as bind.bind",
+    "controls.Field.follow": "called by the panel",
     "controls.Control": "made by slider, log_slider, choice and switch",
     "matrix": "a module",
     "matrix.HeatMap": "draws a frame of matrix.load",
@@ -253,6 +254,10 @@ CALLS: dict[str, Call] = {
         lambda: {"label": "Rule", "options": ["mean", "median"], "start": "mean", "help": ""},
     ),
     "controls.switch": (controls.switch, lambda: {"label": "Clip", "start": True, "help": ""}),
+    "controls.unless": (
+        controls.unless,
+        lambda: {"control": controls.slider(**control()), "idle": lambda values: ""},
+    ),
     "controls.Field": (controls.Field, lambda: {"control": controls.slider(**control())}),
     "controls.Control.find": (controls.slider(**control()).find, lambda: {"wanted": 0.2}),
     "controls.Control.nearest": (controls.slider(**control()).nearest, lambda: {"typed": "0.2"}),
@@ -275,6 +280,10 @@ CALLS: dict[str, Call] = {
     "geometry.centred_gram": (geometry.centred_gram, rows),
     "geometry.gram_distances": (geometry.gram_distances, lambda: {"gram": torch.eye(3)}),
     "geometry.squared_distances": (geometry.squared_distances, rows),
+    "invert.gallery": (
+        invert.gallery,
+        lambda: {"messages": rows()["updates"], "expected": torch.eye(9, 5), "samples": 2},
+    ),
     "invert.analytic": (invert.analytic, lambda: {"view": server_view(), "message": 0}),
     "matrix.cell": (
         matrix.cell,
@@ -357,6 +366,8 @@ CALLS: dict[str, Call] = {
     "poison.alie": (poison.alie, lambda: {"view": view(), "z": 1.0}),
     "poison.alie, z by itself": (poison.alie, lambda: {"view": view(), "total": 9}),
     "poison.gaussian": (poison.gaussian, lambda: {"view": lonely_view(), "std": 1.0, "generator": stream()}),
+    "poison.Drift": (poison.Drift, lambda: {"norm": 1.0}),
+    "poison.Drift.__call__": (lambda view: poison.Drift(norm=1.0)(view), lambda: {"view": view()}),
     "poison.ipm": (poison.ipm, lambda: {"view": view(), "scale": 2.0}),
     "poison.label_flip": (
         poison.label_flip,

@@ -185,5 +185,5 @@ def test_the_model_follows_the_data():
 def test_a_scenario_is_shown_by_what_differs_from_the_default():
     s = Scenario.fedavg(malicious=0.2, attack=bind(poison.sign_flip, scale=2), server_stages=[robust.MedianNormClip()])
     assert repr(s) == (
-        "Scenario(clients=30, malicious=0.2, rounds=50, attack=sign_flip(scale=2), server_stages=[MedianNormClip])"
+        "Scenario(clients=30, malicious=0.2, rounds=160, attack=sign_flip(scale=2), server_stages=[MedianNormClip])"
     )

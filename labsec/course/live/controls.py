@@ -188,6 +188,8 @@ def unless(control: Control, idle: Callable[[Mapping[str, Any]], str]) -> Contro
     >>> unless(switch("Noise", True), lambda values: "no noise at all").idle({})
     'no noise at all'
     """
+    check_kind("unless", Control, control=control)
+    check_function("unless", idle=idle)
     return replace(control, idle=idle)
 
 
