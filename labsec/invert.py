@@ -132,7 +132,8 @@ def gallery(messages: Updates, expected: Updates, *, samples: int) -> Tensor:
     check_updates(expected, name="expected")
     check_number("gallery", whole=True, samples=samples)
     if messages.shape[1] != expected.shape[1] or messages.dtype != expected.dtype:
-        raise ValueError(f"gallery needs rows of one width and type; got messages {kind(messages)}, expected {kind(expected)}")
+        found = f"messages {kind(messages)}, expected {kind(expected)}"
+        raise ValueError(f"gallery needs rows of one width and type; got {found}")
     if not 1 <= samples <= len(expected):
         raise ValueError(f"gallery needs 1 <= samples <= candidates; got samples={samples}, candidates={len(expected)}")
     for name, rows in (("messages", messages), ("expected", expected)):

@@ -48,6 +48,9 @@ def make(name: str) -> Callable[[AttackerView], Updates]:
     wanted = inspect.signature(attack).parameters
     known = {key: value for key, value in ORDINARY.items() if key in wanted}
 
+    if inspect.isclass(attack):
+        return attack(**known)  # one that remembers something between rounds
+
     def attacked(view: AttackerView) -> Updates:
         drawn = {"generator": Generator().manual_seed(0)} if "generator" in wanted else {}
         return attack(view, **known, **drawn)
@@ -86,7 +89,7 @@ def test_it_runs_in_a_federation(name: str) -> None:
         malicious=0.3,
         rounds=1,
         local_steps=1,
-        attack=bind(attack, **known),
+        attack=attack(**known) if inspect.isclass(attack) else bind(attack, **known),
         omniscient=True,
         public_rule=True,
     )
@@ -409,3 +412,23 @@ def test_adaptive_tries_the_rule_on_as_many_rows_as_the_round_has_the_malicious_
     poison.adaptive(replace(view, others=None), norm=2.0, total=12)
     assert {len(rows) for rows in tried} == {12}
     assert torch.equal(tried[0][3:6], view.own)
+
+
+# --- drift
+
+
+def test_drift_goes_back_the_way_of_all_rounds_at_the_usual_length() -> None:
+    """After one step to the right and one up, both of length 1, back is down to the left; the usual length is now 5."""
+    attack = poison.Drift(norm=2.0)
+    right = replace(make_view(dim=2), own=torch.zeros(3, 2), others=torch.tensor([[1.0, 0.0]] * 4))
+    torch.testing.assert_close(attack(right), torch.tensor([[-2.0, 0.0]] * 3))
+    up = replace(right, others=torch.tensor([[0.0, 5.0], [0.0, 1.0], [0.0, 5.0], [0.0, -7.0]]))  # their mean is (0, 1)
+    back = -torch.tensor([1.0, 1.0]) / 2**0.5
+    torch.testing.assert_close(attack(up), (2 * 5 * back).expand(3, 2))
+
+
+def test_drift_begins_anew_in_every_run() -> None:
+    attack = poison.Drift(norm=1.0)
+    scenario = Scenario(clients=6, malicious=0.34, rounds=2, attack=attack, omniscient=True)
+    first, second = (torch.cat([result.messages for result in rounds(scenario)]) for _ in range(2))
+    assert torch.equal(first, second)
