@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labsec.course.questions.base import Finding, Item
+from labsec.course.questions.base import Finding, Item, Teaching
 
 # 20 clients, weighted mean, learning rate 0.3, five steps on 16 digits unless said otherwise; seeds 0 to 4:
 # 01.a    accuracy after 20 rounds, IID shards: 0.925, 0.942, 0.933, 0.936, 0.930
@@ -77,5 +77,15 @@ QUIZ = (
             ("Nothing can be learned", "The attack of this lab needed one division."),
             ("Only labels can be learned", "The attack found the values, and never saw a label."),
         ),
+    ),
+)
+
+TEACHING = Teaching(
+    skip="The picture of long walks, and all claims but the first. Exercise 1.2 can be given.",
+    discuss=(
+        "The server believes the sample counts that clients report. Who gains from a wrong one?",
+        "When would you rather have fewer messages, and when fewer local steps?",
+        "“The data never leave the hospital.” Which sentence would you put in its place?",
+        "What does a law need to know about an update to call it personal data?",
     ),
 )

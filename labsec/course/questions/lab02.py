@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labsec.course.questions.base import Finding, Item
+from labsec.course.questions.base import Finding, Item, Teaching
 
 # 02.a    points that the plain mean loses in docs/matrix.csv to sign_flip_x10, FedAvg, seeds 0 to 4: 84.7 to 87.2
 # 02.b    the rule of four that loses least in docs/matrix.csv with no attack, FedSGD; means of five seeds: multi_krum
@@ -58,5 +58,15 @@ QUIZ = (
                 "The table had a fixed share of them; another share is another run.",
             ),
         ),
+    ),
+)
+
+TEACHING = Teaching(
+    skip="Exercises 2.5 and 2.8, and all claims but two.",
+    discuss=(
+        "Your consortium has ten hospitals. What is the smallest share of attackers that you have to expect?",
+        "A rule costs accuracy when nobody attacks, most of all for unusual clients. Who pays for the insurance?",
+        "What would you ask a vendor whose table shows five attacks that fail?",
+        "Should the rule of a federation be public?",
     ),
 )
