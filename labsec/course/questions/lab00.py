@@ -18,7 +18,8 @@ FINDINGS = {
         "Exactly as many as before. The server reads the messages before it adds the noise.", seen=(60.0, 90.0)
     ),
     "00.c": Finding(
-        "About as many as a blind guess. A hundred noises arrive, one with every message.", seen=(2.0, 25.0)
+        "About as many as a blind guess, which is right in 10 %. A hundred noises arrive, one with every message.",
+        seen=(2.0, 25.0),
     ),
     "00.d": Finding(
         "Three quarters, where redrawing found none. Noise that stops one attack may leave enough to another.",
