@@ -338,7 +338,8 @@ reveal("01.b", "FedAvg" if early[0] > early[1] else "FedSGD")
 # every client, under skew ($\alpha = 0.1$). Those who talk after every step send 1,000 messages; those who talk after every hundred send ten.
 
 # %%
-predict("01.c", "How many points are lost if clients send 10 messages instead of 1,000?", 0, 50, unit="points")
+question = "How many points are lost if clients send 10 messages instead of 1,000?"
+predict("01.c", question, 0, 50, unit="points")
 
 
 # %%
@@ -360,7 +361,8 @@ reveal("01.c", 100 * (walks[1][1] - walks[100][1]))
 # And what does skew itself cost? Sixty rounds with five steps again; only the way the digits were divided differs.
 
 # %%
-predict("01.d", "How many points are lost after 60 rounds if α = 0.1?", 0, 50, unit="points")
+question = "How many points are lost after 60 rounds if α = 0.1?"
+predict("01.d", question, 0, 50, unit="points")
 
 # %%
 skewed_runs = five_runs(alpha=0.1)
@@ -402,7 +404,7 @@ told = {"model": network, "lr": 0.3, "local_steps": 1, "batch_size": 1}
 seen = ServerView(params=before, messages=update[None], **told)
 read = invert.analytic(seen)[0]
 average = records.x.mean(dim=0)
-pictures.record(records.x[7], read, average, title="One patient, and what the server reads")
+pictures.record(records.x[7], read, average, title="One patient, as the server reads it")
 
 # %% [markdown]
 # Every cross lies on its bar, without search or training: in the first layer, the gradient of a neuron's weights is the
