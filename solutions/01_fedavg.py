@@ -404,7 +404,7 @@ told = {"model": network, "lr": 0.3, "local_steps": 1, "batch_size": 1}
 seen = ServerView(params=before, messages=update[None], **told)
 read = invert.analytic(seen)[0]
 average = records.x.mean(dim=0)
-pictures.record(records.x[7], read, average, title="One patient, as the server reads it")
+pictures.record(records.x[7], read, average, title="One patient, read by the server")
 
 # %% [markdown]
 # Every cross lies on its bar, without search or training: in the first layer, the gradient of a neuron's weights is the
