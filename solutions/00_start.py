@@ -64,7 +64,7 @@ cards.safety()
 # %% [markdown]
 # ## Predict first · ●●○ (8 minutes)
 # The rest of the lab has one federation: 100 clients with 14 or 15 small digits each, and 50 rounds. In each round each
-# client takes **one** step on **four** of its digits. You have four guesses. A guess that fails teaches most.
+# client takes **one** step on **four** draws from its digits; one digit may come twice. You have four guesses. A guess that fails teaches most.
 #
 # The server in the story divided numbers of a message, and a digit appeared. Call this attack **redrawing**. A digit
 # counts as redrawn from 25 dB on: the picture then differs from the truth by 6 % of the grey scale or less (root mean
@@ -82,8 +82,13 @@ predict(
 reveal("00.a", lab00.redrawn(batch=4))
 
 # %% [markdown]
-# Now the **server** adds noise to the sum of the messages, so that the model is private with ε = 4: for one client, for
-# all 50 rounds, with δ = 1e-5, between neighbours that differ in what one client sent (replace-one).
+# **What an ε promises.** Take two runs that differ in what *one* client sent: they are *neighbours* (here: one message
+# replaced by another). Whatever somebody sees of a run, it may be at most $e^\varepsilon$ times as likely in one of them as
+# in the other, except with a small chance δ. A small ε hides the client; $e^{1000}$ hides nobody. For the promise every
+# long message is first shortened to a bound, which is called *clipping*.
+#
+# Now the **server** clips, and adds noise to the sum of the messages, so that the model has ε = 4: for one client, for all
+# 50 rounds, with δ = 1e-5.
 
 # %%
 predict(
@@ -98,7 +103,7 @@ reveal("00.b", lab00.redrawn(epsilon=4, noise_at="server"))
 
 # %% [markdown]
 # Next, each **client** adds the noise before it sends. The ε is the same, with the same unit, rounds, δ and neighbours.
-# Without noise, the model reads 91 % of new digits correctly after 50 rounds. A blind guess is right in 10 %.
+# Without noise, the model reads 91 % of new digits correctly after 50 rounds.
 
 # %%
 predict(
@@ -154,22 +159,24 @@ after("00.d", lab00.panel())
 # 2. The accuracy. At ε = 1000 it is 4 to 7 points below the run without noise. There redrawing finds nothing, and
 #    matching names 1 to 5 % of the digits. But ε = 1000 promises next to nothing: odds may change by a factor of
 #    $e^{1000}$.
-# 3. Redrawing. It finds all digits at batch size 1 and about 29 % at 16. Matching names about 97 % at 16. Redrawing by
+# 3. Redrawing. It finds all digits at batch size 1 and about 29 % at 16. Matching names about 97 % at 16. (Clients hold 14
+#    or 15 digits, so that a batch of 16 has many of them twice.) Redrawing by
 #    division also needs a fully connected first layer. Other models are not safe for that: Geiping et al. (2020) redraw
 #    pictures from convolutional networks by another attack.
 # 4. It costs 1 to 14 points of accuracy. It stops redrawing. It does not stop matching, which names 68 to 75 % of the
 #    digits. Fewer bytes are no defence against somebody with suspects.
 # 5. Under attack, the mean leaves 9 to 13 % right answers and the median 29 to 64 %. With noise at the server, the mean
 #    leaves 69 to 80 %. That is not the noise: the server first shortens every long message (clipping). With noise at
-#    the clients it is 9 to 13 % again, because liars do not shorten what they send. In none of these does the server
-#    read less from an honest message, except where the honest client adds noise.
+#    the clients it is 9 to 13 % again, because liars do not shorten what they send. The server reads less from an
+#    honest message only if that client adds noise.
 #
-# The picture shows one client. These shares are of all clients and five seeds, at batch size 4 unless it is named.
+# The picture shows one client. These shares are of all clients and five seeds, at batch size 4 unless it is named; they were
+# measured for the course and not in this notebook.
 # </details>
 #
 # ## The contrast, with seeds · ●●● (8 minutes)
 # One run is an anecdote. Here are five seeds, six values of ε, and both places of the noise. First, what the noise
-# costs.
+# costs, together with the clipping that it needs.
 
 # %%
 EPSILONS = (1, 4, 10, 100, 300, 1e3)
@@ -209,7 +216,7 @@ after("00.d", lab00.reading_picture(LARGE, found))
 #
 # No. With noise at the server, ε = 10 leaves a useful model, but promises nothing against the server. With noise at the
 # client, the model is useful from ε = 300 on, and the promise is next to nothing there. Redrawing finds nothing up to
-# ε = 100,000. Matching names digits from ε = 1000 on.
+# ε = 100,000. Matching names digits clearly from ε = 1000 on (8 %).
 #
 # An attack that fails says something about *this* attack. Only a small ε says something about all attacks.
 #

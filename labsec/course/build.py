@@ -22,7 +22,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from labsec import storage
-from labsec.course import ledger
+from labsec.course import ledger, questions, teaching
 from labsec.files import COURSE
 
 BEGIN = "### BEGIN SOLUTION"
@@ -50,6 +50,7 @@ def build(numbers: list[str]) -> None:
         solution, learner = build_lab(path)
         write_notebook(solution, path.with_suffix(".ipynb"))
         write_notebook(learner, COURSE / "notebooks" / f"{path.stem}.ipynb")
+        write_teaching(path, solution)
         print(f"{path.stem}: {solution.metadata.labsec.runtime_seconds} s")
     ledger.write(ledger.collect(COURSE / "solutions"), COURSE / "docs")
 
@@ -58,6 +59,15 @@ def write_notebook(notebook: NotebookNode, target: Path) -> None:
     """Write a notebook whole or not at all; raises OSError as `storage.replacing`."""
     with storage.replacing(target) as partial:
         nbformat.write(notebook, partial)
+
+
+def write_teaching(path: Path, lesson: NotebookNode) -> None:
+    """Write docs/teaching/NN.md of a lab that has questions of its own."""
+    lab = path.stem[:2]
+    if lab in questions.labs():
+        folder = COURSE / "docs" / "teaching"
+        folder.mkdir(exist_ok=True)
+        storage.write_text(folder / f"{lab}.md", teaching.page(lab, lesson))
 
 
 def sources(numbers: list[str]) -> list[Path]:

@@ -35,17 +35,24 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the course and a learner's copies."""
+    folder = tmp_path_factory.mktemp("course")
+    copy_course(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lab(browser: Browser, course: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Address and token of a JupyterLab."""
-    course = tmp_path_factory.mktemp("course")
-    copy_course(course)
     with jupyterlab(course, tmp_path_factory.mktemp("temporary")) as started:
         yield started
 
 
 @pytest.fixture
-def notebook(lab: tuple[str, str], browser: Browser) -> Iterator[Notebook]:
-    """An empty page of a fresh profile at the size of a small laptop."""
+def notebook(lab: tuple[str, str], browser: Browser, course: Path) -> Iterator[Notebook]:
+    """An empty page of a fresh profile at the size of a small laptop, for a learner who has answered nothing yet."""
+    (course / "my" / ".progress.json").unlink(missing_ok=True)
     context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
     opened = Notebook(context.new_page(), *lab)
     yield opened

@@ -110,8 +110,12 @@ def shares_recovered(seed: int, steps: int, batch: int) -> tuple[float, float]:
     draws = [torch.randperm(len(x), generator=generator(seed, i, "patients")) for i in range(MESSAGES)]
     patients = [draw[: steps * batch] for draw in draws]
     read = [invert.analytic(one_message(seed, own.view(steps, batch))) for own in patients]
+
+    # A stranger may hold some of the same records, and reading those is no chance: it is scored on the others.
     strangers = read[1:] + read[:1]
-    return _recovered(read, patients, x), _recovered(strangers, patients, x)
+    held = patients[1:] + patients[:1]
+    unknown = [own[~torch.isin(own, theirs)] for own, theirs in zip(patients, held, strict=True)]
+    return _recovered(read, patients, x), _recovered(strangers, unknown, x)
 
 
 def _recovered(read: Sequence[Tensor], patients: Sequence[Tensor], x: Tensor) -> float:

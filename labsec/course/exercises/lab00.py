@@ -9,10 +9,10 @@ EXERCISES: tuple[Exercise, ...] = ()
 
 THREAT_MODEL = ThreatModel(
     goal="Malicious clients want the common model to fail. A curious server wants the clients' private digits.",
-    knowledge="Clients know the model and their own data. The server knows the model, the rules and every message. "
-    "For the attack called matching, it has a list of digits with the private ones among them.",
+    knowledge="Clients know the model and their own data. The server knows the model, the rules and every message, "
+    "and in one attack a list of suspects.",
     capability="Clients send what they like. The server follows the protocol, and reads.",
     share="From none to half of the clients, as you set it. There is one server.",
-    visibility="The server sees messages, never data. Nobody sees that a message was read.",
+    visibility="The server sees messages, never which digits a client holds. Nobody sees that a message was read.",
     out_of_scope="Backdoors, a server that sends prepared models, colluding servers, an open wire: later labs.",
 )

@@ -197,7 +197,9 @@ def price_picture(epsilons: Sequence[float], runs: Mapping[str, Sequence[Sequenc
 
     The title says what was found, so it is written here and not in the cell, where it would be read too early.
     """
-    return _against_epsilon(epsilons, runs, "The same ε costs more at the client", f"right after {ROUNDS} rounds (%)")
+    return _against_epsilon(
+        epsilons, runs, "The same ε costs more at the client", f"correct answers after {ROUNDS} rounds (%)"
+    )
 
 
 def reading_picture(epsilons: Sequence[float], runs: Mapping[str, Sequence[Sequence[float]]]) -> plots.Picture:

@@ -1,4 +1,4 @@
-"""What a finding is, and an item of a quiz."""
+"""What a finding is, an item of a quiz, and advice for teachers."""
 
 from __future__ import annotations
 
@@ -64,3 +64,15 @@ class Item:
     def in_order(self) -> list[tuple[str, str]]:
         """The options as the page has them."""
         return sorted(self.options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teaching:
+    """Advice for those who teach a lab.
+
+    skip       what to leave out when time is short
+    discuss    questions without a single right answer
+    """
+
+    skip: str
+    discuss: Sequence[str]

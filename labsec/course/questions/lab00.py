@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labsec.course.questions.base import Finding, Item
+from labsec.course.questions.base import Finding, Item, Teaching
 
 # In percent: seeds 0 to 4, and the mean of seeds 10 to 14, which were not looked at before.
 # 00.a    redrawn at batch size 4, no noise: 77.5, 74.8, 78.2, 65.5, 78.5; 72.9
@@ -18,7 +18,8 @@ FINDINGS = {
         "Exactly as many as before. The server reads the messages before it adds the noise.", seen=(60.0, 90.0)
     ),
     "00.c": Finding(
-        "About as many as a blind guess. A hundred noises arrive, one with every message.", seen=(2.0, 25.0)
+        "About as many as a blind guess, which is right in 10 %. A hundred noises arrive, one with every message.",
+        seen=(2.0, 25.0),
     ),
     "00.d": Finding(
         "Three quarters, where redrawing found none. Noise that stops one attack may leave enough to another.",
@@ -75,5 +76,15 @@ QUIZ = (
             ("None: ε = 4 is ε = 4", "For one round or for the whole run, for a record or for a client: it differs."),
             ("Only whether the model is accurate", "That is a question about its use, not about what it gives away."),
         ),
+    ),
+)
+
+TEACHING = Teaching(
+    skip="The contrast with seeds. The panel's third to fifth questions.",
+    discuss=(
+        "Which of the four doors of the threat map would your own organisation look at first, and why?",
+        "A vendor offers ε = 4 with noise at the server. Who has to be trusted for that promise to mean anything?",
+        "Redrawing fails and matching works. What does that say about a report that tested one attack?",
+        "Whose handwriting was it in the story, and should that person have been asked?",
     ),
 )

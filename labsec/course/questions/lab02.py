@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labsec.course.questions.base import Finding, Item
+from labsec.course.questions.base import Finding, Item, Teaching
 
 # Means of seeds 0 to 4, with the smallest and the largest: 02.a 87.3 points (86.9 … 88.0); 02.b 39.3 (36.2 … 46.5);
 # 02.c 45.0 (20.9 … 64.9). 02.d, seeds 0 to 2: ALIE ends at .92 to .93, IPM at .53 to .71, the clean run at .97.
@@ -56,5 +56,15 @@ QUIZ = (
                 "The table had a fixed share of them; another share is another run.",
             ),
         ),
+    ),
+)
+
+TEACHING = Teaching(
+    skip="Exercises 2.5 and 2.8, and all claims but two.",
+    discuss=(
+        "Your consortium has ten hospitals. What is the smallest share of attackers that you have to expect?",
+        "A rule costs accuracy when nobody attacks, most of all for unusual clients. Who pays for the insurance?",
+        "What would you ask a vendor whose table shows five attacks that fail?",
+        "Should the rule of a federation be public?",
     ),
 )

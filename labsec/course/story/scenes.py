@@ -107,8 +107,8 @@ def script(told: Told) -> list[Scene]:
             name="read",
             title="The handwriting comes out",
             caption="Each row is the digit times a number that the message also holds. The server divides, and "
-            f"{told.exact_pixels} of {told.read.numel()} pixels are exact. The reason is that the client took one "
-            "step on one digit.",
+            f"{told.exact_pixels} of {told.read.numel()} pixels have the right grey value. The reason is that the "
+            "client took one step on one digit.",
             picture=f"A handwritten digit, read from the message; its mean error is {percent(told.read_error)}. Beside "
             "it the digit at the client, which looks the same, and the mean of many digits, which is a blur; its mean "
             f"error is {percent(told.mean_error)}.",
