@@ -78,6 +78,7 @@ def opened_panel(name: str, number: int) -> Iterator[tuple[Notebook, Locator]]:
             notebook = Notebook(page, base, token)
             notebook.open(name)
             notebook.run_all()
+            notebook.skip_questions()  # a panel may wait for their answers
             panel = page.locator(".live-panel").nth(number)
             panel.scroll_into_view_if_needed()
             notebook.settled(panel)

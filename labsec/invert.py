@@ -141,16 +141,15 @@ def gallery(messages: Updates, expected: Updates, *, samples: int) -> Tensor:
         if spoiled:
             raise ValueError(f"gallery needs finite {name}; {spoiled} of {len(rows)} rows hold a NaN or an infinity")
 
-    # A candidate that would send nothing explains nothing.
-    lengths = expected.norm(dim=1)  # [candidates]
-    directions = torch.where(lengths[:, None] > 0, expected / lengths[:, None], torch.zeros_like(expected))
+    # Only the candidates' directions count. One that would send nothing explains nothing: zero by any length is zero.
+    lengths = expected.norm(dim=1).clamp_min(torch.finfo(expected.dtype).tiny)  # [candidates]
     left = messages
     taken = torch.empty(len(messages), 0, dtype=torch.int64, device=messages.device)
     for _ in range(samples):
-        explained = left @ directions.T  # [k, candidates]
+        explained = left @ expected.T / lengths  # [k, candidates]
         best = explained.scatter(1, taken, -torch.inf).argmax(dim=1, keepdim=True)  # [k, 1]
         taken = torch.cat([taken, best], dim=1)
-        parts = directions[taken].transpose(1, 2)  # [k, dim, taken]
+        parts = (expected[taken] / lengths[taken][:, :, None]).transpose(1, 2)  # [k, dim, taken]
         shares = torch.linalg.lstsq(parts, messages[:, :, None]).solution  # [k, taken, 1]
         left = messages - (parts @ shares)[:, :, 0]
     return taken
