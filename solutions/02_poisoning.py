@@ -27,7 +27,7 @@ from dataclasses import replace
 import torch
 
 from labsec import Scenario, bind, matrix, plots, poison, robust, rounds, run
-from labsec.course import cards, check, exercise, hint, predict, progress, quiz, reveal
+from labsec.course import after, cards, check, exercise, hint, predict, progress, quiz, reveal
 from labsec.course.panels import lab02, lab02_arrows, lab02_maps, lab02_matrix
 
 torch.set_num_threads(1)
@@ -121,7 +121,8 @@ check("02.2", sign_flip)
 # times as long.
 
 # %%
-predict("02.a", "How many points does the plain mean lose to it?", 0, 100, unit="points", about="attacks")
+points = {"low": 0, "high": 100, "unit": "points", "about": "attacks"}
+predict("02.a", "How many points does the plain mean lose to it?", **points)
 
 # %%
 base = Scenario.fedavg()
@@ -130,9 +131,10 @@ clean = run(base)
 whisper = run(replace(base, **one, attack=bind(sign_flip, scale=1)))
 shout = run(replace(base, **one, attack=bind(sign_flip, scale=30)))
 lost = 100 * (clean.final_accuracy - shout.final_accuracy)
+title = "The same client, at boost 1 and at boost 30"
 lines = {"clean": clean, "whisper": whisper, "attacked": shout}
-picture = plots.accuracy(**lines, title="The same client, at boost 1 and at boost 30")
-reveal("02.a", lost, picture=picture)
+after("02.a", plots.accuracy(**lines, title=title))
+reveal("02.a", lost)
 
 # %% [markdown]
 # The line *whisper* is the same client at boost 1: one reversed vote in thirty changes nothing that you can see. **The
@@ -248,9 +250,9 @@ mine = {
     "trimmed_mean": bind(trimmed_mean, f=6),
     "krum": bind(krum, f=6),
 }
-results = {
-    name: run(replace(base, **shouting, aggregate=rule)) for name, rule in mine.items()
-}
+results = {}
+for name, rule in mine.items():
+    results[name] = run(replace(base, **shouting, aggregate=rule))
 believer = run(replace(base, **shouting))
 title = "Six of thirty shout; the mean listens"
 plots.accuracy(clean=clean, attacked=believer, **results, title=title)
@@ -263,15 +265,17 @@ plots.accuracy(clean=clean, attacked=believer, **results, title=title)
 # stays the same.
 
 # %%
-predict("02.b", "Nobody attacks. How many points does Krum lose to the mean?", 0, 100, unit="points", about="prices")
+prices = {**points, "about": "prices"}
+predict("02.b", "Nobody attacks. How many points does Krum lose to the mean?", **prices)
 
 # %%
 unlike = Scenario.fedavg(alpha=0.1)
 fair = run(unlike)
 alone = {name: run(replace(unlike, aggregate=rule)) for name, rule in mine.items()}
 paid = 100 * (fair.final_accuracy - alone["krum"].final_accuracy)
-picture = plots.accuracy(clean=fair, **alone, title="Very unlike clients, and nobody attacks")
-reveal("02.b", paid, picture=picture)
+title = "Very unlike clients, and nobody attacks"
+after("02.b", plots.accuracy(clean=fair, **alone, title=title))
+reveal("02.b", paid)
 
 # %% [markdown]
 # A client whose data are unusual sends an unusual message, and these rules leave unusual messages out. Nobody told them
@@ -336,16 +340,18 @@ check("02.7", ipm)
 hiding = {"malicious": 0.3, "attack": bind(alie, z=1.5)}
 trim = {"aggregate": mine["trimmed_mean"]}
 easy = run(replace(base, **hiding, **trim))
-print(f"Alike clients: {easy.final_accuracy:.2f}; the clean mean: {clean.final_accuracy:.2f}.")
+print(f"Alike clients: {easy.final_accuracy:.2f}")
+print(f"The clean mean: {clean.final_accuracy:.2f}")
 
 # %%
-predict("02.c", "How many points does it cost among very unlike clients?", 0, 100, unit="points", about="attacks")
+predict("02.c", "How many points does it cost among very unlike clients?", **points)
 
 # %%
 hard = run(replace(unlike, **hiding, **trim))
 hidden = 100 * (fair.final_accuracy - hard.final_accuracy)
 title = "One attack, one rule, two kinds of clients"
-reveal("02.c", hidden, picture=plots.accuracy(clean=fair, alike=easy, attacked=hard, title=title))
+after("02.c", plots.accuracy(clean=fair, alike=easy, attacked=hard, title=title))
+reveal("02.c", hidden)
 
 # %% [markdown]
 # Where honest clients differ, the standard deviation is large, and so is the room to hide in. Whoever shows you a
@@ -367,14 +373,17 @@ for name, history in attacked.items():
     print(f"{name}: accuracy {history.accuracy[49]:.2f} after 50 rounds")
 
 # %%
-predict("02.d", "Which of the two has done damage that 300 rounds do not undo?", choices=("ALIE", "IPM", "both", "neither"))
+question = "Which of the two has done damage that 300 rounds do not undo?"
+predict("02.d", question, choices=("ALIE", "IPM", "both", "neither"))
 
 # %%
 calm = run(Scenario.fedsgd(rounds=300))
-harmed = [name for name, h in attacked.items() if h.final_accuracy < calm.final_accuracy - 0.1]
-answer = {0: "neither", 1: "".join(harmed), 2: "both"}[len(harmed)]
-picture = plots.accuracy(clean=calm, **attacked, title="The same runs, six times as long")
-reveal("02.d", answer, picture=picture)
+least = calm.final_accuracy - 0.1
+harmed = [name for name, h in attacked.items() if h.final_accuracy < least]
+outcome = {0: "neither", 1: "".join(harmed), 2: "both"}[len(harmed)]
+title = "The same runs, six times as long"
+after("02.d", plots.accuracy(clean=calm, **attacked, title=title))
+reveal("02.d", outcome)
 
 # %% [markdown]
 # So every table below is measured at a plateau, and says from which round on a run stays close to the clean one.
@@ -507,7 +516,8 @@ matrix.rehearse(my_rule, skew="dirichlet_0.1").tail(4)
 # more alike, and then trim. And the attacker rehearses again, because each new rule is public as well.
 
 # %%
-answer = {"server_stages": [bind(robust.nnm, f=6)], "aggregate": bind(trimmed_mean, f=6)}
+trimmed = mine["trimmed_mean"]
+answer = {"server_stages": [bind(robust.nnm, f=6)], "aggregate": trimmed}
 matrix.rehearse(answer, skew="dirichlet_0.1").tail(4)
 
 # %% [markdown]

@@ -315,7 +315,7 @@ def test_the_picture_shows_the_state() -> None:
 
 
 def test_a_figure_too_wide_for_the_panel_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"at most 7.2 inches wide; got 9"):
+    with pytest.raises(ValueError, match=r"at most 5.0 inches wide; got 9"):
         Renderer(drawing(width=9))
 
 

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from labsec import plots
 from labsec.course import after, build, commit, predict, prediction, progress, progress_file, reveal
 from labsec.course.dots import Scale
 from labsec.course.guesses import ABOUT_CLAIMS, Kept, calibration, keep, kept
@@ -179,20 +178,10 @@ def test_a_sentence_is_not_said_of_a_result_that_it_does_not_fit(capsys, monkeyp
 def test_findings_lie_in_the_package(capsys):
     ask()
     reveal("02.a", LOST)
-    assert "Six loud clients of thirty destroy the plain mean." in capsys.readouterr().out
+    assert "One loud client in thirty destroys the plain mean." in capsys.readouterr().out
     predict("02.z", "How many?", 0, 10)
     with pytest.raises(ValueError, match=r"question '02\.z' has no finding; known: 02\.a, 02\.b"):
         reveal("02.z", 3.0)
-
-
-def test_a_picture_stands_between_the_result_and_the_finding():
-    ask()
-    picture = plots.Picture(plots.figure(1, 1), alt="Two lines.")
-    answer = prediction._answer(prediction._session["02.a"].asked, 86.0, None, FINDING, prediction._html(picture))
-    html = answer._repr_html_()
-    assert html.index("It came out as 86") < html.index('alt="Two lines."') < html.index("Six loud clients")
-    with pytest.raises(TypeError, match=r"int has no HTML: show it with after"):
-        reveal("02.a", 86.0, picture=1, finding=FINDING)
 
 
 def test_what_is_asked_must_make_sense():
@@ -272,4 +261,4 @@ def test_a_published_notebook_holds_the_result_and_no_widget(tmp_path, attended)
     outputs = [output for cell in solution.cells for output in cell.outputs]
     assert len(outputs) == 3
     assert all(build.WIDGET not in output.data for output in outputs)
-    assert "Six loud clients of thirty" in outputs[1].data["text/plain"]
+    assert "One loud client in thirty" in outputs[1].data["text/plain"]

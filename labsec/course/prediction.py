@@ -217,32 +217,29 @@ def hold(id: str, make: Callable[[], Any]) -> None:
     _tell(id)
 
 
-def reveal(id: str, result: Result, *, picture: Any = None, finding: Finding | None = None) -> None:
+def reveal(id: str, result: Result, *, finding: Finding | None = None) -> None:
     """Show the result of a prediction beside the guess, and only then say what was found.
 
     result     what was measured: a number, a number per seed, or one of the choices
-    picture    shown between the two, such as a plots.Picture
     finding    the sentence at the end. It lies in the package (`questions.labNN.FINDINGS`), not in the cell, where it
                would be read before the question is answered; this is for trying one out
 
     A guess is near enough within `near` of the mean, or between the lowest and the highest seed. From now on it stays.
 
     Raises ValueError if the question was not asked in this session, if it has no finding, or if the result is no
-    answer to it; TypeError for a picture without HTML; AssertionError if LABSEC_STRICT=1 and the finding was written
-    for another result.
+    answer to it; AssertionError if LABSEC_STRICT=1 and the finding was written for another result.
     """
     asked = _opened(id).asked
     said = finding or questions.finding(id)
     if asked.choices and result not in asked.choices:
         raise ValueError(f"the result of question {id} is one of {asked.scale}; got {result!r}")
-    below = _html(picture) if picture is not None else ""
     measured = _mean(result)
     if os.environ.get("LABSEC_STRICT") == "1":
         assert said.fits(measured), f"the finding of {id} was written for {said.seen}; got {measured}"
 
     def answer() -> Answer:
         known = _known(id)
-        made = _answer(asked, result, known, said, below)
+        made = _answer(asked, result, known, said)
         if known and known.measured is None:
             off = None if known.guess is None else _off(asked, known.guess, result)
             keep(id, Kept(guess=known.guess, measured=measured, off=off, about=asked.about))
@@ -257,13 +254,11 @@ class Answer:
 
     drawn      HTML of the two
     told       the two in words
-    below      HTML of a picture, or ""
     finding    the sentence at the end
     """
 
     drawn: str
     told: str
-    below: str
     finding: str
 
     def __repr__(self) -> str:
@@ -272,10 +267,10 @@ class Answer:
     def _repr_html_(self) -> str:
         finding = f'<strong><span aria-hidden="true">→</span> {escape(self.finding)}</strong>'
         told = f'<p style="margin:4px 0">{escape(self.told)}</p>'
-        return frame(f'{self.drawn}{told}{self.below}<div style="margin-top:4px">{finding}</div>', edge=BLUE)
+        return frame(f'{self.drawn}{told}<div style="margin-top:4px">{finding}</div>', edge=BLUE)
 
 
-def _answer(asked: Asked, result: Result, known: Kept | None, finding: Finding, below: str) -> Answer:
+def _answer(asked: Asked, result: Result, known: Kept | None, finding: Finding) -> Answer:
     guess = known.guess if known else None
     told = _outcome(asked, result)
     if guess is not None:
@@ -287,7 +282,7 @@ def _answer(asked: Asked, result: Result, known: Kept | None, finding: Finding, 
     else:
         number = None if isinstance(guess, str) else guess
         drawn = dots.guess_beside(_numbers(result), number, low=asked.low, high=asked.high, alt=told)
-    return Answer(drawn=drawn, told=told, below=below, finding=finding.said_of(_mean(result)))
+    return Answer(drawn=drawn, told=told, finding=finding.said_of(_mean(result)))
 
 
 def _outcome(asked: Asked, result: Result) -> str:
@@ -334,7 +329,10 @@ def _mean(result: Result) -> float | str:
 def _words(value: Guess, unit: str) -> str:
     if value is None:
         return "skipped"
-    return value if isinstance(value, str) else f"{value:.3g} {unit}".rstrip()
+    if isinstance(value, str):
+        return value
+    number = f"{value:.3g}"
+    return f"{number} {unit.removesuffix('s') if number == '1' else unit}".rstrip()
 
 
 def _marked_choices(choices: Sequence[str], guess: Guess, result: str) -> str:
@@ -349,17 +347,6 @@ def _marked_choices(choices: Sequence[str], guess: Guess, result: str) -> str:
             f'border-radius:12px">{escape(text)}{tag}</span>'
         )
     return f"<div>{''.join(parts)}</div>"
-
-
-def _html(picture: Any) -> str:
-    """The HTML of something that a notebook can show."""
-    if hasattr(picture, "_repr_mimebundle_"):
-        found = picture._repr_mimebundle_().get("text/html", "")
-    else:
-        found = picture._repr_html_() if hasattr(picture, "_repr_html_") else ""
-    if not found:
-        raise TypeError(f"{type(picture).__name__} has no HTML: show it with after(id, …)")
-    return str(found)
 
 
 def _opened(id: str) -> _Open:

@@ -91,7 +91,7 @@ def in_words(
     if unit not in get_args(Unit):
         raise ValueError(f"in_words needs a unit out of {get_args(Unit)}; got unit={kind(unit)}")
     check_number("in_words", least=0, most=inf, epsilon=epsilon)
-    amount = "∞" if epsilon == inf else f"{epsilon:.3g}"
+    amount = "∞" if epsilon == inf else f"{epsilon:,.0f}" if epsilon >= 1000 else f"{epsilon:.3g}"
     turns = "1 round" if rounds == 1 else f"{rounds} rounds"
     drawn = "everybody in every round" if rate == 1 else f"each drawn with chance {rate:g}"
     return f"ε = {amount} per {unit} for the whole run of {turns}, δ = {delta:g}, {relation} neighbours, {drawn}"

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 PIXELS_PER_INCH = 100  # on the page, whatever the resolution of the figure
-WIDEST = 7.2  # inches; with the controls this makes a panel of 1000 pixels at most
+WIDEST = 5.0  # inches; beside the controls, in a notebook on a small laptop
 DRAWING = threading.RLock()  # Matplotlib's text layout is shared by all figures of a process
 
 

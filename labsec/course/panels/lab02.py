@@ -153,7 +153,7 @@ class CrowdDrawing:
     """
 
     def __init__(self) -> None:
-        self.figure = plots.figure(6.6, 5.4)
+        self.figure = plots.figure(5.0, 4.4)
         top, bottom = plots.axes(self.figure, 2, 1, height_ratios=(1.25, 1))
         with plots.style():
             self.race = Race(top, ROUNDS, "clean mean")
@@ -162,9 +162,10 @@ class CrowdDrawing:
 
     def _crowd(self, ax: Any) -> None:
         ax.set(xlim=(-1.08, 1.08), ylim=LENGTHS, yscale="log")
-        ax.set(xlabel="cosine with the honest mean", ylabel="length (honest median = 1)")
+        ax.set(xlabel="cosine with the honest mean", ylabel="length")
+        ax.set_xticks([-1, -0.5, 0, 0.5, 1])
         ax.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
-        ax.set_title("Who stands out? Last round's messages, and the rule's step", fontsize=10)
+        ax.set_title("The last round's messages; the honest median length is 1", fontsize=9)
         ax.axvline(0, color=plots.BAND, zorder=0)
         ax.axhline(1, color=plots.BAND, zorder=0)
         dot = {"linestyle": "none", "markersize": 6, "alpha": 0.75}
@@ -198,19 +199,34 @@ class CrowdDrawing:
         self.step_name.set_ha("left" if at_left else "right")
 
 
+def _nobody(values: Mapping[str, Any]) -> str:
+    return "" if values["malicious"] else "Nobody attacks."
+
+
+def _nothing_to_boost(values: Mapping[str, Any]) -> str:
+    chosen = f"{values['attack']} chooses its own length."
+    return _nobody(values) or ("" if KINDS[ATTACKS[values["attack"]]].takes_boost else chosen)
+
+
 def panel() -> live.Panel:
     """The panel: malicious fraction, attack and boost against the rule, at every skew."""
     for skew in SKEWS:
         _clean(skew)
+    of_thirty = f"Share of the {matrix.CLIENTS} clients that one attacker holds."
+    malicious = live.slider("Malicious fraction", 0.2, 0.0, 0.5, 1 / matrix.CLIENTS, fmt="{:.0%}", help=of_thirty)
+    attack = live.choice("Attack", list(ATTACKS), "sign flip", help="What the malicious clients send.")
+    loud = "How many times as long as an honest update."
+    boost = live.log_slider("Boost", 3.0, (0.3, 1.0, 3.0, 10.0, 30.0, 100.0), fmt="{:g}", help=loud)
+    believes = f"How the server makes one update of all; where it takes an f, it believes in {matrix.BELIEF}."
     return live.Panel(
         name="lab02",
         attacker={
-            "malicious": live.slider("Malicious fraction", 0.2, 0.0, 0.5, 1 / matrix.CLIENTS, fmt="{:.0%}"),
-            "attack": live.choice("Attack", list(ATTACKS), "sign flip"),
-            "boost": live.log_slider("Boost", 3.0, (0.3, 1.0, 3.0, 10.0, 30.0, 100.0), fmt="{:g}"),
+            "malicious": malicious,
+            "attack": live.unless(attack, _nobody),
+            "boost": live.unless(boost, _nothing_to_boost),
         },
-        defender={"rule": live.choice("Rule", list(RULES), "mean")},
-        setting={"skew": live.choice("Clients' data", list(SKEWS), ALIKE)},
+        defender={"rule": live.choice("Rule", list(RULES), "mean", help=believes)},
+        setting={"skew": live.choice("Clients' data", list(SKEWS), ALIKE, help="How unlike their labels are.")},
         compute=compute,
         draw=CrowdDrawing(),
         reading=reading,

@@ -156,14 +156,22 @@ def _arrow(ax: Any, x: float, y: float, colour: str) -> Any:
     return ax.annotate("", xy=(x, y), xytext=(0, 0), arrowprops=look, zorder=3)
 
 
+OR_DRAG = "Where the arrow of the three points; you can also drag it in the picture."
+
+
+def _not_yours(values: Mapping[str, Any]) -> str:
+    return "" if values["attack"] == DRAGGED else f"choose “{DRAGGED}”, or drag in the picture"
+
+
 def panel() -> live.Panel:
     """Drag the arrow of the three on the picture, or with the sliders, or let an attack choose it."""
+    place: Any = {"start": -2.0, "low": -REACH, "high": REACH, "step": 0.1, "fmt": "{:.1f}", "help": OR_DRAG}
     return live.Panel(
         name="lab02 arrows",
         attacker={
-            "attack": live.choice("Three clients send", list(ATTACKS), NOBODY),
-            "x": live.slider("First weight", -2.0, -REACH, REACH, 0.1, fmt="{:.1f}"),
-            "y": live.slider("Second weight", -2.0, -REACH, REACH, 0.1, fmt="{:.1f}", help="or drag the arrow"),
+            "attack": live.choice("Three clients send", list(ATTACKS), NOBODY, help="All three send one arrow."),
+            "x": live.unless(live.slider("First weight", **place), _not_yours),
+            "y": live.unless(live.slider("Second weight", **place), _not_yours),
         },
         defender={},
         compute=compute,

@@ -81,11 +81,13 @@ class MatrixDrawing:
 
 def panel(table: pandas.DataFrame) -> live.Panel:
     """The filters beside the map. table: rows of `matrix.load()`."""
+    knows = "Rows that would have to know more are left out."
+    skew = "The data set, and how unlike the clients' labels are."
     return live.Panel(
         name="lab02 matrix",
-        attacker={"knows": live.choice("The attackers know", dict(KNOWLEDGE), RULE)},
+        attacker={"knows": live.choice("The attackers know", dict(KNOWLEDGE), RULE, help=knows)},
         defender={},
-        setting={"setting": live.choice("Data and skew", dict(SETTINGS), next(iter(SETTINGS)))},
+        setting={"setting": live.choice("Data and skew", dict(SETTINGS), next(iter(SETTINGS)), help=skew)},
         compute=lambda **controls: compute(table=table, **controls),
         draw=MatrixDrawing(),
         reading=reading,
