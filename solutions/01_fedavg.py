@@ -282,8 +282,8 @@ reveal("01.a", metrics.accuracy(model, params, digits.x_test, digits.y_test))
 
 # %% [markdown]
 # ### The same, stacked
-# Your loop trains one client after another, and Python has many small products to call
-# spends on computing it. The course's engine gives the parameters a leading axis, `[clients, dim]`: one differentiation
+# Your loop trains one client after another: many small products, and Python spends longer on calling each of them than
+# the processor on computing it. The course's engine gives the parameters a leading axis, `[clients, dim]`: one differentiation
 # of everybody's loss gives every client's own gradient, as no two share a parameter. Guess the factor first.
 
 

@@ -27,7 +27,7 @@ from dataclasses import replace
 import torch
 
 from labsec import Scenario, bind, matrix, plots, poison, robust, rounds, run
-from labsec.course import after, cards, check, exercise, hint, predict, progress, quiz, reveal
+from labsec.course import after, cards, check, exercise, hint, predict, reveal
 from labsec.course.panels import lab02, lab02_arrows, lab02_maps, lab02_matrix
 
 torch.set_num_threads(1)
@@ -556,10 +556,12 @@ cards.claim("61")
 # ## Where you stand
 
 # %%
+from labsec.course import progress, quiz
+
 quiz("02")
 
 # %%
-progress()
+progress("02")
 
 # %% [markdown]
 # ### What it means at work

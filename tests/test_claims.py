@@ -167,6 +167,12 @@ def test_a_learner_waits_for_one_seed_only(committed):
     assert found.origin == "Seed 0 was run here: the committed numbers came out again."
 
 
+def test_committed_numbers_come_in_the_order_in_which_they_are_measured(committed):
+    as_saved = measured(accuracy, range(5))
+    committed(results={name: as_saved[name] for name in sorted(as_saved)})
+    assert list(numbers_of(LEARNS).results) == ["clean", "attacked"]
+
+
 def test_a_build_measures_with_every_seed(committed, monkeypatch):
     committed()
     monkeypatch.setenv("LABSEC_BUILD", "1")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,10 +46,12 @@ def numbers_of(claim: Claim) -> Numbers:
     committed = None if os.environ.get("LABSEC_BUILD") == "1" else _committed(claim)
     if committed is None:
         return _measured_here(claim)
-    differs = _difference(claim, by_name(claim.measure, seed), committed.results)
+    here = by_name(claim.measure, seed)
+    differs = _difference(claim, here, committed.results)
     if not differs:
         origin = f"Seed {seed} was run here: the committed numbers came out again."
-        return Numbers(results=committed.results, compared=committed.compared, origin=origin)
+        results = _ordered(committed.results, here)
+        return Numbers(results=results, compared=_ordered(committed.compared, here), origin=origin)
     every = _measured_here(claim)
     origin = f"Seed {seed} was run here: {differs}. So every seed was run here, and the card shows these numbers."
     return Numbers(results=every.results, compared=every.compared, origin=origin)
@@ -77,6 +79,11 @@ def _committed(claim: Claim) -> Numbers | None:
     if not whole or record["rule"] != claim.rule:
         return None
     return Numbers(results=results, compared=compared, origin="")
+
+
+def _ordered(spread: Spread, names: Iterable[str]) -> Spread:
+    """The same numbers in the order in which they are measured; a saved notebook sorts names by their letters."""
+    return {name: spread[name] for name in (*(name for name in names if name in spread), *spread)}
 
 
 def _difference(claim: Claim, here: Mapping[str, float], known: Spread) -> str:
