@@ -48,7 +48,7 @@ def fresh_course(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_new_lab_is_clean_and_leaves_no_placeholder(fresh_course: Path) -> None:
     files = [*fresh_course.glob("labsec/course/*/lab99.py"), *fresh_course.glob("solutions/99*.py")]
-    assert len(files) == 3
+    assert len(files) == 5
     names = [str(path.relative_to(fresh_course)) for path in files]
     in_copy(fresh_course, "-m", "ruff", "check", "--no-cache", *names)
     in_copy(fresh_course, "-m", "ruff", "format", "--no-cache", "--check", *names)
@@ -59,8 +59,17 @@ def test_a_new_lab_is_clean_and_leaves_no_placeholder(fresh_course: Path) -> Non
 
 def test_a_new_lab_builds_and_passes_the_tests_as_it_is(fresh_course: Path) -> None:
     assert "99_fresh_lab: " in in_copy(fresh_course, "-m", "labsec.cli", "build", "99")
-    assert "draft 99" in (fresh_course / "docs" / "claims.md").read_text(encoding="utf-8")
-    files = ("exercises", "cards", "panels", "build", "imports", "repository")  # the build has run the notebook
+    assert "draft99" in (fresh_course / "docs" / "claims.md").read_text(encoding="utf-8")
+    files = (
+        "exercises",
+        "cards",
+        "claims",
+        "quiz",
+        "panels",
+        "build",
+        "imports",
+        "repository",
+    )  # the build has run the notebook
     tests = [f"tests/test_{name}.py" for name in files]
     wanted = "99 or test_imports or links or in_the_readme"
     said = in_copy(fresh_course, "-m", "pytest", "-q", "-n", "0", *tests, "-k", wanted)
@@ -70,7 +79,7 @@ def test_a_new_lab_builds_and_passes_the_tests_as_it_is(fresh_course: Path) -> N
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
     """What a new lab is written into, and nothing else."""
-    for folder in ("solutions", "labsec/course/exercises", "labsec/course/panels"):
+    for folder in ("solutions", *(f"labsec/course/{room}" for room in ("exercises", "panels", "questions", "claims"))):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "README.md").write_text(README, encoding="utf-8")
     return tmp_path
@@ -90,7 +99,7 @@ def test_a_number_that_is_taken_is_refused(bare: Path) -> None:
     with pytest.raises(ValueError, match=r"the number 03 is taken by solutions/03_first\.py"):
         skeleton.new("03_second", bare)
     (bare / "solutions" / "03_first.py").unlink()
-    with pytest.raises(ValueError, match=r"taken by labsec/course/exercises/lab03\.py"):
+    with pytest.raises(ValueError, match=r"taken by labsec/course/claims/lab03\.py"):
         skeleton.new("03_second", bare)
 
 

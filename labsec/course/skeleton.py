@@ -44,6 +44,8 @@ def new(name: str, course: Path) -> list[Path]:
         course / f"solutions/{name}.py": _filled("solution.py.txt", number, title),
         course / f"labsec/course/exercises/lab{number}.py": _filled("exercises.py", number, title),
         course / f"labsec/course/panels/lab{number}.py": _filled("panel.py", number, title),
+        course / f"labsec/course/questions/lab{number}.py": _filled("questions.py", number, title),
+        course / f"labsec/course/claims/lab{number}.py": _filled("claims.py", number, title),
         readme: with_row(storage.read_text(readme, storage.how_to_restore(readme)), name, title),
     }
 

@@ -1,11 +1,10 @@
-"""The panel of lab NN, and what its claim measures: clients that shout, and a bound on the length of a message.
+"""The panel of lab NN: clients that shout, and a bound on the length of a message.
 
 federation      the scenario behind the controls
 compute         its run
 reading         the result in words
 RunDrawing      the result as a picture
 panel           all of it together
-points_lost     what the claim measures, seed by seed
 """
 
 from __future__ import annotations
@@ -95,39 +94,16 @@ class RunDrawing:
 
 def panel() -> live.Panel:
     """The panel: share and boost of the attackers, and the server's bound."""
+    held = f"Share of the {SCENARIO.clients} clients that one attacker holds."
+    boost = live.log_slider("Boost", 10.0, BOOSTS, help="How many times the opposite of what they learned.")
     return live.Panel(
         name="labNN",
         attacker={
-            "malicious": live.log_slider("Malicious share", 0.2, SHARES, fmt="{:.0%}"),
-            "boost": live.log_slider("Boost", 10.0, BOOSTS, help="How many times the opposite of what they learned"),
+            "malicious": live.log_slider("Malicious share", 0.2, SHARES, fmt="{:.0%}", help=held),
+            "boost": live.unless(boost, lambda values: "" if values["malicious"] else "Nobody attacks."),
         },
-        defender={"bound": live.log_slider("Bound on a message", inf, BOUNDS, help="Longer messages are shortened")},
+        defender={"bound": live.log_slider("Bound on a message", inf, BOUNDS, help="Longer messages are shortened.")},
         compute=compute,
         draw=RunDrawing(),
         reading=reading,
     )
-
-
-def points_lost(seed: int, *, bound: float) -> float:
-    """Points of accuracy that the lab's attackers cost, against the clean run of the same seed."""
-    attacked = run(federation(malicious=SCENARIO.malicious, boost=10.0, bound=bound, seed=seed))
-    return 100 * (_clean(seed)[-1] - attacked.final_accuracy)
-
-
-def lost_behind_the_bound(seed: int) -> dict[str, float]:
-    """Points lost to 6 of 30 clients that send 10 times the opposite, with a bound of 0.5"""
-    return {"bound 0.5": points_lost(seed, bound=0.5)}
-
-
-def lost_without_a_bound(seed: int) -> dict[str, float]:
-    """The same under the plain mean"""
-    return {"plain mean": points_lost(seed, bound=inf)}
-
-
-RULE = "Held if the bound loses 10 points or less in every seed where the mean loses 30 or more; else did not hold."
-
-
-def verdict(measured: Mapping[str, Mapping[str, float]], compared: Mapping[str, Mapping[str, float]]) -> str:
-    """RULE as code."""
-    held = measured["bound 0.5"]["max"] <= 10 and compared["plain mean"]["min"] >= 30
-    return "held" if held else "did not hold"
