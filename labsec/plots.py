@@ -213,6 +213,10 @@ def curves(
     if not log and all(float(value).is_integer() for value in x):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
+    # The lines end where the axes do, so that names touch them.
+    if len(places) > 1:
+        ax.set_xlim(right=float(places.max()))
+
     # At least from just below 0 to just above 1, so that accuracies can be compared from figure to figure.
     ax.set_ylim(min(-0.02, ax.get_ylim()[0]), max(1.02, ax.get_ylim()[1]))
     label_ends(ax, ends)
@@ -240,7 +244,10 @@ def looks(names: Iterable[str]) -> list[tuple[Any, Any]]:
 
 
 def label_ends(ax: Axes, ends: Iterable[tuple[float, str, Any]]) -> None:
-    """Write each line's name at its right end, (y, name, colour), pushed apart where they would overlap."""
+    """Write each line's name at its right end, (y, name, colour), pushed apart where they would overlap.
+
+    A line is expected to end where the axes do.
+    """
     check_kind("label_ends", Axes, ax=ax)
     if isinstance(ends, str) or not isinstance(ends, Iterable):
         raise TypeError(f"label_ends needs ends to be a list of (y, name, colour); got {kind(ends)}")
@@ -250,11 +257,25 @@ def label_ends(ax: Axes, ends: Iterable[tuple[float, str, Any]]) -> None:
             raise ValueError(f"label_ends needs (y, name, colour) of every line; got {end!r}")
     low, high = ax.get_ylim()
     gap = 0.065 * (high - low)  # the height of a line of text
+    ends.sort(key=lambda end: end[0])
+    heights = _apart([y for y, _, _ in ends], gap)
 
-    # From the bottom up, each label at its line's end or just above the label before it.
-    height = -np.inf
-    for y, name, colour in sorted(ends, key=lambda end: end[0]):
-        height = max(y, height + gap)
-        ax.annotate(
-            name, (1.01, height), xycoords=("axes fraction", "data"), color=colour, va="center", annotation_clip=False
-        )
+    # A name that had to move is joined to its line by a thin lead; then all names stand in one column behind the leads.
+    moved = any(abs(height - y) > gap / 2 for height, (y, _, _) in zip(heights, ends, strict=True))
+    where: Any = ("axes fraction", "data")
+    for height, (y, name, colour) in zip(heights, ends, strict=True):
+        text = {"xytext": (1.06 if moved else 1.01, height), "textcoords": where, "color": colour, "va": "center"}
+        lead = {"arrowstyle": "-", "color": colour, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)}
+        ax.annotate(name, (1.0, y), xycoords=where, annotation_clip=False, arrowprops=lead if moved else None, **text)
+
+
+def _apart(heights: Sequence[float], gap: float) -> list[float]:
+    """Heights in rising order, moved as little as possible (least squares) until each is a gap above the one before.
+
+    >>> _apart([0.1, 0.1, 0.9], 0.2)
+    [0.0, 0.2, 0.9]
+    """
+    from scipy.optimize import isotonic_regression  # takes a while to import, and few figures need it
+
+    steps = gap * np.arange(len(heights))
+    return [round(float(height), 9) for height in isotonic_regression(np.asarray(heights) - steps).x + steps]

@@ -465,9 +465,9 @@ matrix.heat_map(table, "digits", "iid", "dirichlet_0.1")
 # A row is an attack, a column a rule, and a frame marks the worst row of each rule. Label flip, sign flip and noise know
 # nothing but their own updates. The others read the honest updates of the round as well.
 #
-# The attacker of the **last row** knows the rule and has rehearsed: on federations with other seeds it tried every attack
-# at several strengths, and it took the one that harmed this rule most. So read each column by its worst row, and take
-# even that for a *lower* bound: a better attacker may exist.
+# The attacker of the **last row** knows the rule. On federations with other seeds it tried every attack at several
+# strengths, and against each rule it plays the one that harmed most there, or, in hindsight, a row of the map that
+# harms even more. So judge a rule by its last row, and do not take that for the end of it: better attackers may exist.
 #
 # Which rule would you deploy? It depends on what you grant the attackers, so grant it:
 
@@ -484,7 +484,7 @@ lab02_maps.prices(table)
 # %% [markdown]
 # ### How many are too many?
 # More and more attackers, against a defender who is even told their number (or the largest number that the rule
-# accepts). Each point is the worst of four attacks.
+# accepts). Each point is the worst of four attacks. At one half, which is not drawn, every rule is down to guessing.
 
 # %%
 sweep = matrix.load("breakdown")

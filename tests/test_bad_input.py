@@ -287,7 +287,15 @@ CALLS: dict[str, Call] = {
     "invert.analytic": (invert.analytic, lambda: {"view": server_view(), "message": 0}),
     "matrix.cell": (
         matrix.cell,
-        lambda: {"regime": "fedavg", "attack": "ipm_2", "rule": "krum", "seed": 0, "malicious": 0.2, "f": 6},
+        lambda: {
+            "data": "digits",
+            "skew": "iid",
+            "attack": "ipm_2",
+            "rule": "krum",
+            "seed": 0,
+            "malicious": 0.2,
+            "f": 6,
+        },
     ),
     "matrix.boosted": (
         matrix.boosted,

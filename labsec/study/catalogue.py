@@ -190,7 +190,7 @@ ATTACKS: Mapping[str, Attack] = {
 """The rows of the matrix but the last; a number in a row's name is its strength."""
 
 ADAPTIVE = "adaptive"
-"""The last row: for each rule the strategy that harmed it most in a rehearsal (`labsec.study.matrix.portfolio`)."""
+"""The last row: for each rule what harmed it most, in a rehearsal or, in hindsight, among the rows above."""
 
 STRATEGIES: Mapping[str, Attack] = {
     **{name: attack for name, attack in ATTACKS.items() if name not in ("none", "gaussian")},

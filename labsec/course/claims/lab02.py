@@ -49,7 +49,7 @@ def rows_of(seed: int, data: str, rule: str) -> pandas.DataFrame:
 
 def lost_again(row: pandas.Series) -> float:
     """Points lost by a row of the matrix that is run again."""
-    scenario = matrix.cell(row.data, row["skew"], row.attack, row.rule, int(row.seed))
+    scenario = matrix.cell(row.data, row["skew"], row.played, row.rule, int(row.seed))
     return float(100 * (row.clean - run(scenario).final_accuracy))
 
 
