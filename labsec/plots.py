@@ -137,8 +137,12 @@ def _few_colours(image: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def accuracy(*, title: str = "Accuracy over the rounds", **histories: History | Sequence[History]) -> Picture:
+def accuracy(
+    *, title: str = "Accuracy over the rounds", height: float = 3.6, **histories: History | Sequence[History]
+) -> Picture:
     """Test accuracy over the rounds, one line per name; several runs of one name become their mean with a grey band.
+
+    height    of the figure, in inches
 
     The name `clean` is drawn as the thin dark line, `attacked` and `defended` in their colours.
 
@@ -158,17 +162,18 @@ def accuracy(*, title: str = "Accuracy over the rounds", **histories: History | 
     # All runs are measured in the same rounds: the first one says in which.
     first = next(iter(runs.values()))[0]
     x = [row["round"] + 1 for row in first.rows if row["accuracy"] is not None]
-    return curves(x, tables, title=title, xlabel="round", ylabel="test accuracy")
+    return curves(x, tables, title=title, xlabel="round", ylabel="test accuracy", height=height)
 
 
 def curves(
     x: Sequence[float],
-    runs: Mapping[str, Sequence[Sequence[float]]],
+    runs: Mapping[str, Sequence[Sequence[float]] | np.ndarray],
     *,
     title: str,
     xlabel: str,
     ylabel: str,
     log: bool = False,
+    height: float = 3.6,
 ) -> Picture:
     """One line per name over x: the mean of the seeds with a grey band from the least to the most.
 
@@ -177,8 +182,10 @@ def curves(
     x       what was varied
     runs    name -> [seeds, len(x)]; the names `clean`, `attacked` and `defended` have their fixed colours
     log     whether x is drawn on a logarithmic scale
+    height  of the figure, in inches
 
-    Raises ValueError without a line, or for one that is no table of numbers [seeds, len(x)].
+    Raises ValueError for a height that is not positive, without a line, or for one that is no table of numbers
+    [seeds, len(x)].
     """
     check_kind("curves", str, title=title, xlabel=xlabel, ylabel=ylabel)
     check_kind("curves", bool, log=log)
@@ -192,7 +199,7 @@ def curves(
     for name, table in tables.items():
         if table.ndim != 2 or table.shape[1] != len(places) or not len(table):
             raise ValueError(f"curves needs {name} [seeds, {len(places)}], as long as x; got shape {list(table.shape)}")
-    fig = figure()
+    fig = figure(height=height)
     ax = axes(fig)
     ends = []  # where each line ends, for its label
     words = []  # the same lines for those who cannot see them
@@ -243,6 +250,9 @@ def looks(names: Iterable[str]) -> list[tuple[Any, Any]]:
     return [fixed[name] if name in fixed else next(others) for name in names]
 
 
+LINE_OF_TEXT = 0.234  # inches, and a little more, because the axes are lower than the figure
+
+
 def label_ends(ax: Axes, ends: Iterable[tuple[float, str, Any]]) -> None:
     """Write each line's name at its right end, (y, name, colour), pushed apart where they would overlap.
 
@@ -256,7 +266,9 @@ def label_ends(ax: Axes, ends: Iterable[tuple[float, str, Any]]) -> None:
         if not isinstance(end, tuple) or len(end) != 3:
             raise ValueError(f"label_ends needs (y, name, colour) of every line; got {end!r}")
     low, high = ax.get_ylim()
-    gap = 0.065 * (high - low)  # the height of a line of text
+    fig = ax.get_figure(root=True)
+    assert fig is not None  # axes without a figure cannot be drawn
+    gap = LINE_OF_TEXT * (high - low) / fig.get_figheight()
     ends.sort(key=lambda end: end[0])
     heights = _apart([y for y, _, _ in ends], gap)
 

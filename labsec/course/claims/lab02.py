@@ -122,7 +122,7 @@ def replaces(measured: Spread, compared: Spread) -> str:
 
 
 # Claim 8 reads the table of a few attackers that boost what they send.
-BOOSTS = (1, 3, 10, 30, 100)
+BOOSTS = (1, 3, 10, 30)
 
 
 def three_percent_lost(rule: str) -> Measure:

@@ -73,8 +73,7 @@ def shards(y: Tensor, **parts: Sequence[Tensor]) -> plots.Picture:
 
 def accuracy(**runs: Sequence[History]) -> plots.Picture:
     """Test accuracy over the rounds as `plots.accuracy` draws it, with a grey band over the seeds, and lower."""
-    picture = plots.accuracy(title="Mean of five seeds, and their range", **runs)
-    picture.figure.set_size_inches(7.0, 2.1)
+    picture = plots.accuracy(title="Mean of five seeds, and their range", height=2.1, **runs)
     picture.figure.axes[0].set_ylim(0.4, 1.0)  # where the lines differ, so that their names do not touch
     return picture
 

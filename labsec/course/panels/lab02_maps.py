@@ -1,12 +1,14 @@
-"""The pictures of lab 02's tables: damage by share and boost, and accuracy by share."""
+"""The pictures of lab 02's tables: what a boost does, how many attackers are too many, and what rules cost."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from labsec import plots
 from labsec.study.catalogue import SKEWS, title_of
-from labsec.study.matrix import draw_map
 
 if TYPE_CHECKING:
     import pandas
@@ -15,44 +17,61 @@ SHOWN = ("mean", "median", "krum", "multi_krum", "norm_clip", "nnm_trimmed")
 BOOSTED_AGAINST = ("mean", "norm_clip")
 
 
-def boost_maps(frame: pandas.DataFrame) -> plots.Picture:
-    """Accuracy by share of attackers (rows) and boost (columns): digits and notes, under the mean and a norm clip.
+def dial(frame: pandas.DataFrame) -> plots.Picture:
+    """Points lost to 3 of 100 clients over their boost: digits and notes, under the mean and a norm clip.
 
     frame    rows of `matrix.load("three_percent")` of one attack
     """
-    fig = plots.figure(9.0, 4.6)
-    grid = plots.axes(fig, 2, 2)
-    words = []
-    for row, rule in zip(grid, BOOSTED_AGAINST, strict=True):
-        for ax, name in zip(row, ("digits", "notes"), strict=True):
-            part = frame[(frame["rule"] == rule) & (frame["data"] == name)]
-            groups = part.groupby(["fraction", "boost"])["accuracy"]
-            draw_map(ax, f"{name}, {title_of(rule)}", groups.mean().unstack(), framed=False)
-            ax.set(xlabel="boost", ylabel="share of attackers")
-            least: Any = groups.mean().idxmin()
-            lowest = f"lowest {groups.mean().min():.2f} at a share of {least[0]:.2f} and boost {least[1]}"
-            words.append(f"{name} under the {title_of(rule)}: {lowest}")
-    return plots.Picture(fig, f"Four heat maps of accuracy by share of attackers and boost. {'; '.join(words)}.")
+    few = frame[frame["fraction"] == 0.03]
+    few = few.assign(lost=100 * (few["clean"] - few["accuracy"]))
+    boosts = sorted(few["boost"].unique())
+    lines = {}
+    for name, rule in product(("digits", "notes"), BOOSTED_AGAINST):
+        part = few[(few["data"] == name) & (few["rule"] == rule)]
+        lines[f"{name}, {title_of(rule)}"] = part.pivot(index="seed", columns="boost", values="lost").to_numpy()
+    picture = plots.curves(
+        boosts,
+        lines,
+        title="Three of a hundred: the damage is a dial",
+        xlabel="boost",
+        ylabel="points lost",
+        log=True,
+        height=2.0,
+    )
+    (ax,) = picture.figure.axes
+    with plots.style():
+        ax.set_xticks(boosts, [f"{boost:g}" for boost in boosts])
+        ax.minorticks_off()
+    return picture
 
 
-def breakdown(frame: pandas.DataFrame, skew: str, *attacks: str, title: str) -> plots.Picture:
-    """Accuracy over a share of attackers below one half, under the worst of some attacks: a line for each of six rules.
+def breakdown(frame: pandas.DataFrame, *attacks: str) -> plots.Picture:
+    """Accuracy over a share of attackers below one half, under the worst of some attacks: a plot for each skew.
 
     frame      rows of `matrix.load("breakdown")`
-    attacks    for each rule and share the one with the lowest mean counts; the band is the spread of its seeds
+    attacks    for each rule and share the one with the lowest mean counts; the bars are the spread of its seeds
     """
-    part = frame[(frame["skew"] == skew) & frame["attack"].isin(("none", *attacks)) & frame["rule"].isin(SHOWN)]
+    part = frame[frame["attack"].isin(("none", *attacks)) & frame["rule"].isin(SHOWN)]
     part = part[(part["attack"] == "none") == (part["malicious"] == 0)]
     part = part[part["malicious"] < 0.5]  # at one half every rule guesses, and all lines would end in one point
-    shares = sorted(part["malicious"].unique())
-    lines = {title_of(rule): _worst_by_share(part[part["rule"] == rule], shares) for rule in SHOWN}
-    return plots.curves(
-        [float(share) for share in shares],
-        lines,
-        title=title,
-        xlabel="share of malicious clients",
-        ylabel="accuracy at the plateau",
-    )
+    shares = [float(share) for share in sorted(part["malicious"].unique())]
+    fig = plots.figure(9.0, 2.4)
+    words = []
+    for ax, skew in zip(plots.axes(fig, 1, 2, sharey=True), part["skew"].unique(), strict=True):
+        here = part[part["skew"] == skew]
+        ends = []
+        for rule, (colour, dash) in zip(SHOWN, plots.looks(SHOWN), strict=True):
+            seeds = np.array(_worst_by_share(here[here["rule"] == rule], shares))  # [seeds, shares]
+            mean = seeds.mean(axis=0)
+            ax.vlines(shares, seeds.min(axis=0), seeds.max(axis=0), color=colour, linewidth=0.8, alpha=0.7)
+            ax.plot(shares, mean, color=colour, linestyle=dash)
+            ends.append((float(mean[-1]), title_of(rule), colour))
+            words.append(f"{title_of(rule)} goes from {mean[0]:.2f} to {mean[-1]:.2f} with {SKEWS[skew].title}")
+        with plots.style():
+            ax.set(title=SKEWS[skew].title, xlabel="share of malicious clients", xlim=(0, shares[-1]), ylim=(0, 1.02))
+        plots.label_ends(ax, ends)
+    fig.axes[0].set_ylabel("accuracy at the plateau")
+    return plots.Picture(fig, f"Two line plots of accuracy by the share of attackers. {'; '.join(words)}.")
 
 
 def _worst_by_share(part: pandas.DataFrame, shares: list[float]) -> list[list[float]]:
@@ -77,7 +96,7 @@ def prices(frame: pandas.DataFrame, data: str = "digits") -> plots.Picture:
     high = groups.max().unstack(level=0)
     most_skewed = mean.columns[-1]
     order = mean[most_skewed].sort_values().index
-    fig = plots.figure(7.0, 4.6)
+    fig = plots.figure(7.0, 2.7)
     ax = plots.axes(fig)
     shades = (plots.BAND, plots.GREY, plots.DEFENDER)[-len(mean.columns) :]
     for place, (skew, colour) in enumerate(zip(mean.columns, shades, strict=True)):

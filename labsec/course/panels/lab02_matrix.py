@@ -20,6 +20,7 @@ KNOWLEDGE = {knowledge: attacks_that_know(knowledge) for knowledge in (OWN, HONE
 SETTINGS = {
     f"{learning.title}, {SKEWS[skew].short}": (data, skew) for data, learning in DATA.items() for skew in learning.skews
 }
+START = f"{DATA['digits'].title}, {SKEWS['dirichlet_0.1'].short}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +88,7 @@ def panel(table: pandas.DataFrame) -> live.Panel:
         name="lab02 matrix",
         attacker={"knows": live.choice("The attackers know", dict(KNOWLEDGE), RULE, help=knows)},
         defender={},
-        setting={"setting": live.choice("Data and skew", dict(SETTINGS), next(iter(SETTINGS)), help=skew)},
+        setting={"setting": live.choice("Data and skew", dict(SETTINGS), START, help=skew)},
         compute=lambda **controls: compute(table=table, **controls),
         draw=MatrixDrawing(),
         reading=reading,

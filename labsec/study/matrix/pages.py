@@ -83,19 +83,16 @@ class HeatMap:
     """A map in axes with its values in the cells; `fill` shows other values.
 
     rows, columns    names, from the top and from the left
-    framed           whether the lowest value of each column stands in a frame
     """
 
-    def __init__(
-        self, ax: Axes, title: str, rows: Iterable[Any], columns: Iterable[Any], *, framed: bool = True
-    ) -> None:
+    def __init__(self, ax: Axes, title: str, rows: Iterable[Any], columns: Iterable[Any]) -> None:
         rows = [title_of(name) for name in rows]
         columns = [title_of(name) for name in columns]
         blank = np.full((len(rows), len(columns)), np.nan)
         self.image = ax.imshow(blank, cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
         middle: Any = {"ha": "center", "va": "center", "fontsize": 8.5}
         self.texts = {(i, j): ax.text(j, i, "", **middle) for i, j in np.ndindex(blank.shape)}
-        self.frames = [_frame(ax, column) for column in range(len(columns))] if framed else []
+        self.frames = [_frame(ax, column) for column in range(len(columns))]
         with plots.style():
             ax.set_title(title, pad=8)
         ax.set_xticks(range(len(columns)), columns, rotation=20, ha="right")
@@ -125,9 +122,9 @@ def _frame(ax: Axes, column: int) -> Rectangle:
     return frame
 
 
-def draw_map(ax: Axes, title: str, mean: pandas.DataFrame, *, framed: bool = True) -> None:
+def draw_map(ax: Axes, title: str, mean: pandas.DataFrame) -> None:
     """Draw a map of numbers [rows, columns] into axes, the lowest of each column in a frame."""
-    HeatMap(ax, title, mean.index, mean.columns, framed=framed).fill(mean.to_numpy(dtype=float))
+    HeatMap(ax, title, mean.index, mean.columns).fill(mean.to_numpy(dtype=float))
 
 
 def _ink(value: float) -> str:
