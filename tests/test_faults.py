@@ -184,7 +184,7 @@ def test_a_worker_that_was_killed_is_one_sentence(monkeypatch, capsys):
         (["build", ""], "Nothing more was built: there is no lab '' in solutions/; there are 00, 01, 02.\n"),
         (["reset", ""], "There is no lab ''; there are 00, 01, 02.\n"),
         (["open", "../x"], "There is no lab '../x'; there are 00, 01, 02.\n"),
-        (["matrix", "all"], "no table is called 'all'; known: matrix, breakdown, three_percent.\n"),
+        (["matrix", "all"], "no table is called 'all'; known: rehearsal, matrix, breakdown, three_percent.\n"),
     ],
 )
 def test_what_is_not_there_is_named_beside_what_is(command, said, capsys):

@@ -215,7 +215,7 @@ def test_claims_ask_first_and_then_show_a_dot_for_each_seed(page: Notebook, fold
     folds = measured.locator("summary")
     assert folds.all_inner_texts() == ["Rule", "Numbers", "Code"]
     folds.first.press("Enter")
-    assert measured.get_by_text("Held if in both regimes").is_visible()
+    assert measured.get_by_text("Held if at every skew").is_visible()
     assert "cannot be tested" in cell(page, 7).inner_text()
     entries = kept(folder)
     assert (entries["02.claim7"]["off"], entries["01.claim3"]["off"]) == (0.0, 1.0)
@@ -277,7 +277,7 @@ def test_a_notebook_that_is_not_trusted_shows_the_same(page: Notebook, folder: P
     assert max(x for x, _ in dots) - min(x for x, _ in dots) > 20
     assert all(width >= 6 for _, width in dots)
     measured.get_by_text("Rule", exact=True).click()
-    assert measured.get_by_text("Held if in both regimes").is_visible()
+    assert measured.get_by_text("Held if at every skew").is_visible()
     output(page, 8).get_by_text("It averages them away").click()
     assert output(page, 8).get_by_text("These all point in one.").is_visible()
     cell(page, 6).scroll_into_view_if_needed()

@@ -142,7 +142,8 @@ def _in_words(title: str, mean: pandas.DataFrame) -> str:
 
 def markdown_page(frame: pandas.DataFrame) -> str:
     """The matrix as a Markdown page: a picture for each data set with its alternative text, and the tables, folded."""
-    parts = [INTRODUCTION, f"Seeds: {frame['seed'].nunique()}. {_samples(frame)} {_hindsight(frame)}"]
+    said = f"Seeds: {frame['seed'].nunique()}. {_samples(frame)}"
+    parts = [INTRODUCTION, f"{said} {_hindsight(frame)}" if ADAPTIVE in set(frame["attack"]) else said]
     for data in frame["data"].unique():
         part = frame[frame["data"] == data]
         alt = html.escape(heat_map(frame, data).alt, quote=True)
