@@ -14,7 +14,7 @@ from labsec.course import live
 torch.set_num_threads(1)
 """
 PANEL = """\
-figure = plots.figure(7, 3.5)
+figure = plots.figure(5, 3.5)
 axes = plots.axes(figure)
 axes.set(xlim=(0, 9), ylim=(0, 1), xlabel="round", ylabel="accuracy")
 (line,) = axes.plot([], [])

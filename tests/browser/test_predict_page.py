@@ -21,14 +21,14 @@ ARTIFACTS = Path(__file__).parents[2] / "artifacts" / "browser"
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 LOST = "[84.68, 85.51, 85.8, 87.18, 87.19]"
 CELLS = [
-    "from labsec.course import after, cards, predict, quiz, reveal",
-    'predict("02.a", "How many points of accuracy does the plain mean lose to six loud clients of thirty?",\n'
+    "from labsec.course import after, cards, predict, quiz, reveal\nfrom labsec.course.questions.base import Finding",
+    'predict("02.a", "How many points of accuracy does the plain mean lose to one loud client in thirty?",\n'
     '        0, 100, unit="points", about="attacks")',
     f'reveal("02.a", {LOST})',
     'predict("02.b", "Which rule loses least with nobody attacking?",\n'
     '        choices=("median", "krum", "trimmed mean", "multi krum"), about="rules")',
     'after("02.b", "a plot with a telling title")',
-    'reveal("02.b", "multi krum")',
+    'reveal("02.b", "multi krum", finding=Finding("Multi-Krum loses least.", seen="multi krum"))',
     'cards.claim("7")',
     'cards.claim("3")',
     'quiz("02")',
@@ -155,7 +155,7 @@ def test_a_prediction_is_made_by_keyboard_and_opens_its_result(page: Notebook, f
     box.press("Enter")
 
     waiting.get_by_text("Your guess was 66.1 points too low.").wait_for()
-    assert "Six loud clients of thirty destroy the plain mean." in waiting.inner_text()
+    assert "One loud client in thirty destroys the plain mean." in waiting.inner_text()
 
     # The guess stays, a card has taken the place of the widget, and the keyboard is still at its cell.
     asked.get_by_text("You said 20 points.").wait_for()
@@ -210,12 +210,12 @@ def test_claims_ask_first_and_then_show_a_dot_for_each_seed(page: Notebook, fold
     answer_everything(page)
     measured = cell(page, 6)
     assert "You said: held ✓" in measured.inner_text()
-    assert measured.get_by_role("img", name="Dot plot. Points of accuracy").is_visible()
+    assert measured.get_by_role("img", name="Dot plot. Points that the plain mean loses").is_visible()
     assert measured.locator(".labsec-question").count() == 0  # the card repeats the question
     folds = measured.locator("summary")
     assert folds.all_inner_texts() == ["Rule", "Numbers", "Code"]
     folds.first.press("Enter")
-    assert measured.get_by_text("Held if at every skew").is_visible()
+    measured.get_by_text("Held if at every skew").wait_for()
     assert "cannot be tested" in cell(page, 7).inner_text()
     entries = kept(folder)
     assert (entries["02.claim7"]["off"], entries["01.claim3"]["off"]) == (0.0, 1.0)
@@ -273,11 +273,11 @@ def test_a_notebook_that_is_not_trusted_shows_the_same(page: Notebook, folder: P
         const style = getComputedStyle(span);
         return style.borderTopStyle === 'solid' && style.borderTopColor === 'rgb(0, 158, 115)';
       }).map((span) => [span.getBoundingClientRect().x, span.getBoundingClientRect().width])""")
-    assert len(dots) == 10
+    assert len(dots) == 15  # three skews, five seeds
     assert max(x for x, _ in dots) - min(x for x, _ in dots) > 20
     assert all(width >= 6 for _, width in dots)
     measured.get_by_text("Rule", exact=True).click()
-    assert measured.get_by_text("Held if at every skew").is_visible()
+    measured.get_by_text("Held if at every skew").wait_for()
     output(page, 8).get_by_text("It averages them away").click()
     assert output(page, 8).get_by_text("These all point in one.").is_visible()
     cell(page, 6).scroll_into_view_if_needed()
