@@ -16,9 +16,55 @@ from torch import Tensor
 from labsec import Scenario, robust, rounds
 from labsec.types import ENGINE_FILLS, ImpossibleRule
 
-ORDINARY = {"f": 1, "bound": 3.0, "radius": 3.0}
-NEUTRAL = {"f": 0, "bound": torch.inf, "radius": torch.inf, "factor": torch.inf}
-WITHOUT_NEUTRAL_SETTING = {"krum", "median", "geometric_median"}  # never the mean, whatever their arguments
+def one_way(params: Tensor) -> Tensor:
+    """What the server learns by itself, for rules that ask for it."""
+    return torch.linspace(1, -0.5, len(params), dtype=params.dtype)
+
+
+LITTLE_NOISE = 1e-7  # so little that a result with it is the same within SLACK
+ORDINARY = {
+    "f": 1,
+    "bound": 3.0,
+    "radius": 3.0,
+    "threshold": 3,
+    "step": 0.01,
+    "size": 2,
+    "bucket": 1,
+    "noise": LITTLE_NOISE,
+    "std": LITTLE_NOISE,
+    "rule": robust.mean,
+    "root": one_way,
+}
+NEUTRAL = {
+    "f": 0,
+    "bound": torch.inf,
+    "radius": torch.inf,
+    "factor": torch.inf,
+    "threshold": 0,
+    "decay": None,
+    "size": 1,
+    "bucket": 1,
+    "std": 0,
+    "rule": robust.mean,
+    "root": one_way,
+}
+WITHOUT_NEUTRAL_SETTING = {  # never the mean, whatever their arguments
+    "krum",
+    "median",
+    "geometric_median",
+    "sign_majority",
+    "fltrust",
+    "FoolsGold",
+    "flame",
+    "Reputation",
+}
+NO_AVERAGE = {  # rules to which rows that all say the same do not say it, and why
+    "sign_majority": "a step has the length that the server chose",
+    "fltrust": "every row gets the length of the server's own",
+    "FoolsGold": "clients who all send the same are sybils",
+}
+BY_LOT = {"bucketing"}  # who comes together depends on places, which are drawn
+LEAST_CLIENTS = {"bulyan": lambda f: 4 * f + 3, **dict.fromkeys(KRUMS, lambda f: 2 * f + 3)}
 NAMES = sorted(robust.__all__)
 WITH_F = [name for name in NAMES if "f" in inspect.signature(getattr(robust, name)).parameters]
 WITH_WEIGHTS = [name for name in NAMES if "weights" in inspect.signature(getattr(robust, name)).parameters]
