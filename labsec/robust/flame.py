@@ -31,7 +31,8 @@ def flame(updates: Updates, *, generator: Generator, noise: float = 0.001) -> Up
     check_number("flame", least=0, noise=noise)
     check_kind("flame", Generator, generator=generator)
     rows, norms = rows_and_norms(finite_rows(updates))
-    kept = majority(1 - cosines(rows))  # bool [n]
+    distances = (1 - cosines(rows)).round(decimals=6)  # [n, n], as far as float32 tells them apart
+    kept = majority(distances)  # bool [n]
     typical = norms.quantile(0.5)
     shortening = (typical / norms.clamp_min(torch.finfo(norms.dtype).tiny)).clamp_max(1)  # [n]
     average = (shortening * kept / kept.sum()).to(rows.dtype) @ rows
@@ -41,8 +42,8 @@ def flame(updates: Updates, *, generator: Generator, noise: float = 0.001) -> Up
 def majority(distances: Tensor) -> Tensor:
     """Who belongs to the first group of more than half of the rows, as near rows join into groups: [n, n] -> bool [n].
 
-    Pairs join by distance, the nearest first, and whoever belongs to either comes along (single linkage). It stops as
-    soon as a group holds n // 2 + 1 rows.
+    Pairs join by distance, the nearest first, and whoever belongs to either comes along (single linkage). It stops at
+    the distance at which a group holds n // 2 + 1 rows.
 
     >>> majority(torch.tensor([[0.0, 1.0, 5.0], [1.0, 0.0, 4.0], [5.0, 4.0, 0.0]])).tolist()
     [True, True, False]
@@ -50,16 +51,19 @@ def majority(distances: Tensor) -> Tensor:
     n = len(distances)
     groups = [{row} for row in range(n)]
     first, second = torch.triu_indices(n, n, offset=1)
-    order = distances[first, second].sort(stable=True).indices
+    lengths, order = distances[first, second].sort(stable=True)
     largest = groups[0]
-    for i, j in zip(first[order].tolist(), second[order].tolist(), strict=True):
-        if len(largest) > n // 2:
+    reached = torch.inf  # the distance at which the largest group became a majority
+    for length, i, j in zip(lengths.tolist(), first[order].tolist(), second[order].tolist(), strict=True):
+        if length > reached:
             break
         if groups[i] is not groups[j]:
             joined = groups[i] | groups[j]
             for row in joined:
                 groups[row] = joined
             largest = max(largest, joined, key=len)
+        if len(largest) > n // 2:
+            reached = length
     kept = torch.zeros(n, dtype=torch.bool, device=distances.device)
     kept[sorted(largest)] = True
     return kept
