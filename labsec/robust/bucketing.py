@@ -34,8 +34,11 @@ def bucketing(updates: Updates, *, size: int, generator: Generator) -> Updates:
     rows = finite_rows(updates)
     if size == 1:
         return rows.clone()
-    order = torch.randperm(len(rows), generator=generator, device=generator.device).to(rows.device)
-    buckets = [rows[bucket] for bucket in order.split(size)]  # each [size, dim] or less
-
-    # As a product with shares: a sum of huge rows overflows, their mean does not.
-    return torch.stack([bucket.new_full((len(bucket),), 1 / len(bucket)) @ bucket for bucket in buckets])
+    order = torch.randperm(len(rows), generator=generator, device=generator.device)
+    buckets = order.split(size)
+    means = rows.new_zeros(len(buckets), rows.shape[1])
+    for place, bucket in enumerate(buckets):
+        for row in bucket.tolist():
+            # Share by share: a sum of huge rows overflows, their mean does not.
+            means[place].add_(rows[row], alpha=1 / len(bucket))
+    return means

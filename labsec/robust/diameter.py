@@ -40,7 +40,7 @@ def mda(updates: Updates, *, f: int) -> Update:
             f"mda needs f <= {LARGEST_F}, because it looks at up to 2^f subsets; got f={f}, clients={n}"
         )
     weights = rows.new_full((n,), 1 / (n - f))
-    weights[_left_out(squared_distances(rows), f)] = 0
+    weights[_left_out(squared_distances(rows.detach()), f)] = 0
     return weights @ rows
 
 

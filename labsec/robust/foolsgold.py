@@ -17,6 +17,7 @@ class FoolsGold:
     honest clients with like data pay for it, and a single bad client does not. It knows no f.
 
     The memory, one sum of updates for each client, goes by identity: a client that comes under a new name starts anew.
+    Those who take part in a round are compared with each other.
 
     >>> rule = FoolsGold()
     >>> rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-5.0, 0.0], [-5.0, 0.0]])

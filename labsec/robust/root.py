@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from labsec.geometry import cosines_to, distances_from, finite_rows, row_norms_in_float64, rows_and_norms
-from labsec.guards import check_function, check_number, kind
+from labsec.guards import check_function, check_kind, check_number, kind
 from labsec.types import ImpossibleRule, Update, Updates
 
 Root = Callable[[Tensor], Tensor]  # params [dim] -> [dim]
@@ -74,6 +74,9 @@ def monna(updates: Updates, *, f: int, params: Tensor, root: Root) -> Update:
 def own_update(root: Root, params: Tensor, rows: Updates, owner: str) -> Update:
     """What the server learns by itself, if it fits to the clients' rows; `owner` is who asks, for the message."""
     check_function(owner, root=root)
+    check_kind(owner, Tensor, params=params)
+    if params.shape != rows.shape[1:] or not params.is_floating_point():
+        raise ValueError(f"{owner} needs floating-point params [{rows.shape[1]}]; got {kind(params)}")
     own = root(params)
     if not isinstance(own, Tensor) or own.shape != rows.shape[1:] or not own.is_floating_point():
         raise ValueError(f"{owner} needs root to return floating-point numbers [{rows.shape[1]}]; got {kind(own)}")

@@ -57,6 +57,6 @@ def rlr(updates: Updates, *, threshold: int) -> Update:
 def votes(rows: Updates) -> Tensor:
     """How many clients move each coordinate up, minus those that move it down: [n, dim] -> [dim]."""
     result = rows.new_empty(rows.shape[1])
-    for columns, part in zip(rows.split(COLUMNS_AT_ONCE, dim=1), result.split(COLUMNS_AT_ONCE), strict=True):
+    for columns, part in zip(rows.detach().split(COLUMNS_AT_ONCE, dim=1), result.split(COLUMNS_AT_ONCE), strict=True):
         torch.sum(columns.sign(), dim=0, out=part)
     return result
