@@ -172,7 +172,8 @@ def test_foolsgold_remembers_the_absent_and_one_width() -> None:
 
 
 def test_copies_all_round_move_foolsgold_nowhere() -> None:
-    assert robust.FoolsGold()(torch.ones(4, 3), clients=torch.arange(4)).tolist() == [0.0, 0.0, 0.0]
+    for dim in (3, 1000):
+        assert not robust.FoolsGold()(draw(1, dim).expand(4, dim), clients=torch.arange(4)).any()
 
 
 @pytest.mark.parametrize("value", [1e20, 3e38])

@@ -38,18 +38,19 @@ class FoolsGold:
     def __call__(self, updates: Updates, *, clients: Tensor) -> Update:
         rows, senders = finite_rows_of(updates, clients, "FoolsGold")
         sums = self._remember(rows, senders)  # [n, dim]
-        weights = _weights(cosines(sums))  # [n]
+        likeness = cosines(sums).round(decimals=6)  # [n, n], as far as float32 tells them apart
+        weights = _weights(likeness)  # [n]
         share = weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
         return share.to(rows.dtype) @ rows
 
     def _remember(self, rows: Updates, senders: list[int]) -> Updates:
         """Add the rows to what their senders have sent so far, and return that: [n, dim]."""
-        for client in senders:
-            self._place.setdefault(client, len(self._place))
         if self._sums is None:
             self._sums = rows.new_zeros(0, rows.shape[1])
         if self._sums.shape[1] != rows.shape[1]:
             raise ValueError(f"FoolsGold remembers {self._sums.shape[1]} parameters; got updates of {rows.shape[1]}")
+        for client in senders:
+            self._place.setdefault(client, len(self._place))
         new = rows.new_zeros(len(self._place) - len(self._sums), rows.shape[1])
         self._sums = torch.cat([self._sums, new]) if len(new) else self._sums
 
