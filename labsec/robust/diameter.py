@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -40,7 +42,8 @@ def mda(updates: Updates, *, f: int) -> Update:
             f"mda needs f <= {LARGEST_F}, because it looks at up to 2^f subsets; got f={f}, clients={n}"
         )
     weights = rows.new_full((n,), 1 / (n - f))
-    weights[_left_out(squared_distances(rows.detach()), f)] = 0
+    if f > 0:
+        weights[_left_out(squared_distances(rows.detach()), f)] = 0
     return weights @ rows
 
 
@@ -48,28 +51,30 @@ def _left_out(distances: Tensor, f: int) -> list[int]:
     """The numbers of the f rows without which the largest of the distances [n, n] is smallest."""
     n = len(distances)
     first, second = torch.triu_indices(n, n, offset=1)
-    lengths, order = distances[first, second].sort(descending=True, stable=True)
-    pairs = list(zip(first[order].tolist(), second[order].tolist(), strict=True))  # the farthest first
+    far = distances[first, second].sort(descending=True, stable=True)
+    lengths = far.values.tolist()
+    pairs = list(zip(first[far.indices].tolist(), second[far.indices].tolist(), strict=True))  # the farthest first
 
-    # What is still to be looked at: who is out, and the place of the first pair that may have both ends in.
+    # What is still to be looked at: who is out, and the place of the first pair of which both may still be in.
     waiting: list[tuple[frozenset[int], int]] = [(frozenset(), 0)]
     seen = set()
-    narrowest = -1  # the place of the pair that is the diameter: the later, the smaller
+    narrowest = math.inf
     found: list[frozenset[int]] = []
     while waiting:
         out, place = waiting.pop()
         while place < len(pairs) and not out.isdisjoint(pairs[place]):
             place += 1
         if len(out) < f:
-            for end in pairs[place]:
-                without = out | {end}
+            # One of the two must go, or their distance stays.
+            for row in pairs[place]:
+                without = out | {row}
                 if without not in seen:
                     seen.add(without)
                     waiting.append((without, place + 1))
-        elif place > narrowest and (not found or place == len(pairs) or lengths[place] < lengths[narrowest]):
-            narrowest = place
+        elif lengths[place] < narrowest:
+            narrowest = lengths[place]
             found = [out]
-        elif place < len(pairs) and lengths[place] == lengths[narrowest]:
+        elif lengths[place] == narrowest:
             found.append(out)
     densest = min(found, key=lambda out: _spread(distances, out))
     return sorted(densest)

@@ -25,10 +25,10 @@ class Reputation:
 
     >>> stage = Reputation(decay=0.5)
     >>> rows = torch.tensor([[1.0], [1.0], [-1.0]])
-    >>> stage(rows, clients=torch.arange(3), params=torch.zeros(1)).flatten().tolist()
-    [1.5, 1.5, -0.0]
-    >>> stage(rows.abs(), clients=torch.arange(3), params=torch.zeros(1)).flatten().tolist()  # 1, 1 and 0.5
-    [1.2000000476837158, 1.2000000476837158, 0.6000000238418579]
+    >>> stage(rows, clients=torch.arange(3), params=torch.zeros(1)).flatten()
+    tensor([ 1.5000,  1.5000, -0.0000])
+    >>> stage(rows.abs(), clients=torch.arange(3), params=torch.zeros(1)).flatten()  # 1, 1 and 0.5
+    tensor([1.2000, 1.2000, 0.6000])
 
     Raises ValueError unless 0 <= decay <= 1; when called, ImpossibleRule if a row stands for several clients or the
     server's own update is not finite, ValueError if no row is finite.
