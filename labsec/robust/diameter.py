@@ -11,7 +11,7 @@ from labsec.geometry import finite_rows, squared_distances
 from labsec.guards import check_number
 from labsec.types import ImpossibleRule, Update, Updates
 
-LARGEST_F = 16  # twice the work with each further one: 65,536 subsets, half a second
+LARGEST_F = 16  # twice the work with each further one: 65,536 subsets at worst, two seconds
 
 
 def mda(updates: Updates, *, f: int) -> Update:

@@ -26,7 +26,7 @@ class Reputation:
     >>> stage = Reputation(decay=0.5)
     >>> rows = torch.tensor([[1.0], [1.0], [-1.0]])
     >>> stage(rows, clients=torch.arange(3), params=torch.zeros(1)).flatten()
-    tensor([ 1.5000,  1.5000, -0.0000])
+    tensor([1.5000, 1.5000, -0.0000])
     >>> stage(rows.abs(), clients=torch.arange(3), params=torch.zeros(1)).flatten()  # 1, 1 and 0.5
     tensor([1.2000, 1.2000, 0.6000])
 
