@@ -137,6 +137,70 @@ NAMED = (
     Change(CLIPPING, "window: int = 5", "window: int = 50", "the clip remembers fifty rounds"),
     Change(CLIPPING, "return centre.clone()", "return centre", "CenteredClip hands out its memory"),
     Change(
+        "labsec/robust/bulyan.py",
+        "max(len(left) - f - 2, 1)",
+        "max(len(distances) - f - 2, 1)",
+        "Bulyan counts neighbours that are gone",
+    ),
+    Change(
+        "labsec/robust/bulyan.py",
+        "distances.sum(dim=1).sort(stable=True).indices",
+        "distances.sum(dim=1).sort(stable=True, descending=True).indices",
+        "of equal scores Bulyan takes the outer one",
+    ),
+    Change(
+        "labsec/robust/diameter.py", "min(found, key=", "max(found, key=", "of equal diameters MDA takes the loosest"
+    ),
+    Change(
+        "labsec/robust/coordinates.py",
+        "following - middle < middle - current",
+        "following - middle > middle - current",
+        "the mean around the median takes the far side",
+    ),
+    Change(
+        "labsec/robust/bucketing.py",
+        "torch.randperm(len(rows), generator=generator, device=generator.device)",
+        "torch.arange(len(rows), device=generator.device)",
+        "buckets are not dealt by lot",
+    ),
+    Change(
+        "labsec/robust/foolsgold.py",
+        "(others * pardon).amax(dim=1)",
+        "others.amax(dim=1)",
+        "FoolsGold pardons nobody",
+    ),
+    Change(
+        "labsec/robust/foolsgold.py",
+        "[self._place[client] for client in senders]",
+        "[place for place, _ in enumerate(senders)]",
+        "FoolsGold remembers places, not names",
+    ),
+    Change(
+        "labsec/robust/reputation.py",
+        "self._reputation.get(client, new)",
+        "self._reputation.get(client, 1.0)",
+        "a newcomer is trusted whatever it sends",
+    ),
+    Change("labsec/robust/flame.py", "(shortening * kept / kept", "(shortening / kept", "FLAME averages everybody"),
+    Change(
+        "labsec/robust/root.py",
+        "trust = cosines_to(rows, own).clamp_min(0)",
+        "trust = cosines_to(rows, own)",
+        "FLTrust subtracts who goes the other way",
+    ),
+    Change(
+        "labsec/robust/dnc.py",
+        "eigenvectors[:, -1]",
+        "eigenvectors[:, 0]",
+        "DnC looks along the direction in which all are alike",
+    ),
+    Change(
+        "labsec/robust/fedshield.py",
+        "bucketing(rows, size=self.bucket,",
+        "bucketing(rows, size=1,",
+        "FedShield deals no buckets",
+    ),
+    Change(
         "labsec/robust/geometric.py",
         "same.sum(dim=1) * (1 - 1e-6)",
         "same.sum(dim=1) * 0.5",

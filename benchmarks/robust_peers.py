@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from math import comb
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from labsec import robust
 
 Rule = Callable[[Tensor], Tensor]
+MOST_SUBSETS = 10_000  # ByzFL's MDA makes a list of them all
 MODULES = {"ByzFL": "byzfl", "Flower": "flwr.server.strategy.aggregate"}
 
 
@@ -85,7 +87,12 @@ def _byzfl(f: int, clients: int, converged: bool) -> list[Pair]:
         ("nnm", partial(robust.nnm, f=f), byzfl.NNM(f), ""),
         ("norm_clip", partial(robust.norm_clip, bound=2.0), _on_a_copy(byzfl.Clipping(2.0)), "ByzFL's works in place"),
         ("CenteredClip", _first(robust.CenteredClip, radius=2.0), _first(byzfl.CenteredClipping, tau=2.0), ""),
+        ("meamed", partial(robust.meamed, f=f), byzfl.Meamed(f), ""),
+        ("monna", _monna_around_the_first(f), byzfl.MoNNA(f, idx=0), "ByzFL trusts a client, the first one here"),
     ]
+    if comb(clients, f) <= MOST_SUBSETS:
+        mda = "of subsets with one diameter ByzFL takes the first, labsec the densest"
+        found.append(("mda", partial(robust.mda, f=f), byzfl.MDA(f), mda))
     return [Pair(rule=rule, peer="ByzFL", ours=a, theirs=b, aligned=note) for rule, a, b, note in found]
 
 
@@ -111,7 +118,15 @@ def _flower(f: int, clients: int) -> list[Pair]:
             run(flower.aggregate_krum, num_malicious=f, to_keep=keep),
         ),
     ]
+    if 4 * f + 3 <= clients:
+        theirs = run(flower.aggregate_bulyan, num_malicious=f, aggregation_rule=flower.aggregate_krum, to_keep=0)
+        found.append(("bulyan", partial(robust.bulyan, f=f), theirs))
     return [Pair(rule=rule, peer="Flower", ours=a, theirs=b) for rule, a, b in found]
+
+
+def _monna_around_the_first(f: int) -> Rule:
+    """MoNNA for a server whose own update is the first client's."""
+    return lambda updates: robust.monna(updates, f=f, params=updates[0], root=lambda params: params)
 
 
 def _on_a_copy(rule: Rule) -> Rule:

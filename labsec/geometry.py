@@ -137,17 +137,74 @@ def distances_from(updates: Tensor, point: Tensor) -> Tensor:
 
     Raises ValueError if the rows are not as wide as the point.
     """
-    check_updates(updates)
-    check_kind("distances_from", Tensor, point=point)
-    if point.shape != updates.shape[1:] or not point.is_floating_point():
-        raise ValueError(f"distances_from needs a floating-point point [{updates.shape[1]}]; got {kind(point)}")
+    _check_point("distances_from", updates, point)
     squares = torch.zeros(len(updates), dtype=torch.float64, device=updates.device)
     for columns, part in zip(updates.split(COLUMNS_AT_ONCE, dim=1), point.split(COLUMNS_AT_ONCE), strict=True):
         squares += (columns - part).norm(dim=1).double().square()
     return squares.sqrt()
 
 
+def _check_point(owner: str, updates: Tensor, point: Tensor) -> None:
+    check_updates(updates)
+    check_kind(owner, Tensor, point=point)
+    if point.shape != updates.shape[1:] or not point.is_floating_point():
+        raise ValueError(f"{owner} needs a floating-point point [{updates.shape[1]}]; got {kind(point)}")
+
+
 COLUMNS_AT_ONCE = 8192  # a chunk of 50 rows fits into a core's cache
+LONGEST = 1e18  # a float32 holds the square of such a length
+
+
+def rows_and_norms(updates: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows [n, dim] and their L2 norms [n], float64, for what looks at directions and multiplies rows.
+
+    Rows whose norm overflows are shortened to a length that can be squared and keep their direction. All others, and
+    so in general the whole matrix, come back as they are, not copied.
+
+    >>> rows, norms = rows_and_norms(torch.tensor([[3.0, 4.0], [3e38, 3e38]]))
+    >>> norms, rows[0]
+    (tensor([5.0000e+00, 1.0000e+18], dtype=torch.float64), tensor([3., 4.]))
+    """
+    check_updates(updates, least=0)
+    norms = updates.norm(dim=1).double()  # [n]
+    if norms.isfinite().all():
+        return updates, norms
+    rows = clip_rows(updates, LONGEST)
+    return rows, row_norms_in_float64(rows)
+
+
+def cosines_to(updates: Tensor, point: Tensor) -> Tensor:
+    """Cosines of the angles between all rows and one point: [n, dim], [dim] -> [n], float64; zero where one is zero.
+
+    >>> cosines_to(torch.tensor([[3.0, 4.0], [0.0, -2.0], [0.0, 0.0]]), torch.tensor([0.0, 1.0]))
+    tensor([ 0.8000, -1.0000,  0.0000], dtype=torch.float64)
+
+    Raises ValueError if the rows are not as wide as the point.
+    """
+    _check_point("cosines_to", updates, point)
+    rows, norms = rows_and_norms(updates)
+    towards, length = rows_and_norms(point[None])
+    products = (rows @ towards[0].to(rows.dtype)).double()  # [n]
+    return (products / (norms * length).clamp_min(torch.finfo(torch.float64).tiny)).clamp(-1, 1)
+
+
+def cosines(updates: Tensor) -> Tensor:
+    """Cosines of the angles between all rows: [n, dim] -> [n, n], float64, symmetric; zero beside a row of zeros.
+
+    >>> cosines(torch.tensor([[3.0, 4.0], [0.0, 2.0], [0.0, 0.0]]))
+    tensor([[1.0000, 0.8000, 0.0000],
+            [0.8000, 1.0000, 0.0000],
+            [0.0000, 0.0000, 0.0000]], dtype=torch.float64)
+
+    One product of the matrix with itself, around zero and not around a centre: an angle is seen from somewhere.
+    """
+    check_updates(updates)
+    dtype = torch.promote_types(updates.dtype, torch.float32)
+    gram = _gram(updates, dtype)
+    if not gram.isfinite().all():
+        gram = _gram(rows_and_norms(updates)[0], dtype)
+    norms = gram.diagonal().sqrt()  # [n]
+    return (gram / (norms[:, None] * norms).clamp_min(torch.finfo(torch.float64).tiny)).clamp(-1, 1)
 
 
 def centred_gram(updates: Tensor) -> Tensor:

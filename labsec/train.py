@@ -335,6 +335,45 @@ def _streams(generator: Generator, clients: int) -> list[Generator]:
     return [Generator(generator.device).manual_seed(seed) for seed in seeds.tolist()]
 
 
+class RootUpdate:
+    """What a server learns by itself, on samples of its own: params [dim] -> [dim], for a rule that asks for `root`.
+
+    model    the architecture
+    x, y     [n, *shape], [n] the server's samples; every step takes all of them
+    lr       learning rate, no unit
+    steps    number of steps
+
+    >>> from labsec.models import mlp
+    >>> model, x, y = mlp((3,), 2), torch.rand(4, 3), torch.tensor([0, 1, 1, 0])
+    >>> RootUpdate(model, x, y, lr=0.1, steps=2)(torch.zeros(model.dim)).shape
+    torch.Size([386])
+
+    Raises ValueError if samples, labels and model do not fit, unless lr is finite and steps >= 1; when called, if the
+    params do not fit. Source: Cao et al. 2021, arXiv:2012.13995, which draws batches from the samples.
+    """
+
+    def __init__(self, model: Model, x: Tensor, y: Tensor, *, lr: float, steps: int) -> None:
+        check_kind("RootUpdate", Model, model=model)
+        check_kind("RootUpdate", Tensor, x=x, y=y)
+        check_number("RootUpdate", lr=lr)
+        check_number("RootUpdate", whole=True, above=0, steps=steps)
+        model.check_data(x, y, x.dtype if x.is_floating_point() else torch.float32)
+        self.model = model
+        self.x = x
+        self.y = y
+        self.lr = lr
+        self.steps = steps
+
+    def __call__(self, params: Update) -> Update:
+        check_kind("RootUpdate", Tensor, params=params)
+        if params.ndim != 1:
+            raise ValueError(f"RootUpdate needs params [{self.model.dim}]; got {kind(params)}")
+        x = self.x.to(params.device)
+        y = self.y.to(params.device)
+        everything = torch.arange(len(y), device=params.device).expand(1, self.steps, -1)  # [1, steps, n]
+        return local_updates(self.model, params, x, y, everything, lr=self.lr)[0]
+
+
 def local_updates_loop(
     model: Model, params: Update | Updates, x: Tensor, y: Tensor, batches: Tensor, *, lr: float
 ) -> Updates:

@@ -222,6 +222,18 @@ def rows() -> dict[str, Any]:
     return {"updates": draw(7, 5)}
 
 
+def random() -> dict[str, Any]:
+    return {"generator": stream()}
+
+
+def remembered() -> dict[str, Any]:
+    return {**rows(), "clients": torch.arange(7), "params": torch.zeros(5)}
+
+
+def downwards(params: Tensor) -> Tensor:
+    return params - 1
+
+
 def control() -> dict[str, Any]:
     return {"label": "Share", "start": 0.1, "low": 0.0, "high": 0.5, "step": 0.1}
 
@@ -277,6 +289,9 @@ CALLS: dict[str, Call] = {
     "geometry.clip_rows": (geometry.clip_rows, lambda: {**rows(), "bound": 1.0}),
     "geometry.clip_rows, a bound each": (geometry.clip_rows, lambda: {**rows(), "bound": torch.ones(7)}),
     "geometry.distances_from": (geometry.distances_from, lambda: {**rows(), "point": draw(5)}),
+    "geometry.cosines": (geometry.cosines, rows),
+    "geometry.cosines_to": (geometry.cosines_to, lambda: {**rows(), "point": draw(5)}),
+    "geometry.rows_and_norms": (geometry.rows_and_norms, rows),
     "geometry.centred_gram": (geometry.centred_gram, rows),
     "geometry.gram_distances": (geometry.gram_distances, lambda: {"gram": torch.eye(3)}),
     "geometry.squared_distances": (geometry.squared_distances, rows),
@@ -407,6 +422,50 @@ CALLS: dict[str, Call] = {
     "privacy.epsilon": (privacy.epsilon, lambda: {"noise": 5.0, **accountant}),
     "privacy.noise_for": (privacy.noise_for, lambda: {"epsilon": 5.0, **accountant}),
     "privacy.in_words": (privacy.in_words, lambda: {"epsilon": 5.0, "unit": "client", **accountant}),
+    "robust.FedShield": (
+        robust.FedShield,
+        lambda: {
+            "f": 1,
+            "radius": 1.0,
+            "factor": 1.0,
+            "decay": 0.9,
+            "root": downwards,
+            "bucket": 2,
+            "noise": 0.1,
+        },
+    ),
+    "robust.FedShield.__call__": (
+        lambda **arguments: robust.FedShield(f=1, radius=1.0, bucket=1, root=downwards)(**arguments),
+        lambda: {**remembered(), **random()},
+    ),
+    "robust.FoolsGold": (robust.FoolsGold, dict),
+    "robust.FoolsGold.__call__": (
+        lambda updates, clients: robust.FoolsGold()(updates, clients=clients),
+        lambda: {**rows(), "clients": torch.arange(7)},
+    ),
+    "robust.Reputation": (robust.Reputation, lambda: {"decay": 0.9, "root": downwards}),
+    "robust.Reputation.__call__": (
+        lambda updates, clients, params: robust.Reputation(root=downwards)(updates, clients=clients, params=params),
+        remembered,
+    ),
+    "robust.bucketing": (robust.bucketing, lambda: {**rows(), **random(), "size": 2}),
+    "robust.bulyan": (robust.bulyan, lambda: {"updates": draw(8, 5), "f": 1}),
+    "robust.central_noise": (
+        robust.central_noise,
+        lambda: {**rows(), **random(), "rule": robust.median, "std": 1.0},
+    ),
+    "robust.dnc": (
+        robust.dnc,
+        lambda: {**rows(), **random(), "f": 1, "columns": 3, "iterations": 2, "drop": 1.0},
+    ),
+    "robust.flame": (robust.flame, lambda: {**rows(), **random(), "noise": 0.1}),
+    "robust.fltrust": (robust.fltrust, lambda: {**rows(), "params": torch.zeros(5), "root": downwards}),
+    "robust.mda": (robust.mda, lambda: {**rows(), "f": 1}),
+    "robust.meamed": (robust.meamed, lambda: {**rows(), "f": 1}),
+    "robust.monna": (robust.monna, lambda: {**rows(), "f": 1, "params": torch.zeros(5), "root": downwards}),
+    "robust.multi_krum_mask": (robust.multi_krum_mask, lambda: {**rows(), "f": 1, "keep": 3}),
+    "robust.rlr": (robust.rlr, lambda: {**rows(), "threshold": 3}),
+    "robust.sign_majority": (robust.sign_majority, lambda: {**rows(), "step": 0.1}),
     "robust.CenteredClip": (robust.CenteredClip, lambda: {"radius": 1.0, "iterations": 2}),
     "robust.CenteredClip.__call__": (lambda updates: robust.CenteredClip(radius=1.0)(updates), rows),
     "robust.MedianNormClip": (robust.MedianNormClip, lambda: {"factor": 1.0, "window": 2}),
@@ -425,6 +484,14 @@ CALLS: dict[str, Call] = {
     "robust.weighted_mean": (robust.weighted_mean, lambda: {**rows(), "weights": torch.arange(7)}),
     "sweep.fingerprint_of_code": (sweep.fingerprint_of_code, dict),
     "sweep.fingerprint_of_sources": (sweep.fingerprint_of_sources, dict),
+    "train.RootUpdate": (
+        text_of(train.RootUpdate),
+        lambda: {"model": network(), "x": images(6, 3), "y": labels(), "lr": 0.1, "steps": 2},
+    ),
+    "train.RootUpdate.__call__": (
+        train.RootUpdate(network(), images(6, 3), labels(), lr=0.1, steps=2).__call__,
+        lambda: {"params": network().init(stream())},
+    ),
     "train.local_updates": (train.local_updates, lambda: {**lesson(), "chunk": 1}),
     "train.dp_sgd": (
         train.dp_sgd,
@@ -683,6 +750,11 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
         for label in ("no columns", "booleans", "integers")
     },
     ("privacy.epsilon", "noise", "0"): "without noise nothing is private",
+    ("robust.FedShield", "decay", "None"): "leaves reputation out",
+    **{
+        (f"robust.{name}.__call__", "clients", "a million"): "any number is a name"
+        for name in ("FedShield", "FoolsGold", "Reputation")
+    },
     ("robust.weighted_mean", "weights", "floats"): "shares weigh as counts do",
     ("robust.weighted_mean", "weights", "a million"): "a client may hold so many samples",
 }

@@ -6,44 +6,102 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from labsec import Scenario, robust, rounds
 from labsec.types import ENGINE_FILLS, ImpossibleRule
 
-ORDINARY = {"f": 1, "bound": 3.0, "radius": 3.0}
-NEUTRAL = {"f": 0, "bound": torch.inf, "radius": torch.inf, "factor": torch.inf}
-WITHOUT_NEUTRAL_SETTING = {"krum", "median", "geometric_median"}  # never the mean, whatever their arguments
+
+def one_way(params: Tensor) -> Tensor:
+    """What the server learns by itself, for rules that ask for it."""
+    return torch.linspace(1, -0.5, len(params), dtype=params.dtype)
+
+
+LITTLE_NOISE = 1e-7  # so little that a result with it is the same within SLACK
+ORDINARY = {  # of what has no default
+    "f": 1,
+    "bound": 3.0,
+    "radius": 3.0,
+    "threshold": 3,
+    "step": 0.01,
+    "size": 2,
+    "std": LITTLE_NOISE,
+    "rule": robust.mean,
+    "root": one_way,
+}
+ORDINARY_OF = {"flame": {"noise": LITTLE_NOISE}, "FedShield": {"bucket": 1}}  # with buckets it would need more clients
+NEUTRAL = {  # of all settings
+    "f": 0,
+    "bound": torch.inf,
+    "radius": torch.inf,
+    "factor": torch.inf,
+    "threshold": 0,
+    "decay": None,
+    "size": 1,
+    "bucket": 1,
+    "std": 0,
+    "rule": robust.mean,
+    "root": one_way,
+}
+WITHOUT_NEUTRAL_SETTING = {  # never the mean, whatever their arguments
+    "krum",
+    "median",
+    "geometric_median",
+    "sign_majority",
+    "fltrust",
+    "FoolsGold",
+    "flame",
+    "Reputation",
+}
+NO_AVERAGE = {  # rules to which rows that all say the same do not say it, and why
+    "sign_majority": "a step has the length that the server chose",
+    "fltrust": "every row gets the length of the server's own",
+    "FoolsGold": "clients who all send the same are sybils",
+}
+BY_LOT = {"bucketing": "who comes together is drawn by places, not by names"}
 NAMES = sorted(robust.__all__)
 WITH_F = [name for name in NAMES if "f" in inspect.signature(getattr(robust, name)).parameters]
 WITH_WEIGHTS = [name for name in NAMES if "weights" in inspect.signature(getattr(robust, name)).parameters]
 SLACK = {"rtol": 1e-4, "atol": 1e-5}
 
 
-def configured(name: str, chosen: dict[str, float] = ORDINARY) -> Callable[..., Tensor]:
+def configured(name: str, chosen: dict[str, Any] = ORDINARY) -> Callable[..., Tensor]:
     """A fresh rule or stage as a scenario takes it; a new keyword must be given its value above."""
     part = getattr(robust, name)
-    known = {key: value for key, value in chosen.items() if key in inspect.signature(part).parameters}
-    lacking = [
-        p.name
-        for p in inspect.signature(part).parameters.values()
-        if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in (*known, *ENGINE_FILLS)
-    ]
+    parameters = inspect.signature(part).parameters
+    required = {p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
+    settings = {key: chosen[key] for key in parameters if key in chosen and (key in required or chosen is NEUTRAL)}
+    known = settings if chosen is NEUTRAL else {**settings, **ORDINARY_OF.get(name, {})}
+    lacking = required - {*known, *ENGINE_FILLS}
     assert not lacking, f"tell this suite an ordinary and a neutral value for {name}'s {lacking}"
     return part(**known) if inspect.isclass(part) else functools.partial(part, **known)
 
 
-def make(name: str, chosen: dict[str, float] = ORDINARY) -> Callable[[Tensor], Tensor]:
-    """A fresh rule or stage with all that it needs filled in; every client has the same sample count."""
-    part = configured(name, chosen)
-    if name in WITH_WEIGHTS:
-        return lambda updates: part(updates, weights=torch.full((len(updates),), 7))
-    return part
+def make(name: str, chosen: dict[str, Any] = ORDINARY) -> Callable[[Tensor], Tensor]:
+    """A fresh rule or stage with all that it needs filled in; every client has the same sample count.
+
+    Where a stage says who stays, these are its rows.
+    """
+    return functools.partial(call, configured(name, chosen))
+
+
+def call(part: Callable[..., Tensor], updates: Tensor) -> Tensor:
+    """What a part makes of updates, with the keywords that the engine would fill for it."""
+    offers = {
+        "weights": torch.full((len(updates),), 7),
+        "clients": torch.arange(len(updates)),
+        "params": torch.zeros(updates.shape[-1], dtype=updates.dtype),
+        "generator": torch.Generator().manual_seed(0),
+    }
+    asked = [name for name in inspect.signature(part).parameters if name in offers]
+    result = part(updates, **{name: offers[name] for name in asked})
+    return updates[result] if result.dtype is torch.bool else result
 
 
 def draw(clients: int, dim: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -55,7 +113,7 @@ def one_update(result: Tensor) -> Tensor:
 
 
 every_part = pytest.mark.parametrize("name", NAMES)
-matrices = {"clients": st.integers(5, 12), "dim": st.integers(1, 40), "seed": st.integers(0, 2**31)}
+matrices = {"clients": st.integers(7, 12), "dim": st.integers(1, 40), "seed": st.integers(0, 2**31)}
 
 
 def test_there_is_something_to_hold_to_the_contract() -> None:
@@ -68,12 +126,13 @@ def test_there_is_something_to_hold_to_the_contract() -> None:
 def test_shape_and_dtype(name: str, dtype: torch.dtype) -> None:
     updates = draw(7, 9, dtype=dtype)
     result = make(name)(updates)
-    assert result.shape in {(9,), (7, 9)}
+    assert result.shape[-1] == 9
+    assert result.ndim == 1 or 1 <= len(result) <= 7
     assert result.dtype is dtype
     assert result.isfinite().all()
 
 
-@every_part
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(NO_AVERAGE)))
 @settings(max_examples=15, deadline=None)
 @given(**matrices)
 def test_identical_rows_come_back(name: str, clients: int, dim: int, seed: int) -> None:
@@ -93,15 +152,19 @@ def test_input_untouched(name: str) -> None:
     assert updates._version == version
 
 
-@every_part
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(BY_LOT)))
 @settings(max_examples=25, deadline=None)
 @given(**matrices)
 def test_the_order_of_the_clients_does_not_matter(name: str, clients: int, dim: int, seed: int) -> None:
+    assume(name != "geometric_median" or dim > 1 or clients % 2)  # a line's middle between two points is not one point
     updates = draw(clients, dim, seed)
     order = torch.randperm(clients, generator=torch.Generator().manual_seed(seed))
     straight = make(name)(updates)
     shuffled = make(name)(updates[order])
-    torch.testing.assert_close(shuffled, straight[order] if straight.ndim == 2 else straight, **SLACK)
+    if len(straight) == clients and straight.ndim == 2:
+        torch.testing.assert_close(shuffled, straight[order], **SLACK)
+    else:
+        torch.testing.assert_close(one_update(shuffled), one_update(straight), **SLACK)
 
 
 @every_part
@@ -154,7 +217,7 @@ def test_neutral_setting_is_the_mean(name: str, clients: int, dim: int, seed: in
 @pytest.mark.parametrize("f", [-1, 4, 8, 100])
 def test_impossible_f_raises_with_condition_and_values(name: str, f: int) -> None:
     with pytest.raises(ImpossibleRule, match=rf"{name} needs .*f.* < clients.*; got f={f}, clients=8"):
-        make(name, {"f": f})(draw(8, 3))
+        make(name, {**ORDINARY, "f": f})(draw(8, 3))
 
 
 @pytest.mark.parametrize("name", WITH_F)
@@ -189,7 +252,7 @@ def test_what_is_handed_out_is_no_memory(name: str) -> None:
 def holds(name: str, f: int, clients: int) -> bool:
     """Whether a rule works with this f for so many clients."""
     try:
-        make(name, {"f": f})(draw(clients, 3))
+        make(name, {**ORDINARY, "f": f})(draw(clients, 3))
     except ImpossibleRule:
         return False
     return True
@@ -197,11 +260,15 @@ def holds(name: str, f: int, clients: int) -> bool:
 
 @pytest.mark.parametrize("clients", range(1, 12))
 def test_every_f_that_the_papers_allow_and_no_other(clients: int) -> None:
-    """Krum: 2f + 2 < n (Blanchard et al. 2017). Trimming and mixing: a majority must be left, 2f < n."""
+    """Krum: 2f + 3 (Blanchard et al. 2017). Bulyan: 4f + 3 (El Mhamdi et al. 2018). All others: a majority, 2f + 1."""
+    krum = dict.fromkeys(["krum", "multi_krum", "multi_krum_mask", "FedShield"], lambda f: 2 * f + 3)
+    least = {"bulyan": lambda f: 4 * f + 3, **krum}
     for f in range(clients + 1):
         for name in WITH_F:
-            allowed = 2 * f + 2 < clients if "krum" in name else 2 * f < clients
-            assert holds(name, f, clients) == allowed, (name, f)
+            if name == "FedShield" and f == 0:
+                continue  # without Multi-Krum, which is left out then, any number will do
+            needed = least.get(name, lambda f: 2 * f + 1)(f)
+            assert holds(name, f, clients) == (clients >= needed), (name, f)
 
 
 @every_part
@@ -209,7 +276,7 @@ def test_it_runs_in_a_federation(name: str) -> None:
     is_stage = make(name)(draw(7, 9)).ndim == 2
     part = configured(name)
     places = {"server_stages": [part]} if is_stage else {"aggregate": part}
-    result = next(rounds(Scenario(clients=6, rounds=1, local_steps=1, **places)))
+    result = next(rounds(Scenario(clients=8, rounds=1, local_steps=1, **places)))
     assert result.skipped == ""
     assert not torch.equal(result.after, result.before)
 

@@ -12,21 +12,47 @@ Whatever is public here is held to these promises by one suite of tests, from th
 from __future__ import annotations
 
 from labsec.robust.average import mean, weighted_mean
+from labsec.robust.bucketing import bucketing
+from labsec.robust.bulyan import bulyan
 from labsec.robust.clipping import CenteredClip, MedianNormClip, norm_clip
-from labsec.robust.coordinates import median, trimmed_mean
+from labsec.robust.coordinates import meamed, median, trimmed_mean
+from labsec.robust.diameter import mda
+from labsec.robust.dnc import dnc
+from labsec.robust.fedshield import FedShield
+from labsec.robust.flame import flame
+from labsec.robust.foolsgold import FoolsGold
 from labsec.robust.geometric import geometric_median
-from labsec.robust.neighbours import krum, multi_krum, nnm
+from labsec.robust.neighbours import krum, multi_krum, multi_krum_mask, nnm
+from labsec.robust.noise import central_noise
+from labsec.robust.reputation import Reputation
+from labsec.robust.root import fltrust, monna
+from labsec.robust.signs import rlr, sign_majority
 
 __all__ = [
     "CenteredClip",
+    "FedShield",
+    "FoolsGold",
     "MedianNormClip",
+    "Reputation",
+    "bucketing",
+    "bulyan",
+    "central_noise",
+    "dnc",
+    "flame",
+    "fltrust",
     "geometric_median",
     "krum",
+    "mda",
+    "meamed",
     "mean",
     "median",
+    "monna",
     "multi_krum",
+    "multi_krum_mask",
     "nnm",
     "norm_clip",
+    "rlr",
+    "sign_majority",
     "trimmed_mean",
     "weighted_mean",
 ]

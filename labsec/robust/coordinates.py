@@ -1,4 +1,4 @@
-"""Rules that look at every coordinate by itself: median and trimmed mean."""
+"""Rules that look at every coordinate by itself: median, trimmed mean, mean around the median."""
 
 from __future__ import annotations
 
@@ -52,6 +52,50 @@ def trimmed_mean(updates: Updates, *, f: int) -> Update:
     if not 0 <= 2 * f < len(rows):
         raise ImpossibleRule(f"trimmed_mean needs 0 <= 2f < clients; got f={f}, clients={len(rows)}")
     return _by_coordinate(rows, lambda columns: columns[:, f : len(rows) - f].mean(dim=1))
+
+
+def meamed(updates: Updates, *, f: int) -> Update:
+    """Mean around the median: of every coordinate the mean of the n - f values that are nearest to its median.
+
+    updates    [clients, dim]
+    f          bad clients to withstand; with f = 0 the plain mean
+    returns    [dim]
+
+    Where the trimmed mean drops as many values above as below, this one drops those that are far, on either side.
+
+    >>> meamed(torch.tensor([[1.0], [2.0], [3.0], [900.0]]), f=1)
+    tensor([2.])
+
+    Raises ImpossibleRule unless 0 <= 2 f < clients, ValueError if no row is finite.
+    Source: Xie et al. 2018, Generalized Byzantine-tolerant SGD, arXiv:1802.10116. Of two values that are equally far
+    the smaller one counts (the paper leaves this open).
+    """
+    rows = finite_rows(updates)
+    check_number("meamed", whole=True, f=f)
+    if not 0 <= 2 * f < len(rows):
+        raise ImpossibleRule(f"meamed needs 0 <= 2f < clients; got f={f}, clients={len(rows)}")
+    return mean_around_median(rows, len(rows) - f)
+
+
+def mean_around_median(rows: Updates, keep: int) -> Update:
+    """Of every coordinate the mean of the `keep` values nearest to its median: [n, dim] -> [dim]."""
+    return _by_coordinate(rows, lambda columns: _nearest_to_the_middle(columns, keep).mean(dim=1))
+
+
+def _nearest_to_the_middle(columns: Tensor, keep: int) -> Tensor:
+    """The `keep` values nearest to the median of each row in order: [columns, n] -> [columns, keep].
+
+    In order, they are neighbours: so they hold exactly one of the values at places i, i + keep, i + 2 keep, …, and
+    each place is decided by itself. Its value gives way to the next as long as that one is nearer to the median.
+    """
+    n = columns.shape[1]
+    middle = columns[:, (n - 1) // 2 : n // 2 + 1].mean(dim=1, keepdim=True)
+    nearest = columns[:, :keep].clone()
+    for start in range(keep, n, keep):
+        following = columns[:, start : start + keep]
+        current = nearest[:, : following.shape[1]]
+        current.copy_(torch.where(following - middle < middle - current, following, current))
+    return nearest
 
 
 def _by_coordinate(rows: Updates, middle: Callable[[Tensor], Tensor]) -> Update:

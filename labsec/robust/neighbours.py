@@ -5,9 +5,10 @@ All distances come from one product of the centred matrix with itself (`geometry
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from labsec.geometry import finite_rows, squared_distances
+from labsec.geometry import finite_rows, is_finite_row, squared_distances
 from labsec.guards import check_number
 from labsec.types import ImpossibleRule, Update, Updates
 
@@ -19,7 +20,6 @@ def krum(updates: Updates, *, f: int) -> Update:
     f          bad clients to withstand
     returns    [dim], a copy of one of the rows
 
-    >>> import torch
     >>> krum(torch.tensor([[1.0], [1.1], [1.3], [1.6], [900.0]]), f=1)
     tensor([1.1000])
 
@@ -39,7 +39,6 @@ def multi_krum(updates: Updates, *, f: int, keep: int | None = None) -> Update:
     keep       how many to average; None for clients - f, as in the paper's experiments
     returns    [dim]
 
-    >>> import torch
     >>> multi_krum(torch.tensor([[1.0], [1.1], [1.3], [1.6], [900.0]]), f=1)
     tensor([1.2500])
 
@@ -47,14 +46,33 @@ def multi_krum(updates: Updates, *, f: int, keep: int | None = None) -> Update:
     Source: Blanchard et al., NeurIPS 2017, section 5.
     """
     rows = finite_rows(updates)
-    order = _by_score(rows, f, "multi_krum")
-    count = len(rows) - f if keep is None else keep
-    check_number("multi_krum", whole=True, keep=count)
-    if not 1 <= count <= len(rows):
-        raise ImpossibleRule(f"multi_krum needs 1 <= keep <= clients; got keep={keep}, clients={len(rows)}")
+    best = _best(rows, f, keep, "multi_krum")
     weights = rows.new_zeros(len(rows))
-    weights[order[:count]] = 1 / count
+    weights[best] = 1 / len(best)
     return weights @ rows
+
+
+def multi_krum_mask(updates: Updates, *, f: int, keep: int | None = None) -> Tensor:
+    """Stage: tell which updates have the best Krum scores: those that `multi_krum` averages.
+
+    With a mask they keep their names and sample counts, and a scenario's rule may be any.
+
+    updates    [clients, dim]
+    f          bad clients to withstand
+    keep       how many stay; None for clients - f
+    returns    bool [clients]
+
+    >>> multi_krum_mask(torch.tensor([[1.0], [1.1], [1.3], [1.6], [900.0]]), f=1).tolist()
+    [True, True, True, True, False]
+
+    Raises ImpossibleRule unless 0 <= f, 2 f + 2 < clients and 1 <= keep <= clients, ValueError if no row is finite.
+    """
+    rows = finite_rows(updates)
+    stays = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+    stays[_best(rows, f, keep, "multi_krum_mask")] = True
+    mask = is_finite_row(updates)
+    mask[mask.clone()] = stays
+    return mask
 
 
 def nnm(updates: Updates, *, f: int) -> Updates:
@@ -66,7 +84,6 @@ def nnm(updates: Updates, *, f: int) -> Updates:
     f          bad clients to withstand; with f = 0 every row becomes the mean
     returns    [clients, dim]
 
-    >>> import torch
     >>> nnm(torch.tensor([[0.0], [1.0], [5.0]]), f=1)
     tensor([[0.5000],
             [0.5000],
@@ -83,6 +100,16 @@ def nnm(updates: Updates, *, f: int) -> Updates:
     nearest = squared_distances(rows).sort(dim=1, stable=True).indices[:, : n - f]  # [n, n - f]
     weights = rows.new_zeros(n, n).scatter_(1, nearest, 1 / (n - f))
     return weights @ rows
+
+
+def _best(rows: Updates, f: int, keep: int | None, name: str) -> Tensor:
+    """The numbers of the `keep` rows with the best Krum scores, or of all but f: [keep]."""
+    order = _by_score(rows, f, name)
+    count = len(rows) - f if keep is None else keep
+    check_number(name, whole=True, keep=count)
+    if not 1 <= count <= len(rows):
+        raise ImpossibleRule(f"{name} needs 1 <= keep <= clients; got keep={keep}, clients={len(rows)}")
+    return order[:count]
 
 
 def _by_score(rows: Updates, f: int, name: str) -> Tensor:
