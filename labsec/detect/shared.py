@@ -1,0 +1,55 @@
+"""What several scores need: a place for rows that are not finite, and rows of length one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from labsec.geometry import is_finite_row
+from labsec.guards import check_kind, kind
+from labsec.types import Updates
+
+
+def for_all(finite: Tensor, scores: Tensor) -> Tensor:
+    """The scores of all rows: those of the finite rows, and infinity for the others.
+
+    finite     bool [clients]
+    scores     [finite rows]
+    returns    [clients], float64
+
+    >>> for_all(torch.tensor([True, False]), torch.tensor([0.5]))
+    tensor([0.5000,    inf], dtype=torch.float64)
+    """
+    everybody = torch.full(finite.shape, torch.inf, dtype=torch.float64, device=finite.device)
+    everybody[finite] = scores.double()
+    return everybody
+
+
+def unit_rows(rows: Updates) -> Updates:
+    """Every row with length one, at least in float32; a row of zeros stays as it is: [k, dim] -> [k, dim].
+
+    >>> unit_rows(torch.tensor([[3e38, 0.0], [0.0, 0.0]]))
+    tensor([[1., 0.],
+            [0., 0.]])
+    """
+    wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
+
+    # In units of its largest entry no row has a length that overflows or vanishes.
+    peaks = wide.abs().amax(dim=1, keepdim=True)  # [k, 1]
+    scaled = wide / peaks.where(peaks > 0, 1)
+    return torch.nn.functional.normalize(scaled, dim=1)
+
+
+def finite_of(updates: Updates, clients: Tensor, name: str) -> tuple[Tensor, list[int]]:
+    """Which rows a score that remembers may learn from, and whose they are: bool [clients], identities.
+
+    Raises ValueError unless there is one identity for each row and no client sends twice.
+    """
+    check_kind(name, Tensor, clients=clients)
+    finite = is_finite_row(updates)
+    if clients.shape != (len(updates),) or clients.is_floating_point() or clients.dtype == torch.bool:
+        raise ValueError(f"{name} needs one whole number for each of {len(updates)} clients; got {kind(clients)}")
+    senders = clients.tolist()
+    if len(set(senders)) != len(senders):
+        raise ValueError(f"{name} needs clients that send one row each; got clients={senders}")
+    return finite, clients[finite].tolist()
