@@ -158,6 +158,34 @@ def first_isolated(notes: Iterable[Mapping[str, Any]]) -> dict[int, int]:
     return first
 
 
+def rounds_left_out(notes: Iterable[Mapping[str, Any]], *, rounds: int) -> dict[int, int]:
+    """In how many rounds each client was left out by a quarantine, from its notes in a history: {client: rounds}.
+
+    rounds    number of rounds of the run, which began with round 0
+
+    >>> notes = [{"round": 4, "client": 7, "action": "isolated"}, {"round": 6, "client": 7, "action": "released"}]
+    >>> rounds_left_out([*notes, {"round": 8, "client": 7, "action": "isolated"}], rounds=10)
+    {7: 4}
+
+    Raises TypeError for what is no note, ValueError unless rounds >= 1.
+    """
+    check_kind("rounds_left_out", Iterable, notes=notes)
+    check_number("rounds_left_out", whole=True, above=0, rounds=rounds)
+    counts: dict[int, int] = {}
+    since: dict[int, int] = {}
+    for note in notes:
+        check_kind("rounds_left_out", Mapping, note=note)
+        if note.get("action") == "isolated":
+            since[note["client"]] = note["round"]
+        elif note.get("action") == "released":
+            counts[note["client"]] = counts.get(note["client"], 0) + note["round"] - since.pop(note["client"])
+
+    # Whoever was never released stays outside up to the end.
+    for client, first in since.items():
+        counts[client] = counts.get(client, 0) + rounds - first
+    return counts
+
+
 def _check(name: str, scores: Tensor, is_bad: Tensor) -> None:
     _check_scores(name, scores)
     check_kind(name, Tensor, is_bad=is_bad)

@@ -15,6 +15,7 @@ from labsec.types import AttackerView, Updates
 
 OFFERED_TO_ATTACK = ("generator", "clients", "params", "round")
 OFFERED_TO_SCORE = ("clients", "params", "round")
+SHRINK = 0.6  # of the part of a message that is sent, at each try
 
 
 class UnderThreshold:
@@ -24,31 +25,33 @@ class UnderThreshold:
                  generator, clients, params and round
     score        the detector's public score, (updates [k, dim], *, …) -> [k]; it may ask for params, clients and round
     threshold    of the detector; the neutral setting is infinity
-    tries        how often the part of a message that is caught shrinks by a quarter; at the last, nothing is left
+    tries        how often the score is tried; a message that is caught up to the last becomes the honest update
 
-    An attacker's message lies on the way from its own honest update to the attack's. Each looks for its own share. The
-    score is tried with the honest messages where the view holds them, else with the attackers' own honest updates. A
-    score that remembers is copied, and the copy remembers what was really sent, so that the attack stays under the
-    threshold of averages over many rounds, too. Whom the honest update itself would betray sends that.
+    A message lies on the way from the attacker's honest update to the attack's; each attacker looks for its own part of
+    the way. The score is tried with the honest messages where the view holds them, else with the attackers' own honest
+    updates. Its copy here remembers what was really sent. So a score that looks at many rounds is foreseen as well, and
+    the attackers keep a way back: a message must let them pass with an honest update in the next round, too, for which
+    the last round's messages stand. Therefore the first message is honest.
 
     >>> from types import SimpleNamespace
     >>> def length(updates):
     ...     return updates.norm(dim=1)
     >>> def ten_times_back(view):
     ...     return -10 * view.own
-    >>> view = SimpleNamespace(own=torch.tensor([[1.0]]), others=torch.tensor([[1.0], [2.0]]))
-    >>> UnderThreshold(ten_times_back, length, threshold=4.0)(view).round(decimals=2)
-    tensor([[-3.6400]])
+    >>> attack = UnderThreshold(ten_times_back, length, threshold=4.0)
+    >>> view = SimpleNamespace(own=torch.tensor([[1.0]]), others=torch.tensor([[1.0], [2.0]]), clients=None)
+    >>> attack(view), attack(view)
+    (tensor([[1.]]), tensor([[-2.9600]]))
 
     Raises TypeError for an attack or a score that lacks an argument, ValueError unless threshold is a number and
     tries >= 1; when called, what the attack raises. Its copy of the score numbers the honest clients in the order of
-    their messages behind the attackers: a score that remembers is foreseen where everybody takes part.
-    Source: our own; the goal is that of the adaptive attacks on detectors in Bagdasaryan et al. 2020
-    (constrain-and-scale), reached by search in place of training.
+    their messages, behind the attackers: a score that remembers is foreseen where everybody takes part.
+    Source: our own; the goal is that of constrain-and-scale, Bagdasaryan et al. 2020, reached by a search in place of
+    training.
     """
 
     def __init__(
-        self, attack: Callable[..., Updates], score: Callable[..., Tensor], *, threshold: float, tries: int = 20
+        self, attack: Callable[..., Updates], score: Callable[..., Tensor], *, threshold: float, tries: int = 12
     ) -> None:
         check_inner("UnderThreshold", attack, OFFERED_TO_ATTACK)
         check_inner("UnderThreshold", score, OFFERED_TO_SCORE)
@@ -58,37 +61,52 @@ class UnderThreshold:
         self.score = score
         self.threshold = threshold
         self.tries = tries
+        self._before: Updates | None = None  # [k, dim] what everybody would have sent in the last round
 
     def __call__(self, view: AttackerView, *, generator: Generator | None = None) -> Updates:
         own = own_updates(view, "UnderThreshold")
         honest = honest_rows(view, "UnderThreshold")
+        everybody = torch.cat([own, honest])  # [k, dim]
+        before = self._before
+        self._before = everybody
+        if before is None:
+            self.score, _ = self._scored(self.score, everybody, view)
+            return own.clone()
+        next_round = before if before.shape == everybody.shape else everybody
+
         asked = keywords_asked(self.attack, OFFERED_TO_ATTACK)
         wanted = self.attack(view, **{n: generator if n == "generator" else getattr(view, n) for n in asked})
         part = own.new_ones(len(own), 1)  # of the way from the own update to the wanted one
-        for number in range(1, self.tries + 1):
+        safe, _ = self._scored(self.score, everybody, view)
+        _, after_honest = self._scored(safe, next_round, view)
+        for _ in range(self.tries):
             rows = own + part * (wanted - own)
-            watched, scores = self._scored(torch.cat([rows, honest]), view)
-            caught = scores[: len(own), None] > self.threshold
+            seen, now = self._scored(self.score, torch.cat([rows, honest]), view)
+            _, after = self._scored(seen, next_round, view)
+            caught = (now > self.threshold) | (after > after_honest.clamp_min(self.threshold))  # [k]
+            caught = caught[: len(own)]
             if not caught.any():
                 break
-            part = torch.where(caught, part * 0.75 if number < self.tries else 0 * part, part)
+            part[caught] *= SHRINK
         else:
-            rows = own + part * (wanted - own)
-            watched, _ = self._scored(torch.cat([rows, honest]), view)
-        self.score = watched  # which remembers what is really sent
+            rows = torch.where(caught[:, None], own, rows)
+            seen, _ = self._scored(self.score, torch.cat([rows, honest]), view)
+        self.score = seen
         return rows
 
-    def _scored(self, rows: Updates, view: AttackerView) -> tuple[Callable[..., Tensor], Tensor]:
-        """A copy of the score that has seen these rows, and what it said: [k]."""
-        watched = copy.deepcopy(self.score)
+    def _scored(
+        self, score: Callable[..., Tensor], rows: Updates, view: AttackerView
+    ) -> tuple[Callable[..., Tensor], Tensor]:
+        """A copy of a score that has seen these rows, and what it said: [k]."""
+        seen = copy.deepcopy(score)
         known = {}
-        for name in keywords_asked(self.score, OFFERED_TO_SCORE):
+        for name in keywords_asked(score, OFFERED_TO_SCORE):
             known[name] = _identities(view, len(rows)) if name == "clients" else getattr(view, name)
-        scores = watched(rows, **known)
+        scores = seen(rows, **known)
         check_kind("UnderThreshold", Tensor, scores=scores)
         if scores.shape != (len(rows),):
             raise ValueError(f"UnderThreshold needs a score that returns [{len(rows)}] numbers; got {kind(scores)}")
-        return watched, scores
+        return seen, scores
 
 
 def _identities(view: AttackerView, rows: int) -> Tensor:
