@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from labsec.geometry import is_finite_row
+from labsec.geometry import check_updates, is_finite_row
 from labsec.guards import check_kind, kind
 from labsec.types import Updates
 
@@ -45,6 +45,7 @@ def finite_of(updates: Updates, clients: Tensor, name: str) -> tuple[Tensor, lis
 
     Raises ValueError unless there is one identity for each row and no client sends twice.
     """
+    check_updates(updates)
     check_kind(name, Tensor, clients=clients)
     finite = is_finite_row(updates)
     if clients.shape != (len(updates),) or clients.is_floating_point() or clients.dtype == torch.bool:

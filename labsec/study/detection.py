@@ -243,49 +243,34 @@ def _mean(values: Iterable[float], digits: int = 2) -> str:
 
 def scores_in_words(seeds: Sequence[int], thresholds: Mapping[str, float], **changes: Any) -> str:
     """How well scores tell attackers from honest clients, and whom they accuse."""
-    attacks = ("none", *ATTACKED)
-    judged = {
-        (skew, attack): [judge(skew, attack, seed, thresholds, **changes) for seed in seeds]
-        for skew in SKEWS
-        for attack in attacks
-    }
+    settings = list(product(SKEWS, ATTACKED))
+    attacked = {each: [judge(*each, seed, thresholds, **changes) for seed in seeds] for each in settings}
+    calm = {skew: [judge(skew, "none", seed, thresholds, **changes) for seed in seeds] for skew in SKEWS}
+    names = [f"{ATTACKS[attack].title}, {skew}" for skew, attack in settings]
 
-    def column(field: str, name: str, *attacks: str) -> list[str]:
-        return [
-            _mean(getattr(each[name], field) for each in judged[skew, attack]) for skew in SKEWS for attack in attacks
-        ]
-
-    names = [f"{ATTACKS[attack].title}, {skew}" for skew in SKEWS for attack in ATTACKED]
-    alarms = [column("false_alarms", name, "none") for name in thresholds]
-    found = [column("found", name, *ATTACKED) for name in thresholds]
+    areas = []
+    accused = []
+    sums = []
+    for name, threshold in thresholds.items():
+        found = {each: [seen[name].found for seen in runs] for each, runs in attacked.items()}
+        alarms = {skew: [seen[name].false_alarms for seen in runs] for skew, runs in calm.items()}
+        areas.append([name, *(_mean(seen[name].auc for seen in runs) for runs in attacked.values())])
+        accused.append([name, f"{threshold:.3g}", *map(_mean, alarms.values()), *map(_mean, found.values())])
+        made = accusations(
+            clients=1000, bad=0.01, false_alarms=fmean(alarms["iid"]), detected=fmean(found["iid", ATTACKED[0]])
+        )
+        sums.append([name, f"{made.right:.1f}", f"{made.wrong:.1f}", f"{made.share_right:.2f}"])
     return "\n\n".join(
         [
-            "AUC of a score; 0.5 is guessing:",
-            table(["score", *names], ([name, *column("auc", name, *ATTACKED)] for name in thresholds)),
+            "AUC of a score, all rounds of a run together; 0.5 is guessing:",
+            table(["score", *names], areas),
             f"Share of messages above the threshold that accuses {FALSE_ALARMS:.0%} of the honest ones on IID shards:",
-            table(
-                ["score", "threshold", *(f"honest, {skew}" for skew in SKEWS), *names],
-                (
-                    [name, f"{thresholds[name]:.3g}", *alarms[place], *found[place]]
-                    for place, name in enumerate(thresholds)
-                ),
-            ),
-            "Of 1,000 clients 1 % are bad. How many accusations of one round are true, by the IID columns above "
-            f"({ATTACKS['sign_flip_x10'].title}):",
-            table(
-                ["score", "right", "wrong", "share right"],
-                (
-                    _base_rate(name, float(alarms[place][0]), float(found[place][0]))
-                    for place, name in enumerate(thresholds)
-                ),
-            ),
+            table(["score", "threshold", *(f"honest, {skew}" for skew in SKEWS), *names], accused),
+            "Of 1,000 clients 1 % are bad: the accusations of one round that are right and wrong, at the rates above "
+            f"for {names[0]}:",
+            table(["score", "right", "wrong", "share right"], sums),
         ]
     )
-
-
-def _base_rate(name: str, false_alarms: float, detected: float) -> list[str]:
-    made = accusations(clients=1000, bad=0.01, false_alarms=false_alarms, detected=detected)
-    return [name, f"{made.right:.1f}", f"{made.wrong:.1f}", f"{made.share_right:.2f}"]
 
 
 def quarantines_in_words(seeds: Sequence[int], thresholds: Mapping[str, float], **changes: Any) -> str:
