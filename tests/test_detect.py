@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -271,7 +272,7 @@ def test_sybils_betray_themselves_in_the_long_run() -> None:
         (torch.arange(2), "one whole number for each of 3 clients"),
         (torch.zeros(3), "one whole number for each of 3 clients"),
         (torch.tensor([0, 1, 1]), r"one row each; got clients=\[0, 1, 1\]"),
-        (torch.tensor([-1, -1, -1]), "one row each"),
+        (torch.tensor([-1, -1, -1]), "rows that belong to one client each"),
     ],
 )
 def test_a_score_that_remembers_needs_names(clients: Tensor, message: str) -> None:
@@ -297,7 +298,7 @@ def first_column(updates: Tensor) -> Tensor:
 def isolate(stage: detect.Quarantine, *scores: float, clients: list[int] | None = None) -> tuple[list[bool], list[Any]]:
     """One round: who stays, and the notes as (client, action)."""
     notes: list[Any] = []
-    updates = torch.tensor(scores)[:, None]
+    updates = torch.tensor(scores, dtype=torch.float32)[:, None]
     who = torch.arange(len(scores)) if clients is None else torch.tensor(clients)
     mask = stage(updates, clients=who, note=lambda **values: notes.append((values["client"], values["action"])))
     assert mask.dtype is torch.bool
@@ -430,7 +431,7 @@ def test_a_secure_sum_has_no_one_to_isolate() -> None:
         return updates.mean(dim=0, keepdim=True)
 
     scenario = attacked(wire=secure_sum, server_stages=[detect.Quarantine(detect.norm, threshold=5.0)])
-    with pytest.raises(ImpossibleRule, match="needs rows that belong to one client each; got 1 row"):
+    with pytest.raises(ImpossibleRule, match="needs rows that belong to one client each; got clients="):
         run(scenario)
 
 
@@ -565,6 +566,19 @@ def test_what_the_adaptive_attacker_gets_through_still_harms() -> None:
     assert adaptive < plain - 0.02
 
 
+def test_rows_of_the_attackers_shape_and_type_and_an_untouched_view() -> None:
+    view = attackers_view(own=[[1.0, 2.0]] * 2, others=[[1.0, 1.0]] * 3)
+    for dtype in (torch.float32, torch.float64):
+        typed = SimpleNamespace(own=view.own.to(dtype), others=view.others.to(dtype), clients=None)
+        attack = poison.UnderThreshold(loud, detect.norm, threshold=3.0)
+        for _ in range(2):
+            forged = attack(typed)
+            assert (forged.shape, forged.dtype) == ((2, 2), dtype)
+            forged.add_(1)
+        assert torch.equal(typed.own, view.own.to(dtype))
+        assert torch.equal(typed.others, view.others.to(dtype))
+
+
 def test_of_two_attackers_each_takes_what_it_can() -> None:
     view = attackers_view(own=[[1.0], [2.0]], others=[[1.0], [1.0]])
     attack = poison.UnderThreshold(lambda view: torch.tensor([[9.0], [3.0]]), first_column, threshold=4.0)
@@ -616,6 +630,4 @@ def test_the_attack_inside_gets_what_it_asks_for() -> None:
 
 
 def attackers_view(*, own: list[list[float]], others: list[list[float]]) -> Any:
-    from types import SimpleNamespace
-
     return SimpleNamespace(own=torch.tensor(own), others=torch.tensor(others), clients=None)

@@ -67,12 +67,16 @@ def cosine_to_root(
     """
     check_updates(updates)
     check_kind("cosine_to_root", Model, model=model)
-    check_kind("cosine_to_root", Tensor, y=y)
+    check_kind("cosine_to_root", Tensor, params=params)
     check_number("cosine_to_root", whole=True, above=0, steps=steps)
-    whole = torch.arange(y.numel(), device=y.device).expand(1, steps, -1)
+    if updates.shape[1] != model.dim or params.shape != (model.dim,):
+        raise ValueError(
+            f"cosine_to_root needs updates [clients, {model.dim}] and params [{model.dim}] for {model.name}; "
+            f"got {kind(updates)} and {kind(params)}"
+        )
+    model.check_data(x, y, params.dtype)
+    whole = torch.arange(len(y), device=y.device).expand(1, steps, -1)
     own = local_updates(model, params, x, y, whole, lr=lr)  # [1, dim]
-    if updates.shape[1] != model.dim:
-        raise ValueError(f"cosine_to_root needs updates [clients, {model.dim}] for {model.name}; got {kind(updates)}")
     if not own.isfinite().all():
         raise ValueError(f"cosine_to_root needs a finite update of the server's own; got NaN or infinity at lr={lr}")
     finite = is_finite_row(updates)

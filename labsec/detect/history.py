@@ -50,10 +50,11 @@ class FLDetector:
     def __call__(self, updates: Updates, *, clients: Tensor, params: Update) -> Tensor:
         finite, senders = finite_of(updates, clients, "FLDetector")
         check_kind("FLDetector", Tensor, params=params)
-        if params.shape != updates.shape[1:] or self._width() not in (0, updates.shape[1]):
+        fits = params.shape == updates.shape[1:] and params.is_floating_point()
+        if not fits or self._width() not in (0, updates.shape[1]):
             raise ValueError(
-                f"FLDetector needs updates and params of one width, the remembered {self._width() or 'one'}; "
-                f"got {kind(updates)} and {kind(params)}"
+                "FLDetector needs floating-point updates and params of one width, "
+                f"the remembered {self._width() or 'one'}; got {kind(updates)} and {kind(params)}"
             )
         rows = updates[finite].detach()  # [k, dim]
         expected_change = self._learn(params.detach().double())  # [dim]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,7 @@ def threshold_for(honest: Tensor, *, false_alarms: float) -> float:
     _check_scores("threshold_for", honest)
     check_number("threshold_for", least=0, below=1, false_alarms=false_alarms)
     allowed = int(false_alarms * len(honest))
-    return float(honest.sort(descending=True).values[allowed])
+    return float(honest.detach().sort(descending=True).values[allowed])
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def accusations(*, clients: int, bad: float, false_alarms: float, detected: floa
     return Accusations(right=clients * bad * detected, wrong=clients * (1 - bad) * false_alarms)
 
 
-def first_isolated(notes: Iterable[Mapping[str, Any]]) -> dict[int, int]:
+def first_isolated(notes: Sequence[Mapping[str, Any]]) -> dict[int, int]:
     """The round in which a quarantine isolated each client first, from its notes in a history: {client: round}.
 
     Minus the round in which an attacker began, this is the delay until it was caught. Other notes are passed over.
@@ -149,7 +149,7 @@ def first_isolated(notes: Iterable[Mapping[str, Any]]) -> dict[int, int]:
 
     Raises TypeError for what is no note.
     """
-    check_kind("first_isolated", Iterable, notes=notes)
+    check_kind("first_isolated", (list, tuple), notes=notes)
     first: dict[int, int] = {}
     for note in notes:
         check_kind("first_isolated", Mapping, note=note)
@@ -158,7 +158,7 @@ def first_isolated(notes: Iterable[Mapping[str, Any]]) -> dict[int, int]:
     return first
 
 
-def rounds_left_out(notes: Iterable[Mapping[str, Any]], *, rounds: int) -> dict[int, int]:
+def rounds_left_out(notes: Sequence[Mapping[str, Any]], *, rounds: int) -> dict[int, int]:
     """In how many rounds each client was left out by a quarantine, from its notes in a history: {client: rounds}.
 
     rounds    number of rounds of the run, which began with round 0
@@ -169,7 +169,7 @@ def rounds_left_out(notes: Iterable[Mapping[str, Any]], *, rounds: int) -> dict[
 
     Raises TypeError for what is no note, ValueError unless rounds >= 1.
     """
-    check_kind("rounds_left_out", Iterable, notes=notes)
+    check_kind("rounds_left_out", (list, tuple), notes=notes)
     check_number("rounds_left_out", whole=True, above=0, rounds=rounds)
     counts: dict[int, int] = {}
     since: dict[int, int] = {}
@@ -190,7 +190,10 @@ def _check(name: str, scores: Tensor, is_bad: Tensor) -> None:
     _check_scores(name, scores)
     check_kind(name, Tensor, is_bad=is_bad)
     if is_bad.shape != scores.shape or is_bad.dtype != torch.bool:
-        raise ValueError(f"{name} needs one boolean for each of {len(scores)} scores; got {kind(is_bad)}")
+        raise ValueError(
+            f"{name} needs one boolean for each score; "
+            f"got scores {list(scores.shape)} and is_bad {list(is_bad.shape)}, {kind(is_bad)}"
+        )
     bad = int(is_bad.sum())
     if not 0 < bad < len(scores):
         raise ValueError(f"{name} needs honest and bad ones; got {bad} bad of {len(scores)}")

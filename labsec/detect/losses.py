@@ -81,8 +81,8 @@ class LossTrajectory:
     >>> score(helpful.expand(4, -1), params=torch.zeros(6), clients=torch.arange(4))[3].round()
     tensor(9., dtype=torch.float64)
 
-    Raises ValueError unless window >= 1; when called, as `root_loss` does, and if there is not one identity for each
-    row.
+    Raises ValueError unless window >= 1 and the data fit the model; when called, as `root_loss` does, and if there is
+    not one identity for each row.
     Source: our own, on the descent score of Zeno (`root_loss`).
     """
 
@@ -90,6 +90,7 @@ class LossTrajectory:
         check_kind("LossTrajectory", Model, model=model)
         check_kind("LossTrajectory", Tensor, x=x, y=y)
         check_number("LossTrajectory", whole=True, above=0, window=window)
+        model.check_data(x, y, x.dtype if x.is_floating_point() else torch.float32)
         self.model = model
         self.x = x
         self.y = y

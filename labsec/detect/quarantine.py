@@ -8,9 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from labsec.detect.shared import check_clients
+from labsec.geometry import check_updates
 from labsec.guards import check_number, kind
 from labsec.parts import check_inner, keywords_asked, part_name
-from labsec.types import ENGINE_FILLS, ImpossibleRule, Updates
+from labsec.types import ENGINE_FILLS, Updates
 
 
 class Note(Protocol):
@@ -73,10 +75,8 @@ class Quarantine:
         round: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        if (clients < 0).any():
-            raise ImpossibleRule(
-                f"Quarantine needs rows that belong to one client each; got {len(updates)} row(s) of several clients"
-            )
+        check_updates(updates)
+        check_clients("Quarantine", clients, len(updates))
         offers = {
             "clients": clients,
             "note": note,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from labsec.geometry import check_updates, is_finite_row
 from labsec.guards import check_kind, kind
-from labsec.types import Updates
+from labsec.types import ImpossibleRule, Updates
 
 
 def for_all(finite: Tensor, scores: Tensor) -> Tensor:
@@ -41,16 +41,26 @@ def unit_rows(rows: Updates) -> Updates:
 
 
 def finite_of(updates: Updates, clients: Tensor, name: str) -> tuple[Tensor, list[int]]:
-    """Which rows a score that remembers may learn from, and whose they are: bool [clients], identities.
-
-    Raises ValueError unless there is one identity for each row and no client sends twice.
-    """
+    """Which rows a score that remembers may learn from, and whose they are: bool [clients], identities."""
     check_updates(updates)
-    check_kind(name, Tensor, clients=clients)
+    check_clients(name, clients, len(updates))
     finite = is_finite_row(updates)
-    if clients.shape != (len(updates),) or clients.is_floating_point() or clients.dtype == torch.bool:
-        raise ValueError(f"{name} needs one whole number for each of {len(updates)} clients; got {kind(clients)}")
-    senders = clients.tolist()
-    if len(set(senders)) != len(senders):
-        raise ValueError(f"{name} needs clients that send one row each; got clients={senders}")
     return finite, clients[finite].tolist()
+
+
+def check_clients(name: str, clients: Tensor, rows: int) -> None:
+    """Raise unless every row belongs to one client, and no client sends two.
+
+    name       who needs it, for the message
+    clients    [rows] identities
+
+    Raises ImpossibleRule for rows that stand for several clients, as a secure sum does; ValueError for other faults.
+    """
+    check_kind(name, Tensor, clients=clients)
+    if clients.shape != (rows,) or clients.is_floating_point() or clients.dtype == torch.bool:
+        raise ValueError(f"{name} needs one whole number for each of {rows} clients; got clients={kind(clients)}")
+    senders = clients.tolist()
+    if min(senders, default=0) < 0:
+        raise ImpossibleRule(f"{name} needs rows that belong to one client each; got clients={senders}")
+    if len(set(senders)) != rows:
+        raise ValueError(f"{name} needs clients that send one row each; got clients={senders}")

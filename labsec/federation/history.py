@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas
 
 
-def json_lines(notes: Iterable[Mapping[str, Any]]) -> str:
+def json_lines(notes: Sequence[Mapping[str, Any]]) -> str:
     """Notes as JSON lines, one for each: what log collectors and SIEM systems read.
 
     notes    of a round or of a history
@@ -29,7 +29,7 @@ def json_lines(notes: Iterable[Mapping[str, Any]]) -> str:
 
     Raises TypeError for what is no note.
     """
-    check_kind("json_lines", Iterable, notes=notes)
+    check_kind("json_lines", (list, tuple), notes=notes)
     lines = []
     for note in notes:
         check_kind("json_lines", Mapping, note=note)

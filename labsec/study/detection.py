@@ -34,7 +34,7 @@ from labsec.federation.scenario import Scenario
 from labsec.guards import check_kind
 from labsec.models import Model
 from labsec.parts import keywords_asked
-from labsec.study.catalogue import ATTACKS, SKEWS
+from labsec.study.catalogue import ATTACKS, SKEWS, find
 from labsec.types import generator
 
 Score = Callable[..., Tensor]
@@ -78,14 +78,18 @@ def federation(*, skew: str, attack: str, seed: int, **changes: Any) -> Scenario
     """The federation that is watched: digits, 30 clients, a fifth of them malicious unless the attack is "none".
 
     skew, attack    names in the catalogue
-    changes         any other field of the scenario
+    changes         any other field of the scenario; accuracy is measured at the end only
 
     >>> federation(skew="iid", attack="min_sum", seed=0).malicious_count
     6
+
+    Raises ValueError for an unknown name.
     """
-    attacked = {"malicious": MALICIOUS, **ATTACKS[attack].scenario()} if attack != "none" else {}
-    fields = {"data": _data()[0], "alpha": SKEWS[skew].alpha, "seed": seed, "evaluate_every": 1000}
-    return Scenario.fedavg(**{**fields, **attacked, **changes})
+    fields = find(ATTACKS, "attack", attack).scenario()
+    attacked = {"malicious": MALICIOUS, **fields} if fields else {}
+    alpha = find(SKEWS, "skew", skew).alpha
+    always = {"data": _data()[0], "alpha": alpha, "seed": seed, "evaluate_every": 1000}
+    return Scenario.fedavg(**{**always, **attacked, **changes})
 
 
 def only_honest(updates: Tensor, *, clients: Tensor, malicious: int) -> Tensor:
@@ -229,7 +233,7 @@ def samples_by_class(scenario: Scenario) -> Tensor:
 # --- the tables
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [" | ".join(cells) for cells in (header, ["---"] * len(header), *rows)]
     return "\n".join(f"| {line} |" for line in lines)
@@ -263,12 +267,12 @@ def scores_in_words(seeds: Sequence[int], thresholds: Mapping[str, float], **cha
     return "\n\n".join(
         [
             "AUC of a score, all rounds of a run together; 0.5 is guessing:",
-            table(["score", *names], areas),
+            _table(["score", *names], areas),
             f"Share of messages above the threshold that accuses {FALSE_ALARMS:.0%} of the honest ones on IID shards:",
-            table(["score", "threshold", *(f"honest, {skew}" for skew in SKEWS), *names], accused),
+            _table(["score", "threshold", *(f"honest, {skew}" for skew in SKEWS), *names], accused),
             "Of 1,000 clients 1 % are bad: the accusations of one round that are right and wrong, at the rates above "
             f"for {names[0]}:",
-            table(["score", "right", "wrong", "share right"], sums),
+            _table(["score", "right", "wrong", "share right"], sums),
         ]
     )
 
@@ -292,7 +296,7 @@ def quarantines_in_words(seeds: Sequence[int], thresholds: Mapping[str, float], 
         [
             f"Quarantine at these thresholds, probation {PROBATION}, then the mean; "
             f"without attack and quarantine the accuracy, averaged over classes, is {accuracy}:",
-            table(header, lines),
+            _table(header, lines),
         ]
     )
 
