@@ -45,6 +45,7 @@ ATTACKED = ("sign_flip_x10", "alie_1.5", "min_sum")
 TUNING_SEEDS = (100, 101)  # on which thresholds are chosen; no table shows them
 FALSE_ALARMS = 0.05  # of the messages of alike honest clients
 PROBATION = 10
+EARLY = 10  # rounds
 
 
 @cache
@@ -141,11 +142,13 @@ class Seen:
     """What one score said in one run in which the server averaged the honest updates only.
 
     auc              of its messages, all rounds together; NaN where nobody attacks
+    early            the same of the first EARLY rounds alone, while the model still learns fast
     false_alarms     share of the honest messages above the threshold
     found            share of the attackers' messages above the threshold; NaN where nobody attacks
     """
 
     auc: float
+    early: float
     false_alarms: float
     found: float
 
@@ -165,11 +168,17 @@ def judge(skew: str, attack: str, seed: int, thresholds: Mapping[str, float], **
         bad = values[:, is_bad].flatten()
         attacked = bool(is_bad.any())
         judged[name] = Seen(
-            auc=auc(values.flatten(), is_bad.expand_as(values).flatten()) if attacked else math.nan,
+            auc=_area(values, is_bad) if attacked else math.nan,
+            early=_area(values[:EARLY], is_bad) if attacked else math.nan,
             false_alarms=share_above(honest, thresholds[name]),
             found=share_above(bad, thresholds[name]) if attacked else math.nan,
         )
     return judged
+
+
+def _area(values: Tensor, is_bad: Tensor) -> float:
+    """AUC of scores [rounds, clients], all rounds together."""
+    return auc(values.flatten(), is_bad.expand_as(values).flatten())
 
 
 @dataclass(frozen=True)
@@ -253,12 +262,14 @@ def scores_in_words(seeds: Sequence[int], thresholds: Mapping[str, float], **cha
     names = [f"{ATTACKS[attack].title}, {skew}" for skew, attack in settings]
 
     areas = []
+    early = []
     accused = []
     sums = []
     for name, threshold in thresholds.items():
         found = {each: [seen[name].found for seen in runs] for each, runs in attacked.items()}
         alarms = {skew: [seen[name].false_alarms for seen in runs] for skew, runs in calm.items()}
         areas.append([name, *(_mean(seen[name].auc for seen in runs) for runs in attacked.values())])
+        early.append([name, *(_mean(seen[name].early for seen in runs) for runs in attacked.values())])
         accused.append([name, f"{threshold:.3g}", *map(_mean, alarms.values()), *map(_mean, found.values())])
         made = accusations(
             clients=1000, bad=0.01, false_alarms=fmean(alarms["iid"]), detected=fmean(found["iid", ATTACKED[0]])
@@ -268,6 +279,8 @@ def scores_in_words(seeds: Sequence[int], thresholds: Mapping[str, float], **cha
         [
             "AUC of a score, all rounds of a run together; 0.5 is guessing:",
             _table(["score", *names], areas),
+            f"The same in the first {EARLY} rounds:",
+            _table(["score", *names], early),
             f"Share of messages above the threshold that accuses {FALSE_ALARMS:.0%} of the honest ones on IID shards:",
             _table(["score", "threshold", *(f"honest, {skew}" for skew in SKEWS), *names], accused),
             "Of 1,000 clients 1 % are bad: the accusations of one round that are right and wrong, at the rates above "
