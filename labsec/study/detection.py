@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -244,8 +244,11 @@ def samples_by_class(scenario: Scenario) -> Tensor:
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
-    lines = [" | ".join(cells) for cells in (header, ["---"] * len(header), *rows)]
-    return "\n".join(f"| {line} |" for line in lines)
+    return "\n".join(map(_line, (header, ["---"] * len(header), *rows)))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _mean(values: Iterable[float], digits: int = 2) -> str:
@@ -290,28 +293,25 @@ def scores_in_words(seeds: Sequence[int], thresholds: Mapping[str, float], **cha
     )
 
 
-def quarantines_in_words(seeds: Sequence[int], thresholds: Mapping[str, float], **changes: Any) -> str:
-    """What a quarantine with each score does to runs with and without an attack, plain and adaptive."""
+def quarantines_in_words(seeds: Sequence[int], thresholds: Mapping[str, float], **changes: Any) -> Iterator[str]:
+    """What a quarantine with each score does to runs with and without an attack, plain and adaptive: line by line."""
     calm = {
         (skew, seed): federation(skew=skew, attack="none", seed=seed, **changes) for skew in SKEWS for seed in seeds
     }
     clean = {place: accuracy_by_class(scenario, [*rounds(scenario)][-1]) for place, scenario in calm.items()}
-    columns = ("accuracy", "honest_out", "bad_out", "delay", "cost")
-    lines = []
-    for name, score in scores().items():
-        stage = detect.Quarantine(score, threshold=thresholds[name], probation=PROBATION)
-        for skew, (title, attacked) in product(SKEWS, _attacks(name, thresholds[name]).items()):
-            runs = [defend(replace(calm[skew, seed], **attacked), stage, clean[skew, seed]) for seed in seeds]
-            lines.append([name, skew, title, *(_mean(getattr(run, field) for run in runs) for field in columns)])
-    header = ["score", "skew", "attack", "accuracy", "honest left out", "bad left out", "delay", "cost to the isolated"]
     accuracy = ", ".join(f"{skew} {_mean(float(clean[skew, seed].mean()) for seed in seeds)}" for skew in SKEWS)
-    return "\n\n".join(
-        [
-            f"Quarantine at these thresholds, probation {PROBATION}, then the mean; "
-            f"without attack and quarantine the accuracy, averaged over classes, is {accuracy}:",
-            _table(header, lines),
-        ]
+    yield (
+        f"Quarantine at these thresholds, probation {PROBATION}, then the mean; "
+        f"without attack and quarantine the accuracy, averaged over classes, is {accuracy}:\n"
     )
+    columns = ("accuracy", "honest_out", "bad_out", "delay", "cost")
+    header = ["score", "skew", "attack", "accuracy", "honest left out", "bad left out", "delay", "cost to the isolated"]
+    yield _table(header, [])
+    for skew, (name, score) in product(SKEWS, scores().items()):
+        stage = detect.Quarantine(score, threshold=thresholds[name], probation=PROBATION)
+        for title, attacked in _attacks(name, thresholds[name]).items():
+            runs = [defend(replace(calm[skew, seed], **attacked), stage, clean[skew, seed]) for seed in seeds]
+            yield _line([name, skew, title, *(_mean(getattr(run, field) for run in runs) for field in columns)])
 
 
 def _attacks(name: str, threshold: float) -> dict[str, dict[str, Any]]:
@@ -339,7 +339,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     thresholds = tuned_thresholds(**changes)
     print(scores_in_words(seeds, thresholds, **changes), flush=True)
     if options.quarantines:
-        print(quarantines_in_words(range(options.quarantines), thresholds, **changes), flush=True)
+        for line in quarantines_in_words(range(options.quarantines), thresholds, **changes):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":
