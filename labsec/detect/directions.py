@@ -56,9 +56,9 @@ def cosine_to_root(
     root data point elsewhere, too.
 
     >>> from labsec.models import mlp
-    >>> model, x, y = mlp((2,), 2, hidden=()), torch.eye(2), torch.tensor([0, 1])
-    >>> own = local_updates(model, torch.zeros(6), x, y, torch.tensor([[[0, 1]]]), lr=0.1)
-    >>> cosine_to_root(torch.cat([own, -3 * own]), params=torch.zeros(6), model=model, x=x, y=y, lr=0.1).round()
+    >>> root = {"model": mlp((2,), 2, hidden=()), "x": torch.eye(2), "y": torch.tensor([0, 1])}
+    >>> own = local_updates(params=torch.zeros(6), batches=torch.tensor([[[0, 1]]]), lr=0.1, **root)
+    >>> cosine_to_root(torch.cat([own, -3 * own]), params=torch.zeros(6), lr=0.1, **root).round()
     tensor([0., 2.], dtype=torch.float64)
 
     Raises ValueError if a shape does not fit, unless steps >= 1, or if the server's own training is not finite.

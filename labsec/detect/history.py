@@ -25,7 +25,8 @@ class FLDetector:
     not send in the round before cannot be foretold; one that never could scores 1.
 
     >>> score = FLDetector()
-    >>> steady, jumpy = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    >>> steady = torch.tensor([[1.0, 0.0]])
+    >>> jumpy = torch.tensor([[0.0, 1.0]])
     >>> for jump in (1, -1):
     ...     rows = torch.cat([steady, 1.1 * steady, jump * jumpy])
     ...     print(score(rows, clients=torch.arange(3), params=torch.zeros(2)))

@@ -35,7 +35,8 @@ class Quarantine:
 
     >>> from labsec.detect import norm
     >>> stage = Quarantine(norm, threshold=3.0, probation=1)
-    >>> calm, loud = torch.tensor([[1.0], [1.0], [2.0]]), torch.tensor([[1.0], [1.0], [9.0]])
+    >>> calm = torch.tensor([[1.0], [1.0], [2.0]])
+    >>> loud = torch.tensor([[1.0], [1.0], [9.0]])
     >>> for rows in (calm, loud, calm, calm):
     ...     mask = stage(rows, clients=torch.tensor([5, 6, 7]), note=lambda **values: print(values))
     ...     print(mask.tolist())
