@@ -51,6 +51,26 @@ def accuracy(model: Model, params: Tensor, x: Tensor, y: Tensor) -> float:
     return evaluate(model, params, x, y)["accuracy"]
 
 
+def accuracy_by_class(model: Model, params: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Share of the samples of every class that the model gets right: [classes]; NaN for a class without a sample.
+
+    >>> from labsec.models import mlp
+    >>> model = mlp((2,), 3, hidden=())
+    >>> accuracy_by_class(model, torch.tensor([1.0, 0, 0, 1, 0, 0, 0, 0, 0]), torch.eye(2), torch.tensor([0, 0]))
+    tensor([0.5000,    nan,    nan])
+
+    Raises ValueError as `evaluate` does.
+    """
+    check_function("accuracy_by_class", model=model)
+    check_kind("accuracy_by_class", Tensor, params=params)
+    model.check_data(x, y, params.dtype)
+    shares = torch.full((model.classes,), torch.nan)
+    for label in y.unique().tolist():
+        mine = y == label
+        shares[label] = accuracy(model, params, x[mine], y[mine])
+    return shares
+
+
 def wire_bytes(messages: Tensor) -> int:
     """Bytes that the rows take on the wire, each sent the cheaper way: dense float32, or value + int32 index.
 

@@ -24,13 +24,28 @@ import torch
 from torch import Generator, Tensor
 
 import labsec
-from labsec import compress, data, geometry, invert, metrics, models, plots, poison, privacy, robust, train
+from labsec import (
+    compress,
+    data,
+    detect,
+    geometry,
+    invert,
+    metrics,
+    models,
+    parts,
+    plots,
+    poison,
+    privacy,
+    robust,
+    train,
+)
 from labsec.course.live import controls
+from labsec.detect import judging
 from labsec.federation import bind as binding
 from labsec.federation.engine import rounds, run
 from labsec.federation.history import History
 from labsec.federation.scenario import Scenario
-from labsec.study import matrix, record, sweep
+from labsec.study import detection, matrix, record, sweep
 from labsec.types import AttackerView, ServerView
 
 PACKAGE = Path(labsec.__file__).parent
@@ -40,11 +55,15 @@ MODULES: dict[str, ModuleType] = {
     "compress.": compress,
     "controls.": controls,
     "data.": data,
+    "detect.": detect,
+    "detection.": detection,
     "geometry.": geometry,
     "invert.": invert,
+    "judging.": judging,
     "matrix.": matrix,
     "metrics.": metrics,
     "models.": models,
+    "parts.": parts,
     "plots.": plots,
     "poison.": poison,
     "privacy.": privacy,
@@ -59,6 +78,19 @@ WITHOUT_A_ROW = {
     "bind": "has a row as bind.bind",
     "controls.Field.follow": "called by the panel",
     "controls.Control": "made by slider, log_slider, choice and switch",
+    "detection.Outcome": "made by defend",
+    "detection.Seen": "made by judge",
+    "detection.accuracy_by_class": "takes a round of a run",
+    "detection.defend": "runs a scenario: tests/test_detection.py",
+    "detection.judge": "runs a scenario: tests/test_detection.py",
+    "detection.main": "reads a command line: tests/test_detection.py",
+    "detection.only_honest": "a stage of watch, bound there",
+    "detection.quarantines_in_words": "runs many scenarios: tests/test_detection.py",
+    "detection.samples_by_class": "takes a scenario",
+    "detection.scores": "takes nothing",
+    "detection.scores_in_words": "runs many scenarios: tests/test_detection.py",
+    "detection.tuned_thresholds": "runs many scenarios: tests/test_detection.py",
+    "judging.Accusations": "made by accusations",
     "matrix": "a module",
     "matrix.HeatMap": "draws a frame of matrix.load",
     "matrix.draw_map": "draws a frame of matrix.load",
@@ -67,6 +99,8 @@ WITHOUT_A_ROW = {
     "matrix.write": "writes files",
     "matrix.check_cell": "runs a row of matrix.load",
     "models.Model": "made by mlp, lenet, convnet, embedding and build",
+    "parts.check_inner": "called by parts that call another one",
+    "parts.keywords_asked": "called by the engine, and by parts that call another one",
     "record.Record": "made by load_run",
     "matrix.run_table": "runs a whole table",
     "record.load_run": "reads a file: tests/test_record.py",
@@ -242,6 +276,40 @@ def a_history() -> History:
     return History([{"round": 0, "accuracy": 0.5}, {"round": 1, "accuracy": 0.6}], 0)
 
 
+def root() -> dict[str, Any]:
+    """What a score needs that tries updates on the server's own data."""
+    return {"updates": draw(7, network().dim), **{name: lesson()[name] for name in ("params", "model", "x", "y")}}
+
+
+def named_rows() -> dict[str, Any]:
+    return {**rows(), "clients": torch.arange(7)}
+
+
+def judged() -> dict[str, Any]:
+    return {"scores": draw(7), "is_bad": torch.arange(7) < 2}
+
+
+def a_note() -> dict[str, Any]:
+    return {"round": 3, "client": 1, "score": 2.0, "action": "isolated"}
+
+
+def length(updates: Tensor) -> Tensor:
+    return updates.norm(dim=1)
+
+
+def twice_under_threshold(view: AttackerView) -> Tensor:
+    attack = poison.UnderThreshold(functools.partial(poison.sign_flip, scale=3.0), length, threshold=4.0)
+    attack(view)
+    return attack(view)
+
+
+def guarded(updates: Tensor, clients: Tensor) -> Tensor:
+    def note(**values: Any) -> None:
+        pass
+
+    return detect.Quarantine(detect.norm, threshold=2.0)(updates, clients=clients, note=note)
+
+
 Call = tuple[Callable[..., Any], Callable[[], dict[str, Any]]]
 accountant = {"rate": 1.0, "rounds": 5, "delta": 1e-5, "relation": "zero-out"}
 
@@ -251,7 +319,6 @@ CALLS: dict[str, Call] = {
     "run": (run, lambda: {"scenario": short()}),
     "rounds": (first_of(rounds), lambda: {"scenario": short()}),
     "bind.bind": (lambda function: binding.bind(function, f=1), lambda: {"function": robust.krum}),
-    "bind.part_name": (binding.part_name, lambda: {"function": robust.krum}),
     "bind.part_in_words": (binding.part_in_words, lambda: {"function": robust.krum}),
     "bind.asked_for": (binding.asked_for, lambda: {"function": robust.krum, "place": "rule"}),
     "bind.check_part": (binding.check_part, lambda: {"function": robust.median, "place": "rule"}),
@@ -281,6 +348,41 @@ CALLS: dict[str, Call] = {
         data.partition,
         lambda: {"y": labels(40), "clients": 3, "alpha": 1.0, "generator": stream()},
     ),
+    "detect.FLDetector": (detect.FLDetector, lambda: {"window": 3}),
+    "detect.FLDetector.__call__": (
+        lambda updates, clients, params: detect.FLDetector()(updates, clients=clients, params=params),
+        lambda: {**named_rows(), "params": draw(5)},
+    ),
+    "detect.LossTrajectory": (
+        detect.LossTrajectory,
+        lambda: {"model": network(), "x": images(6, 3), "y": labels(), "window": 3},
+    ),
+    "detect.LossTrajectory.__call__": (
+        lambda updates, clients, params: detect.LossTrajectory(model=network(), x=images(6, 3), y=labels())(
+            updates, clients=clients, params=params
+        ),
+        lambda: {"updates": root()["updates"], "params": root()["params"], "clients": torch.arange(7)},
+    ),
+    "detect.Quarantine": (
+        detect.Quarantine,
+        lambda: {"score": detect.norm, "threshold": 2.0, "probation": 3},
+    ),
+    "detect.Quarantine.__call__": (guarded, named_rows),
+    "detect.SybilSimilarity": (detect.SybilSimilarity, dict),
+    "detect.SybilSimilarity.__call__": (
+        lambda updates, clients: detect.SybilSimilarity()(updates, clients=clients),
+        named_rows,
+    ),
+    "detect.cosine": (detect.cosine, rows),
+    "detect.cosine_to_root": (detect.cosine_to_root, lambda: {**root(), "lr": 0.1, "steps": 2}),
+    "detect.norm": (detect.norm, rows),
+    "detect.root_loss": (detect.root_loss, root),
+    "detect.spectral": (detect.spectral, rows),
+    "detection.federation": (
+        text_of(detection.federation),
+        lambda: {"skew": "iid", "attack": "min_sum", "seed": 0},
+    ),
+    "detection.watch": (detection.watch, lambda: {"scenario": short(), "named": {"norm": detect.norm}}),
     "geometry.check_updates": (geometry.check_updates, rows),
     "geometry.is_finite_row": (geometry.is_finite_row, rows),
     "geometry.finite_rows": (geometry.finite_rows, rows),
@@ -300,6 +402,17 @@ CALLS: dict[str, Call] = {
         lambda: {"messages": rows()["updates"], "expected": torch.eye(9, 5), "samples": 2},
     ),
     "invert.analytic": (invert.analytic, lambda: {"view": server_view(), "message": 0}),
+    "json_lines": (labsec.json_lines, lambda: {"notes": [a_note()]}),
+    "judging.accusations": (
+        lambda **given: judging.accusations(**given).wrong,
+        lambda: {"clients": 1000, "bad": 0.01, "false_alarms": 0.05, "detected": 0.9},
+    ),
+    "judging.auc": (judging.auc, judged),
+    "judging.first_isolated": (judging.first_isolated, lambda: {"notes": [a_note()]}),
+    "judging.roc": (lambda **given: judging.roc(**given)[:2], judged),
+    "judging.rounds_left_out": (judging.rounds_left_out, lambda: {"notes": [a_note()], "rounds": 9}),
+    "judging.share_above": (judging.share_above, lambda: {"scores": draw(7), "threshold": 0.5}),
+    "judging.threshold_for": (judging.threshold_for, lambda: {"honest": draw(7), "false_alarms": 0.2}),
     "matrix.cell": (
         matrix.cell,
         lambda: {
@@ -326,6 +439,10 @@ CALLS: dict[str, Call] = {
     "matrix.load": (matrix.load, lambda: {"table": "matrix"}),
     "metrics.evaluate": (metrics.evaluate, lambda: {k: lesson()[k] for k in ("model", "params", "x", "y")}),
     "metrics.accuracy": (metrics.accuracy, lambda: {k: lesson()[k] for k in ("model", "params", "x", "y")}),
+    "metrics.accuracy_by_class": (
+        metrics.accuracy_by_class,
+        lambda: {k: lesson()[k] for k in ("model", "params", "x", "y")},
+    ),
     "metrics.wire_bytes": (metrics.wire_bytes, lambda: {"messages": draw(3, 5)}),
     "metrics.psnr": (metrics.psnr, lambda: {"images": images(2, 1, 8, 8), "truth": images(2, 1, 8, 8) / 2}),
     "metrics.ssim": (metrics.ssim, lambda: {"images": images(2, 1, 8, 8), "truth": images(2, 1, 8, 8) / 2}),
@@ -362,6 +479,7 @@ CALLS: dict[str, Call] = {
         reader().__call__,
         lambda: {"params": draw(2, reader().dim), "x": torch.ones(2, 4, 5, dtype=torch.int64)},
     ),
+    "parts.part_name": (parts.part_name, lambda: {"function": robust.krum}),
     "plots.figure": (text_of(plots.figure), lambda: {"width": 2.0, "height": 1.0, "dpi": 50}),
     "plots.style": (text_of(plots.style), dict),
     "plots.axes": (text_of(plots.axes), lambda: {"fig": plots.figure()}),
@@ -382,6 +500,11 @@ CALLS: dict[str, Call] = {
     ),
     "plots.looks": (text_of(plots.looks), lambda: {"names": ["clean", "mine"]}),
     "plots.label_ends": (plots.label_ends, lambda: {"ax": plots.axes(plots.figure()), "ends": [(0.5, "a", "red")]}),
+    "poison.UnderThreshold": (
+        poison.UnderThreshold,
+        lambda: {"attack": send_honest, "score": length, "threshold": 2.0, "tries": 3},
+    ),
+    "poison.UnderThreshold.__call__": (twice_under_threshold, lambda: {"view": view()}),
     "poison.adaptive": (poison.adaptive, lambda: {"view": view(), "norm": 2.0, "total": 9, "lengths": 2}),
     "poison.against_mean": (poison.against_mean, lambda: {"rows": draw(5, 3)}),
     "poison.against_sign": (poison.against_sign, lambda: {"rows": draw(5, 3)}),
@@ -737,6 +860,16 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
         for label in ("a number", "no dimension", "a dimension less")
     },
     ("geometry.clip_rows", "bound", "integers"): "whole numbers are numbers",
+    ("detect.Quarantine", "probation", "None"): "nobody comes back",
+    **{
+        (f"detect.{name}.__call__", "clients", "a million"): "any number may be somebody's"
+        for name in ("FLDetector", "LossTrajectory", "Quarantine", "SybilSimilarity")
+    },
+    **{
+        (f"judging.{name}", "is_bad", label): "another truth"
+        for name in ("auc", "roc")
+        for label in ("booleans", "-2", "a million")
+    },
     **{("matrix.cell", "f", label): "bound to the rule, which looks at it before the first round" for label in ANY},
     **{("matrix.boosted", "boost", label): "bound to the attack, which looks at it" for label in ANY},
     ("matrix.cell", "malicious", "None"): "nobody attacks",

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLOOR = {"guards", "types", "geometry"}
+FLOOR = {"guards", "types", "geometry", "parts"}
 ATTACKS = {"poison", "invert"}
-DEFENCES = {"robust", "privacy", "compress"}
+DEFENCES = {"robust", "privacy", "compress", "detect"}
 LEARNED = {"data", "models", "train", "metrics"}
 LABORATORY = {*FLOOR, *LEARNED, *ATTACKS, *DEFENCES, "federation"}
 ROOMS = {  # each room of labsec, and the rooms that it may import when it is loaded
@@ -22,10 +22,12 @@ ROOMS = {  # each room of labsec, and the rooms that it may import when it is lo
     "guards": set(),
     "types": set(),
     "geometry": {"guards", "types"},
+    "parts": {"guards", "types"},
     **dict.fromkeys({*LEARNED, *ATTACKS, *DEFENCES}, FLOOR),
     "data": {*FLOOR, "files", "storage"},
     "train": {*FLOOR, "models"},
     "invert": {*FLOOR, "models"},
+    "detect": {*FLOOR, "models", "train"},
     "federation": {*FLOOR, *LEARNED, "robust"},
     "plots": {"federation", "guards"},
     "study": {*LABORATORY, "plots", "files", "storage"},

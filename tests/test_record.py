@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from labsec import Scenario, bind, models, poison, robust, run
+from labsec import Scenario, bind, detect, models, poison, robust, run
 from labsec.study.record import load_run, save_run
 
 SMALL = Scenario(clients=6, rounds=2, local_steps=1, batch_size=8)
@@ -26,6 +26,12 @@ def length(model, params):
     [
         replace(SMALL, malicious=0.5, attack=bind(poison.sign_flip, scale=3), aggregate=bind(robust.trimmed_mean, f=1)),
         replace(SMALL, server_stages=[robust.MedianNormClip(factor=2.0)], aggregate=robust.CenteredClip(radius=0.1)),
+        replace(
+            SMALL,
+            malicious=0.5,
+            attack=poison.UnderThreshold(bind(poison.sign_flip, scale=3), detect.norm, threshold=2.0),
+            server_stages=[detect.Quarantine(detect.FLDetector(window=3), threshold=1.5, probation=None)],
+        ),
         replace(SMALL, model=models.mlp((1, 8, 8), 10, hidden=(7,), activation=torch.tanh), seed=4),
         replace(SMALL, shards=[[i, i + 6] for i in range(6)], start=torch.linspace(-1, 1, 4810)),
         replace(SMALL, malicious=0.5, data_attack=poison.label_flip, alpha=1.0, participation=0.9),

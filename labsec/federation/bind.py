@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from labsec.guards import check_function
+from labsec.parts import keywords_asked
+from labsec.parts import part_name as part_name
 from labsec.types import ENGINE_FILLS
 
 EVERYWHERE = frozenset(ENGINE_FILLS)
@@ -71,14 +73,6 @@ def bind(function: Callable[..., Any], /, **arguments: Any) -> Callable[..., Any
     return bound
 
 
-def part_name(function: Callable[..., Any]) -> str:
-    """What to call a part in a message: its function's name under any `bind`, or its class."""
-    check_function("part_name", function=function)
-    while isinstance(function, functools.partial):
-        function = function.func
-    return getattr(function, "__name__", type(function).__name__)
-
-
 def part_in_words(function: Callable[..., Any]) -> str:
     """A part with what is bound to it, as its author wrote it.
 
@@ -103,8 +97,7 @@ def asked_for(function: Callable[..., Any], place: str) -> list[str]:
     """The keywords that the engine fills for a part at its place."""
     check_function("asked_for", function=function)
     _, offers = _place(place)
-    parameters = inspect.signature(function).parameters.values()
-    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in offers]
+    return keywords_asked(function, offers)
 
 
 def check_part(function: object, place: str) -> None:

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labsec.federation.bind import asked_for, part_name
+from labsec.federation.bind import asked_for
 from labsec.geometry import is_finite_row
 from labsec.guards import kind
+from labsec.parts import part_name
 from labsec.types import AttackerView, generator
 
 SUM_OF_SEVERAL = -1  # the identity of a row that stands for several clients

@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from labsec.guards import check_kind
+
 if TYPE_CHECKING:
     import pandas
+
+
+def json_lines(notes: Sequence[Mapping[str, Any]]) -> str:
+    """Notes as JSON lines, one for each: what log collectors and SIEM systems read.
+
+    notes    of a round or of a history
+
+    JSON has no infinity and no NaN: they become the texts "inf", "-inf" and "nan".
+
+    >>> print(json_lines([{"round": 3, "client": 7, "score": 9.5}, {"round": 4, "score": math.inf}]), end="")
+    {"round": 3, "client": 7, "score": 9.5}
+    {"round": 4, "score": "inf"}
+
+    Raises TypeError for what is no note.
+    """
+    check_kind("json_lines", (list, tuple), notes=notes)
+    lines = []
+    for note in notes:
+        check_kind("json_lines", Mapping, note=note)
+        lines.append(json.dumps({name: _in_json(value) for name, value in note.items()}, allow_nan=False) + "\n")
+    return "".join(lines)
+
+
+def _in_json(value: Any) -> Any:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

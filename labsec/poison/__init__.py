@@ -17,9 +17,11 @@ from labsec.poison.drift import Drift
 from labsec.poison.labels import label_flip, targeted_flip
 from labsec.poison.plain import gaussian, scaled, sign_flip
 from labsec.poison.statistics import alie, ipm, mimic
+from labsec.poison.under_threshold import UnderThreshold
 
 __all__ = [
     "Drift",
+    "UnderThreshold",
     "adaptive",
     "against_mean",
     "against_sign",

@@ -27,7 +27,7 @@ from labsec.models import Model
 
 FORMAT = "labsec run, format 1"
 PACKAGES = ("labsec", "torch", "numpy")
-ROOMS = ("poison", "robust", "privacy", "compress", "train", "federation")  # the parts that a file may name
+ROOMS = ("poison", "robust", "detect", "privacy", "compress", "train", "federation")  # the parts that a file may name
 
 
 @dataclass(frozen=True, eq=False)
