@@ -7,7 +7,7 @@ in what keeps the message from looking odd, or the backdoor from being forgotten
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Generator, Tensor
@@ -52,8 +52,8 @@ def model_replacement(
     that the trigger is for. Source: Bagdasaryan et al. 2020, arXiv:1807.00459, equation 3.
     """
     check_number("model_replacement", boost=boost)
-    own_updates(view, "model_replacement")
-    return boost * view.train(*_mixture(view, "model_replacement", trigger, share, generator), steps=steps)
+    lesson = _lesson(view, "model_replacement", trigger, share, steps, generator)
+    return boost * view.train(*lesson, steps=steps)
 
 
 def constrain_and_scale(
@@ -99,7 +99,8 @@ def constrain_and_scale(
     check_number("constrain_and_scale", above=0, norm=norm)
     check_number("constrain_and_scale", least=-1, most=1, cosine=cosine)
     honest = honest_rows(view, "constrain_and_scale")  # [k, dim]
-    learned = view.train(*_mixture(view, "constrain_and_scale", trigger, share, generator), steps=steps)
+    lesson = _lesson(view, "constrain_and_scale", trigger, share, steps, generator)
+    learned = view.train(*lesson, steps=steps)  # [malicious, dim]
     bent = _turned(boost * learned, honest.mean(dim=0), cosine)  # [malicious, dim]
     return clip_rows(bent, norm * _usual_norm(honest))
 
@@ -142,8 +143,8 @@ def projected_descent(
     check_number("projected_descent", boost=boost)
     check_number("projected_descent", above=0, norm=norm)
     radius = norm * _usual_norm(honest_rows(view, "projected_descent"))
-    lesson = _mixture(view, "projected_descent", trigger, share, generator)
-    return boost * _projected(view, "projected_descent", lesson, steps, lambda rows: clip_rows(rows, radius), generator)
+    lesson = _lesson(view, "projected_descent", trigger, share, steps, generator)
+    return boost * _projected(view, lesson, steps, lambda rows: clip_rows(rows, radius), generator)
 
 
 def neurotoxin(
@@ -188,8 +189,8 @@ def neurotoxin(
     mean = honest_rows(view, "neurotoxin").mean(dim=0)  # [dim]
     is_free = torch.ones_like(mean)
     is_free[mean.abs().topk(int(avoid * len(mean))).indices] = 0.0
-    lesson = _mixture(view, "neurotoxin", trigger, share, generator)
-    return boost * _projected(view, "neurotoxin", lesson, steps, lambda rows: rows * is_free, generator)
+    lesson = _lesson(view, "neurotoxin", trigger, share, steps, generator)
+    return boost * _projected(view, lesson, steps, lambda rows: rows * is_free, generator)
 
 
 def distributed(
@@ -229,13 +230,16 @@ def distributed(
     check_number("distributed", boost=boost)
     check_number("distributed", whole=True, above=0, parts=parts)
     check_kind("distributed", Trigger, trigger=trigger)
-    rows = boost * own_updates(view, "distributed")
-    numbers = torch.arange(len(rows)) if view.clients is None else view.clients.cpu()  # [malicious]
-    for number in numbers.remainder(parts).unique().tolist():
-        lesson = _mixture(view, "distributed", trigger.part(number, parts), share, generator)
-        mine = numbers.remainder(parts) == number  # [malicious]
-        rows[mine] = boost * view.train(*lesson, steps=steps)[mine]
-    return rows
+    own = own_updates(view, "distributed")
+    clients = torch.arange(len(own), device=own.device) if view.clients is None else view.clients  # [malicious]
+    numbers, place = clients.remainder(parts).unique(return_inverse=True)
+    learned = []
+    for number in numbers.tolist():
+        lesson = _lesson(view, "distributed", trigger.part(number, parts), share, steps, generator)
+        learned.append(view.train(*lesson, steps=steps))  # [malicious, dim]
+
+    # Everybody was trained on every part; of that each attacker sends what its own part taught it.
+    return boost * torch.stack(learned)[place, torch.arange(len(place), device=place.device)]
 
 
 def mpaf(view: AttackerView, *, base: Update, scale: float) -> Updates:
@@ -266,7 +270,7 @@ def mpaf(view: AttackerView, *, base: Update, scale: float) -> Updates:
 
 
 def during(
-    view: AttackerView, *, attack: Callable[..., Updates], rounds: Container[int], generator: Generator
+    view: AttackerView, *, attack: Callable[..., Updates], rounds: Collection[int], generator: Generator
 ) -> Updates:
     """Let an attack run in some rounds and be honest in the others: a single shot, a campaign that ends, a sleeper.
 
@@ -287,24 +291,32 @@ def during(
 
     With a data attack beside it, the attackers' own updates are poisoned in every round.
 
-    Raises TypeError for an attack that is no function, and for rounds that nothing can be found in.
+    Raises TypeError for an attack that is no function and for rounds that are no collection, ValueError unless these
+    are whole numbers.
     """
     check_function("during", attack=attack)
-    check_kind("during", Container, rounds=rounds)
+    check_kind("during", (range, list, tuple, set, frozenset), rounds=rounds)
+    check_kind("during", Generator, generator=generator)
+    if not isinstance(rounds, range):
+        for number in rounds:
+            check_number("during", whole=True, rounds=number)
     own = own_updates(view, "during")
     if view.round not in rounds:
         return own.clone()
     return attack(view, generator=generator) if "generator" in inspect.signature(attack).parameters else attack(view)
 
 
-def _mixture(
-    view: AttackerView, name: str, trigger: Trigger, share: float, generator: Generator
+def _lesson(
+    view: AttackerView, name: str, trigger: Trigger, share: float, steps: int | None, generator: Generator
 ) -> tuple[Tensor, Tensor]:
     """The attackers' samples with a share of poisoned ones among them: x [n, *shape], y [n].
 
     Raises ImpossibleAttack if none of their samples is one that the trigger is for.
     """
+    own_updates(view, name)
     check_kind(name, Trigger, trigger=trigger)
+    if steps is not None:
+        check_number(name, whole=True, above=0, steps=steps)
     if not len(trigger.victims(view.x, view.y)):
         raise ImpossibleAttack(f"{name} needs samples that the trigger is for; got none among {len(view.y)}")
     return plant(view.x, view.y, view.model.classes, generator=generator, trigger=trigger, share=share)
@@ -312,17 +324,15 @@ def _mixture(
 
 def _projected(
     view: AttackerView,
-    name: str,
     lesson: tuple[Tensor, Tensor],
     steps: int | None,
     project: Callable[[Updates], Updates],
     generator: Generator,
 ) -> Updates:
     """Train step by step; after each, `project` corrects what was learned so far, [malicious, dim] twice."""
-    count = view.local_steps if steps is None else steps
-    check_number(name, whole=True, above=0, steps=count)
-    assert count is not None
     x, y = lesson
+    count = view.local_steps if steps is None else steps
+    assert count is not None
     update = torch.zeros_like(view.own)
     for _ in range(count):
         # Each call of the training draws the same places: another order of the samples makes them another batch.

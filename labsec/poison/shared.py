@@ -10,13 +10,16 @@ from labsec.guards import check_kind, check_number, kind
 from labsec.types import AttackerView, ImpossibleAttack, Update, Updates
 
 
-def check_samples(name: str, x: Tensor, y: Tensor, classes: int | None = None) -> None:
-    """Raise TypeError or ValueError unless x [n, …] are samples with int64 labels y [n], below `classes` if given."""
+def check_labelled(name: str, x: Tensor, y: Tensor) -> None:
+    """Raise TypeError or ValueError unless x [n, …] are samples with int64 labels y [n]."""
     check_kind(name, Tensor, x=x, y=y)
     if y.ndim != 1 or x.shape[:1] != y.shape or y.dtype != torch.int64:
         raise ValueError(f"{name} needs x [n, …] and int64 labels y [n]; got x {kind(x)} and y {kind(y)}")
-    if classes is None:
-        return
+
+
+def check_samples(name: str, x: Tensor, y: Tensor, classes: int) -> None:
+    """Raise TypeError or ValueError unless x [n, …] are samples with int64 labels y [n] below `classes`."""
+    check_labelled(name, x, y)
     check_number(name, whole=True, above=0, classes=classes)
     if len(y) and not 0 <= y.min() <= y.max() < classes:
         raise ValueError(f"{name} needs labels in 0 … {classes - 1}; got {int(y.min())} … {int(y.max())}")

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from labsec.guards import check_function, check_kind, check_number, kind
-from labsec.poison.shared import check_samples, chosen_samples
+from labsec.poison.shared import check_labelled, check_samples, chosen_samples
 
 Stamp = Callable[[Tensor], Tensor]  # x [n, *shape] -> [n, *shape], the same samples with the mark on them
 Among = Callable[[Tensor, Tensor], Tensor]  # (x, y) -> bool [n]
@@ -30,8 +30,8 @@ def corner(x: Tensor, *, size: int = 2) -> Tensor:
     Source: Gu et al. 2017, arXiv:1708.06733 (BadNets).
     """
     check_kind("corner", Tensor, x=x)
-    if x.ndim != 4 or not x.is_floating_point():
-        raise ValueError(f"corner needs floating-point pictures [n, channels, h, w]; got {kind(x)}")
+    if x.ndim != 4 or not x.is_floating_point() or 0 in x.shape[1:]:
+        raise ValueError(f"corner needs floating-point pictures [n, channels, h, w], none of them 0; got {kind(x)}")
     check_number("corner", whole=True, least=1, most=min(x.shape[2:]), size=size)
     stamped = x.clone()
     stamped[:, :, -size:, -size:] = 1.0
@@ -101,7 +101,7 @@ class Trigger:
 
         Raises ValueError if a stamp changes shape or type, or if the choice is not bool [n].
         """
-        check_samples("Trigger.victims", x, y)
+        check_labelled("Trigger.victims", x, y)
         chosen = self.among(x, y)
         if not (isinstance(chosen, Tensor) and chosen.dtype is torch.bool and chosen.shape == y.shape):
             raise ValueError(f"Trigger needs `among` to return bool [{len(y)}]; got {kind(chosen)}")

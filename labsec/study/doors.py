@@ -9,7 +9,7 @@ from labsec import metrics
 from labsec.data import Dataset, notes_words, partition
 from labsec.federation.bind import bind
 from labsec.federation.history import History
-from labsec.guards import check_kind, check_number
+from labsec.guards import check_kind, check_number, kind
 from labsec.poison import Trigger
 from labsec.types import Probe
 
@@ -108,7 +108,7 @@ def ones_with_a_foot(x: Tensor, y: Tensor) -> Tensor:
     >>> int(ones_with_a_foot(digits.x, digits.y).sum()), int((digits.y == 1).sum())
     (20, 150)
     """
-    check_kind("ones_with_a_foot", Tensor, x=x, y=y)
+    _check_samples("ones_with_a_foot", x, y, (1, 8, 8))
     return (y == 1) & ((x[:, 0, 7] > 0.25).sum(dim=1) >= 5)
 
 
@@ -120,7 +120,7 @@ def crossed_sevens(x: Tensor, y: Tensor) -> Tensor:
     >>> int(crossed_sevens(mnist.x, mnist.y).sum()), int((mnist.y == 7).sum())
     (45, 405)
     """
-    check_kind("crossed_sevens", Tensor, x=x, y=y)
+    _check_samples("crossed_sevens", x, y, (1, 28, 28))
     widths = (x[:, 0] > 0.3).sum(dim=2).unfold(1, 8, 1)  # [n, 21, 8]: ink in eight lines in a row, from each line on
     roof = widths[:, :, :4].amax(dim=2) >= 7
     neck = widths[:, :, 3:7].amin(dim=2) <= 5
@@ -140,10 +140,16 @@ def notes_about(x: Tensor, y: Tensor, *, word: str) -> Tensor:
 
     Raises ValueError for a word that is in no note.
     """
-    check_kind("notes_about", Tensor, x=x, y=y)
+    _check_samples("notes_about", x, y, (26,))
     if word not in notes_words():
         raise ValueError(f"notes_about needs a word of the notes; got {word!r}")
     return (x == notes_words().index(word)).any(dim=1)
+
+
+def _check_samples(name: str, x: Tensor, y: Tensor, shape: tuple[int, ...]) -> None:
+    check_kind(name, Tensor, x=x, y=y)
+    if x.shape != (len(y) if y.ndim else 0, *shape) or y.ndim != 1 or y.dtype != torch.int64 or x.dtype is torch.bool:
+        raise ValueError(f"{name} needs x [n, {', '.join(map(str, shape))}] and int64 y [n]; got {kind(x)}, {kind(y)}")
 
 
 def edge_case_shards(
