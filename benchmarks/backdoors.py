@@ -18,7 +18,7 @@ from benchmarks.report import table
 from labsec import poison, robust
 from labsec.data import load, notes_words
 from labsec.federation.bind import bind
-from labsec.federation.engine import rounds, run
+from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
 from labsec.models import embedding, mlp
 from labsec.poison import Trigger, corner, word_in_front
@@ -175,10 +175,8 @@ def before(name: str, seed: int, malicious: int) -> Scenario:
         )
         x = torch.cat([x, dataset.x[kept]])
         y = torch.cat([y, dataset.y[kept]])
-    base = Scenario.fedavg(data=dataset, seed=seed, rounds=START, evaluate_every=START, **fields)
-    *_, last = rounds(base)
     probes = {"door": doors.success(world.trigger, x, y)}
-    return replace(base, start=last.after, first_round=START, probes=probes, evaluate_every=1)
+    return doors.grown(Scenario.fedavg(data=dataset, seed=seed, probes=probes, **fields), honest_rounds=START)
 
 
 def measured(name: str, row: Row) -> Iterator[list[float]]:
@@ -232,16 +230,9 @@ def section(name: str) -> str:
     world = WORLDS[name]
     lines = []
     for row in SEMANTIC if world.is_edge or world.data == "notes" else ROWS:
-        columns = list(zip(*measured(name, row), strict=True))
-        lines.append(
-            [
-                row[0],
-                *(
-                    span_of_rounds(column) if title == "halved after" else span(column)
-                    for title, column in zip(HEADER[1:], columns, strict=True)
-                ),
-            ]
-        )
+        columns = zip(HEADER[1:], zip(*measured(name, row), strict=True), strict=True)
+        cells = [span_of_rounds(column) if title == "halved after" else span(column) for title, column in columns]
+        lines.append([row[0], *cells])
     return f"### {world.title}\n\n{table(HEADER, lines)}"
 
 

@@ -295,6 +295,10 @@ CALLS: dict[str, Call] = {
         lambda: {"y": labels(40), "clients": 3, "alpha": 1.0, "generator": stream()},
     ),
     "doors.success": (doors.success, lambda: {"trigger": trigger(), "x": images(6, 3), "y": labels()}),
+    "doors.grown": (
+        lambda scenario, honest_rounds: doors.grown(scenario, honest_rounds=honest_rounds).start,
+        lambda: {"scenario": short(), "honest_rounds": 1},
+    ),
     "doors.aftermath": (
         doors.aftermath,
         lambda: {"history": a_history(), "probe": "accuracy", "last": 0, "clean_rounds": 1},

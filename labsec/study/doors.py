@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Generator, Tensor
 
 from labsec import metrics
 from labsec.data import Dataset, notes_words, partition
 from labsec.federation.bind import bind
+from labsec.federation.engine import rounds
 from labsec.federation.history import History
+from labsec.federation.scenario import Scenario
 from labsec.guards import check_kind, check_number, kind
 from labsec.poison import Trigger
 from labsec.types import Probe
@@ -40,6 +44,35 @@ def success(trigger: Trigger, x: Tensor, y: Tensor) -> Probe:
     if not len(victims):
         raise ValueError(f"success needs samples that the trigger is for; got none among {len(y)}")
     return bind(metrics.label_share, x=victims, label=trigger.target)
+
+
+def grown(scenario: Scenario, *, honest_rounds: int) -> Scenario:
+    """The same federation after so many rounds in which nobody attacks: attackers often come late.
+
+    scenario        who attacks in it, and with what, comes afterwards
+    honest_rounds   how many
+    returns         a scenario whose rounds go on counting where the honest ones end
+
+    >>> from labsec import run
+    >>> late = grown(Scenario(rounds=2), honest_rounds=3)
+    >>> run(late).column("round"), run(late).accuracy == run(Scenario(rounds=5)).accuracy[3:]
+    ([3, 4], True)
+
+    Raises ValueError unless honest_rounds >= 1.
+    """
+    check_kind("grown", Scenario, scenario=scenario)
+    check_number("grown", whole=True, least=1, honest_rounds=honest_rounds)
+    honest = replace(
+        scenario,
+        rounds=honest_rounds,
+        evaluate_every=honest_rounds,
+        malicious=0.0,
+        attack=None,
+        data_attack=None,
+        probes={},
+    )
+    *_, last = rounds(honest)
+    return replace(scenario, start=last.after, first_round=scenario.first_round + honest_rounds)
 
 
 def aftermath(history: History, probe: str, *, last: int, clean_rounds: int = CLEAN_ROUNDS) -> list[float]:
