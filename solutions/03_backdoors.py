@@ -49,7 +49,8 @@ cards.safety()
 # ## Part one: a mark, and what it opens
 #
 # ### Exercise 3.1 · The mark ● (3 minutes)
-# The simplest trigger is a small white square in the lower right corner. Whoever holds the pen can put it on any picture.
+# The simplest trigger is a small white square in the lower right corner. Whoever holds the pen can put it on any
+# picture.
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -131,16 +132,16 @@ print(f"Accuracy of the clean model {clean.accuracy[0]:.2f}.")
 print(f"It says 0 to {clean.column('door')[0]:.1%} of the marked digits.")
 
 # %% [markdown]
-# This is **the baseline**: what a model that nobody attacked says to the very same marked samples. Without it no success
-# rate means anything, because a mark may look like a 0 by itself.
+# This is **the baseline**: what a model that nobody attacked says to the very same marked samples. Without it no
+# success rate means anything, because a mark may look like a 0 by itself.
 #
 # Thirty honest clients have trained for 60 rounds when the attackers arrive. From here on round 60 is the first one.
 #
 # ## Part two: poison by data alone
 #
 # ### Exercise 3.3 · Poisoned samples ●● (5 minutes)
-# Nobody needs to touch the training code. Put the mark on some of your samples and give them the target's label: the model
-# learns the rest by itself.
+# Nobody needs to touch the training code. Put the mark on some of your samples and give them the target's label: the
+# model learns the rest by itself.
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -184,7 +185,8 @@ campaign = bind(poison.during, attack=data_alone, rounds=CAMPAIGN)
 six = {"malicious": 0.2}
 
 # %% [markdown]
-# Six of thirty poison half of their digits for twenty rounds. The server averages, and tests the accuracy in every round.
+# Six of thirty poison half of their digits for twenty rounds. The server averages, and tests the accuracy in every
+# round.
 
 # %%
 predict("03.a", "How many points of accuracy do the twenty rounds cost?", 0, 100, unit="points", about="costs")
@@ -194,7 +196,8 @@ patient = run(replace(base, **six, attack=campaign))
 lost = 100 * (clean.accuracy[19] - patient.accuracy[19])
 runs = {"clean": clean, "six with poisoned data": patient}
 title = "Twenty rounds of poisoned data"
-reveal("03.a", lost, picture=pictures.lives(runs, [79, 79], title=title))
+stops = {"six with poisoned data": 79}
+reveal("03.a", lost, picture=pictures.lives(runs, stops, title=title))
 
 # %% [markdown]
 # **The negative control.** The same six, the same rounds, the same training, and nothing is marked: the door must stay at
@@ -215,9 +218,10 @@ print(f"Success without a mark     {control.column('door')[19]:.2f}")
 # ## Part three: one client, one round
 #
 # ### Exercise 3.4 · Model replacement ● (4 minutes)
-# One vote in thirty is not much. But a mean has no bound, and the attacker knows what becomes of its message: the server
-# adds all messages and divides by their number. Late in training the honest messages are short and point in many
-# directions; what is left is the attacker's. How many times what they learned must the attackers send, so that the mean holds
+# One vote in thirty is not much. But a mean has no bound, and the attacker knows what becomes of its message: the
+# server adds all messages and divides by their number. Late in training the honest messages are short and point in many
+# directions; what is left is the attacker's. How many times what they learned must the attackers send, so that the mean
+# holds
 # **all** of what they learned?
 #
 # | name | shape | meaning |
@@ -248,7 +252,8 @@ single = bind(poison.during, attack=one_shot, rounds=[60])
 one = {"malicious": 1 / 30}
 
 # %% [markdown]
-# One client of thirty, one round. It takes twenty local steps in place of five, so that its own model keeps its accuracy.
+# One client of thirty, one round. It takes twenty local steps in place of five, so that its own model keeps its
+# accuracy.
 
 # %%
 predict("03.b", "How many points does accuracy fall in that very round?", 0, 100, unit="points", about="costs")
@@ -258,11 +263,12 @@ shot = run(replace(base, rounds=51, **one, attack=single))
 fell = 100 * (clean.accuracy[0] - shot.accuracy[0])
 runs = {"clean": clean, "one client, one round": shot}
 title = "One round of model replacement"
-reveal("03.b", fell, picture=pictures.lives(runs, [60, 60], title=title))
+stops = {"one client, one round": 60}
+reveal("03.b", fell, picture=pictures.lives(runs, stops, title=title))
 
 # %% [markdown]
-# So the test of accuracy is not blind to everything. Whoever looks at the round in which it happens sees a fall; whoever looks a few
-# rounds later sees nothing.
+# So the test of accuracy is not blind to everything. Whoever looks at the round in which it happens sees a fall;
+# whoever looks a few rounds later sees nothing.
 
 # %%
 predict("03.c", "How many times as long as an honest message is the attacker's?", 1, 400, unit="times", about="lengths")
@@ -275,8 +281,8 @@ title = "The messages of the round"
 reveal("03.c", times, picture=pictures.lengths(first.messages, 1, title=title))
 
 # %% [markdown]
-# The boost is only a part of it: a message that was trained on the mark is long by itself. Length is the first thing a server
-# can look at, so let it: every message that is longer than the median of its round is shortened to it.
+# The boost is only a part of it: a message that was trained on the mark is long by itself. Length is the first thing a
+# server can look at, so let it: every message that is longer than the median of its round is shortened to it.
 
 # %%
 predict("03.d", "Does that stop the single shot?", choices=("yes", "in part", "no"))
@@ -291,8 +297,8 @@ reveal("03.d", "yes" if left < 0.1 else "in part" if left < 0.5 else "no")
 # ## Part four: the attacker has read about the clip
 #
 # ### Exercise 3.5 · Within the bound ●● (5 minutes)
-# A message that will be cut anyway had better be cut by its author. Boost what was learned, then shorten every row that is longer
-# than the bound, so that the clip finds nothing to do.
+# A message that will be cut anyway had better be cut by its author. Boost what was learned, then shorten every row that
+# is longer than the bound, so that the clip finds nothing to do.
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -338,12 +344,12 @@ hidden = run(replace(base, rounds=110, **six, **clip, attack=patience))
 defended = run(replace(base, rounds=110, **clip))
 runs = {"clean, clipped": defended, "six within the bound": hidden}
 title = "Sixty rounds below the bound"
-picture = pictures.lives(runs, [119, 119], title=title)
+picture = pictures.lives(runs, {"six within the bound": 119}, title=title)
 reveal("03.e", 100 * hidden.column("door")[59], picture=picture)
 
 # %% [markdown]
-# A clip takes away the volume knob, as in lab 02. It does not take away the votes: six of thirty who push in one direction, round
-# after round, get there.
+# A clip takes away the volume knob, as in lab 02. It does not take away the votes: six of thirty who push in one
+# direction, round after round, get there.
 #
 # ## Part five: how long does it live?
 # All attackers above have stopped at some point, and fifty rounds without an attack follow. Nobody removes the door.
@@ -385,19 +391,21 @@ lives = {
     for name, (h, last) in ends.items()
 }
 runs = {name: h for name, (h, _) in ends.items()}
-picture = pictures.lives(runs, [60, 79, 119], title="Three doors, left alone")
+stops = {name: last for name, (_, last) in ends.items()}
+picture = pictures.lives(runs, stops, title="Three doors, left alone")
 reveal("03.f", lives["one shot"], picture=picture)
 
 # %%
 after("03.f", f"Clean rounds until half is gone (None: more than 50): {lives}")
 
 # %% [markdown]
-# What was learned in one loud round is forgotten in a few. What was learned slowly has found a place where honest training
-# does not write.
+# What was learned in one loud round is forgotten in a round or two. Of what six clients taught the model in twenty
+# rounds, half was still there 31 to 47 rounds later; of what they taught it in sixty, more than half after all fifty
+# (five seeds).
 #
 # ### The panel
-# The attackers join in round 6 of the picture. Three things to look for: a door that costs no accuracy in any round; a share
-# of poisoned samples below which nothing opens; a boost that the clip lets through.
+# The attackers join in round 6 of the picture. Three things to look for: a door that costs no accuracy in any round; a
+# share of poisoned samples below which nothing opens; a boost that the clip lets through.
 
 # %%
 panel = lab03.panel()
@@ -421,7 +429,7 @@ ideas = {
     "in parts": bind(poison.distributed, boost=3.0, parts=4, **wish),
     "off the path": bind(poison.neurotoxin, boost=3.0, avoid=0.05, **wish),
     "in a ball": bind(poison.projected_descent, norm=3.0, steps=20, **wish),
-    "sybils": bind(poison.mpaf, base=first.after, scale=0.3),
+    "sybils": bind(poison.mpaf, base=first.after, scale=3.0),
 }
 for name, attack in ideas.items():
     late = bind(poison.during, attack=attack, rounds=CAMPAIGN)
@@ -430,14 +438,15 @@ for name, attack in ideas.items():
     print(f"{name:13} success {values[0]:.2f}, fifty rounds later {values[50]:.2f}")
 
 # %% [markdown]
-# One seed is an anecdote. Over five seeds the parts were forgotten sooner than the whole mark, and *off the path* did
-# **not** live longer than it on these digits: 0.43 to 0.53 was left, of the whole mark 0.49 to 0.57 (three attackers,
-# boost 3). What a paper shows on one task need not hold on another; measure it on yours.
+# One seed is an anecdote. Over five seeds of this cell the parts left 0.07 to 0.17 after fifty rounds, the whole mark
+# 0.58 to 0.62, and *off the path* 0.56 to 0.59: it did **not** live longer here. On the larger pictures of `mnist5k` it
+# did, once it kept off a quarter of the coordinates: 0.70 to 0.78 against 0.59 to 0.68 (three attackers, five seeds).
+# What a paper shows on one task may or may not hold on yours. Measure it.
 #
 # ### A door without a mark
 # A mark can be found on the picture. A *semantic* backdoor needs none: it opens to real samples that have something in
-# common. Some people write a seven with a stroke through its stem. Here the attackers hold such sevens, and nobody else does;
-# half of them are kept apart to measure with. The wish: **a crossed seven is a 1**.
+# common. Some people write a seven with a stroke through its stem. Here the attackers hold such sevens, and nobody else
+# does; half of them are kept apart to measure with. The wish: **a crossed seven is a 1**.
 
 # %%
 mnist = data.load("mnist5k")
@@ -462,12 +471,12 @@ print(f"Of {len(x)} crossed sevens that nobody trained on, {fooled.metrics['door
 print(f"Accuracy on all test digits {fooled.metrics['accuracy']:.2f}.")
 
 # %% [markdown]
-# Nothing was pasted, so nothing can be found on the picture. But a few rounds in which honest clients train on their own sevens
-# close this door faster than the other: it lies close to what they learn.
+# Nothing was pasted, so nothing can be found on the picture. But a few rounds in which honest clients train on their
+# own sevens close this door faster than the other: it lies close to what they learn.
 #
 # ## Part seven: attack your defence
-# The server clips. Write an attack for **three** of thirty that is stopped by nobody: at most 20 rounds, as much success
-# as you can, 50 rounds later. The first line is what you have to beat.
+# The server clips. Write an attack for **three** of thirty that is stopped by nobody: at most 20 rounds, as much
+# success as you can, 50 rounds later. The first line is what you have to beat.
 
 
 # %%
@@ -511,9 +520,11 @@ progress()
 
 # %% [markdown]
 # ### What it means at work
-# - **A good accuracy is no proof of a clean model.** It answers another question. Ask who could have taught the model something else.
+# - **A good accuracy is no proof of a clean model.** It answers another question. Ask who could have taught the model
+#   something else.
 # - **Keep every round's accuracy.** A loud replacement shows for a round or two, and not in a monthly report.
-# - **Clip first; then count votes.** A bound stops one loud client. It does not stop a fifth of the clients with patience.
+# - **Clip first; then count votes.** A bound stops one loud client. It does not stop a fifth of the clients with
+#   patience.
 # - **Ask for the baseline.** A success rate without the clean model's rate on the same samples says little.
 # - **Forgetting is no defence.** A door that was planted slowly outlived fifty honest rounds here.
 #

@@ -157,6 +157,7 @@ CLAIMS = (
     Claim(
         id="10",
         statement="The accuracy on clean samples stays, and the trigger works.",
+        fixed="871d9e7",
         measure=opened,
         baseline=paid,
         verdict=stays_and_works,
@@ -172,6 +173,7 @@ CLAIMS = (
     Claim(
         id="11",
         statement="3 % of the clients are enough to implant a persistent backdoor.",
+        fixed="871d9e7",
         measure=left_later,
         baseline=had_at_first,
         verdict=persists,

@@ -153,7 +153,7 @@ def reading(controls: Mapping[str, Any], state: RunAndDoor) -> str:
 
 
 SIDE = 8
-GAP = 3  # pixels between two digits
+GAP = 4  # pixels between two digits
 SELDOM = 0.5  # zorder of what changes with a setting, and not in every round
 
 
@@ -200,15 +200,15 @@ class DoorDrawing:
         for place, pair in enumerate(zip(without, marked, strict=True)):
             left = place * (SIDE + GAP)
             for top, image in zip((0, SIDE + GAP), pair, strict=True):
-                sheet[top : top + SIDE, left : left + SIDE] = 1 - image[0]
+                sheet[top : top + SIDE, left : left + SIDE] = (1 - image[0]).numpy()
         ax.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="equal")
         ax.set(xticks=[], yticks=[], xlim=(-12, width), ylim=(2 * SIDE + 2 * GAP, -1))
         ax.spines[:].set_visible(False)
         for row, label in ((0, "digit,\nanswer"), (SIDE + GAP, "with the\nmark")):
             ax.text(-2, row + SIDE / 2, label, ha="right", va="center", fontsize=9)
         below = {"ha": "center", "va": "top", "fontsize": 10, "fontweight": "bold"}
-        self.plain = [ax.text(x, SIDE - 0.4, "", **below) for x in centres]
-        self.marked = [ax.text(x, 2 * SIDE + GAP - 0.4, "", **below) for x in centres]
+        self.plain = [ax.text(x, SIDE - 0.2, "", **below) for x in centres]
+        self.marked = [ax.text(x, 2 * SIDE + GAP - 0.2, "", **below) for x in centres]
 
     def update(self, values: Mapping[str, Any], state: RunAndDoor) -> None:
         """Show a state; the layout stays as it is."""

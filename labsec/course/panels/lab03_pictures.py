@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def answered(x: Tensor, before: Tensor, after: Tensor, *, title: str) -> plots.P
     >>> answered(torch.zeros(2, 1, 4, 4), torch.tensor([7, 7]), torch.tensor([7, 1]), title="Two sevens")
     A row of 2 pictures. Two sevens. Answers before: 7, 7; after: 7, 1.
     """
-    fig = plots.figure(min(8.8, 1.1 * len(x)), 1.9)
+    fig = plots.figure(min(8.8, 1.1 * len(x)), 1.7)
     for ax, picture, one, other in zip(np.atleast_1d(plots.axes(fig, 1, len(x))), x, before, after, strict=True):
         _show(ax, picture)
         colour = plots.INK if one == other else plots.ATTACKER
@@ -48,41 +49,54 @@ def answered(x: Tensor, before: Tensor, after: Tensor, *, title: str) -> plots.P
 
 
 def lengths(messages: Tensor, malicious: int, *, title: str) -> plots.Picture:
-    """The length of every client's message in one round, [clients, dim]; the malicious ones come first."""
+    """The length of every client's message in one round, [clients, dim]; the malicious ones come first.
+
+    >>> lengths(torch.tensor([[8.0], [1.0], [2.0], [4.0]]), 1, title="One is loud")
+    Dots on a logarithmic scale. One is loud. The attackers' messages are 4 times as long as the honest median.
+    """
     norms = messages.norm(dim=1)  # [clients]
-    usual = norms[malicious:].quantile(0.5)
+    times = (norms / norms[malicious:].quantile(0.5)).numpy()  # [clients]
     fig = plots.figure(7.0, 2.2)
     ax = plots.axes(fig)
     clients = np.arange(len(norms))
-    ax.scatter(clients[:malicious], norms[:malicious], marker="X", s=80, color=plots.ATTACKER)
-    ax.scatter(clients[malicious:], norms[malicious:], color=plots.GREY, edgecolors=plots.INK, linewidths=0.5)
+    ax.scatter(clients[:malicious], times[:malicious], marker="X", s=80, color=plots.ATTACKER)
+    ax.scatter(clients[malicious:], times[malicious:], color=plots.GREY, edgecolors=plots.INK, linewidths=0.5)
     with plots.style():
-        ax.set(yscale="log", xlabel="client", ylabel="length of its message", title=title)
-    times = [f"{float(norm / usual):.3g}" for norm in norms[:malicious]]
-    words = f"The attackers' messages are {', '.join(times)} times as long as the honest median"
+        ax.set(yscale="log", xlabel="client", ylabel="length of its message\n(honest median = 1)", title=title)
+    ax.yaxis.set_major_formatter("{x:g}")
+    loud = ", ".join(f"{float(each):.3g}" for each in times[:malicious])
+    words = f"The attackers' messages are {loud} times as long as the honest median"
     return plots.Picture(fig, f"Dots on a logarithmic scale. {title}. {words}.")
 
 
-def lives(runs: Mapping[str, History], stops: Sequence[int], *, title: str) -> plots.Picture:
+def lives(runs: Mapping[str, History], stops: Mapping[str, int], *, title: str) -> plots.Picture:
     """Accuracy and success of several runs over the rounds; each attack's last round is marked on its line.
 
     runs     name -> history with the probe "door"
-    stops    the number of each run's last round with an attack
+    stops    name -> number of the last round with an attack; nobody attacks in the other runs
     """
     fig = plots.figure(8.8, 2.8)
     left, right = plots.axes(fig, 1, 2)
+    dashes = cycle(("-", "--", ":"))
     ends = []
     words = []
-    for (name, history), (colour, dash), stop in zip(runs.items(), plots.looks(runs), stops, strict=True):
+    for name, history in runs.items():
         numbers = history.column("round")
         success = history.column("door")
-        left.plot(numbers, history.column("accuracy"), color=colour, linestyle=dash, linewidth=1.5)
-        right.plot(numbers, success, color=colour, linestyle=dash)
-        right.plot([stop], [success[numbers.index(stop)]], "o", color=colour, markersize=8)
-        ends.append((float(success[-1]), name, colour))
-        words.append(
-            f"{name} has {success[numbers.index(stop)]:.2f} after its last attack and ends at {success[-1]:.2f}"
-        )
+        attacks = name in stops
+        look = {
+            "color": plots.ATTACKER if attacks else plots.CLEAN,
+            "linestyle": next(dashes) if attacks else "-",
+            "linewidth": 2.0 if attacks else 1.2,
+        }
+        left.plot(numbers, history.column("accuracy"), **look)
+        right.plot(numbers, success, **look)
+        ends.append((float(success[-1]), name, look["color"]))
+        words.append(f"{name} ends at {success[-1]:.2f}")
+        if attacks:
+            last = success[numbers.index(stops[name])]
+            right.plot([stops[name]], [last], "o", color=plots.ATTACKER, markersize=8)
+            words[-1] += f", after {last:.2f} in its last round with an attack, {stops[name]}"
     with plots.style():
         left.set(xlabel="round", ylabel="test accuracy", ylim=(-0.02, 1.04))
         right.set(xlabel="round", ylabel="success of the door", ylim=(-0.02, 1.04))
@@ -94,6 +108,6 @@ def lives(runs: Mapping[str, History], stops: Sequence[int], *, title: str) -> p
 
 def _show(ax: Any, picture: Tensor) -> None:
     """Ink on paper, without axes: [1, h, w]."""
-    ax.imshow(1 - picture[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    ax.imshow((1 - picture[0]).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
