@@ -72,24 +72,28 @@ def test_names_at_the_ends_of_the_lines_do_not_touch() -> None:
 # --- claims
 
 
-def spread(**ends: tuple[float, float]) -> dict[str, Summary]:
-    return {
-        name: Summary(mean=0.0, std=0.0, min=low, max=high, seeds=[low, high]) for name, (low, high) in ends.items()
-    }
+def spread(ends: dict[str, tuple[float, float]]) -> dict[str, Summary]:
+    return {name: Summary(mean=0, std=0, min=low, max=high, seeds=[low, high]) for name, (low, high) in ends.items()}
 
 
 def test_claim_10_needs_a_success_and_an_accuracy_that_stays_in_every_seed() -> None:
-    works = spread(a=(50.0, 90.0), b=(70.0, 99.0))
-    assert measures.stays_and_works(works, spread(a=(0.0, 3.0), b=(1.0, 2.0))) == "held"
-    assert measures.stays_and_works(works, spread(a=(0.0, 3.1), b=(1.0, 2.0))) == "depends on the attack: so for b"
-    assert measures.stays_and_works(spread(a=(49.0, 90.0)), spread(a=(0.0, 0.0))) == "did not hold"
+    one, other, third = measures.OPENING
+    works = spread({one: (50.0, 90.0), other: (70.0, 99.0), third: (70.0, 99.0)})
+    cheap = {one: (0.0, 3.0), other: (1.0, 2.0), third: (0.0, 0.0)}
+    assert measures.stays_and_works(works, spread(cheap)) == "held"
+    dear = spread({**cheap, one: (0.0, 3.1)})
+    assert measures.stays_and_works(works, dear) == f"depends on the attack: so for {other}, {third}"
+    weak = spread(dict.fromkeys(measures.OPENING, (49.0, 90.0)))
+    assert measures.stays_and_works(weak, spread(cheap)) == "did not hold"
 
 
 def test_claim_11_asks_what_is_left_in_every_seed() -> None:
-    had = spread(a=(90.0, 99.0), b=(90.0, 99.0))
-    assert measures.persists(spread(a=(50.0, 60.0), b=(51.0, 60.0)), had) == "held"
-    assert measures.persists(spread(a=(50.0, 60.0), b=(49.0, 99.0)), had).endswith("so for a")
-    assert measures.persists(spread(a=(1.0, 60.0), b=(0.0, 99.0)), had) == "did not hold"
+    first, *others = measures.LASTING
+    lasts = dict.fromkeys(measures.LASTING, (50.0, 60.0))
+    assert measures.persists(spread(lasts), {}) == "held"
+    fades = {**lasts, **dict.fromkeys(others, (49.0, 99.0))}
+    assert measures.persists(spread(fades), {}).endswith(f"so for {first}")
+    assert measures.persists(spread(dict.fromkeys(measures.LASTING, (0.0, 99.0))), {}) == "did not hold"
 
 
 def test_a_gain_is_counted_beyond_the_clean_model_of_the_same_round(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,7 @@ def is_hidden(name: str, measured: Spread, compared: Spread) -> bool:
 
 
 def stays_and_works(measured: Spread, compared: Spread) -> str:
-    hidden = [name for name in measured if is_hidden(name, measured, compared)]
+    hidden = [name for name in OPENING if is_hidden(name, measured, compared)]
     if len(hidden) == len(measured):
         return "held"
     return f"depends on the attack: so for {', '.join(hidden)}" if hidden else "did not hold"
@@ -147,7 +147,7 @@ def is_persistent(name: str, measured: Spread, compared: Spread) -> bool:
 
 
 def persists(measured: Spread, compared: Spread) -> str:
-    lasting = [name for name in measured if is_persistent(name, measured, compared)]
+    lasting = [name for name in LASTING if is_persistent(name, measured, compared)]
     if len(lasting) == len(measured):
         return "held"
     return f"depends on how loud and how long: so for {', '.join(lasting)}" if lasting else "did not hold"
@@ -157,7 +157,6 @@ CLAIMS = (
     Claim(
         id="10",
         statement="The accuracy on clean samples stays, and the trigger works.",
-        fixed="871d9e7",
         measure=opened,
         baseline=paid,
         verdict=stays_and_works,
@@ -173,7 +172,6 @@ CLAIMS = (
     Claim(
         id="11",
         statement="3 % of the clients are enough to implant a persistent backdoor.",
-        fixed="871d9e7",
         measure=left_later,
         baseline=had_at_first,
         verdict=persists,

@@ -16,6 +16,7 @@ from labsec.federation.history import History
 def pairs(x: Tensor, marked: Tensor, *, title: str) -> plots.Picture:
     """Pictures as they are, and below each the same one with the mark: [n, 1, h, w] twice.
 
+    >>> import torch
     >>> pairs(torch.zeros(3, 1, 4, 4), torch.ones(3, 1, 4, 4), title="Black, then white")
     Two rows of 3 pictures. Black, then white. The second row differs from the first in 16 of 16 pixels.
     """
@@ -34,6 +35,7 @@ def pairs(x: Tensor, marked: Tensor, *, title: str) -> plots.Picture:
 def answered(x: Tensor, before: Tensor, after: Tensor, *, title: str) -> plots.Picture:
     """Pictures [n, 1, h, w], and below each what the model said to it before the attack and after it: [n] twice.
 
+    >>> import torch
     >>> answered(torch.zeros(2, 1, 4, 4), torch.tensor([7, 7]), torch.tensor([7, 1]), title="Two sevens")
     A row of 2 pictures. Two sevens. Answers before: 7, 7; after: 7, 1.
     """
@@ -51,6 +53,7 @@ def answered(x: Tensor, before: Tensor, after: Tensor, *, title: str) -> plots.P
 def lengths(messages: Tensor, malicious: int, *, title: str) -> plots.Picture:
     """The length of every client's message in one round, [clients, dim]; the malicious ones come first.
 
+    >>> import torch
     >>> lengths(torch.tensor([[8.0], [1.0], [2.0], [4.0]]), 1, title="One is loud")
     Dots on a logarithmic scale. One is loud. The attackers' messages are 4 times as long as the honest median.
     """
