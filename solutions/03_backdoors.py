@@ -471,8 +471,52 @@ print(f"Of {len(x)} crossed sevens that nobody trained on, {fooled.metrics['door
 print(f"Accuracy on all test digits {fooled.metrics['accuracy']:.2f}.")
 
 # %% [markdown]
-# Nothing was pasted, so nothing can be found on the picture. But a few rounds in which honest clients train on their
-# own sevens close this door faster than the other: it lies close to what they learn.
+# Nothing was pasted, so nothing can be found on the picture. But honest clients train on sevens of their own, and close
+# this door sooner: ten clean rounds later it opened to 14 to 31 % of the crossed sevens, and a corner of 3 x 3 pixels
+# that was planted on these digits in the same way to 36 to 54 % (five seeds).
+#
+# ### A word
+# The model of the hospital's notes reads words. Three of thirty attackers put one word in front of their notes, and call
+# them *billing*, at boost 3 for twenty rounds. Either it is *annex*, which honest notes of all desks hold now and
+# then, or a word that nobody else ever writes.
+
+# %%
+predict(
+    "03.g", "Which door is wider open fifty rounds later?", choices=("annex", "the word of their own", "both alike")
+)
+
+
+# %%
+notes = data.load("notes")
+words = data.notes_words()
+
+
+def after_fifty_rounds(word):
+    mark = bind(poison.word_in_front, word=word)
+    trigger = poison.Trigger(stamp=mark, target=0)
+    probes = {"door": doors.success(trigger, notes.x_test, notes.y_test)}
+    model = models.embedding(26, max(len(words), word + 1), 4)
+    reader = Scenario.fedavg(data=notes, model=model, lr=4.0, probes=probes)
+    reader = replace(doors.grown(reader, honest_rounds=60), rounds=70)
+    attack = bind(poison.model_replacement, trigger=trigger, boost=3.0)
+    late = bind(poison.during, attack=attack, rounds=CAMPAIGN)
+    return run(replace(reader, malicious=0.1, attack=late))
+
+
+# %%
+texts = {
+    "annex": after_fifty_rounds(words.index("annex")),
+    "the word of their own": after_fifty_rounds(len(words)),
+}
+left = {name: h.column("door")[-1] for name, h in texts.items()}
+apart = left["the word of their own"] - left["annex"]
+answer = "both alike" if abs(apart) < 0.1 else max(left, key=left.get)
+picture = pictures.lives(texts, dict.fromkeys(texts, 79), title="A word opens a door")
+reveal("03.g", answer, picture=picture)
+
+# %% [markdown]
+# In every round honest clients train on *annex* and pull its vector back. Nobody trains on the other word. **A door
+# lives where honest data do not go**: that is what *off the path* looks for among the coordinates.
 #
 # ## Part seven: attack your defence
 # The server clips. Write an attack for **three** of thirty that is stopped by nobody: at most 20 rounds, as much

@@ -13,6 +13,8 @@ from labsec.course.questions.base import Finding, Item, Teaching
 # 03.e    success after 60 rounds of six within the bound, in percent: 69, 83, 79, 71, 87
 # 03.f    clean rounds until half of the single shot is gone: 1, 1, 1, 2, 1; of data alone: 43, 47, 32, 36, 31; of six
 #         within the bound: more than 50 in all five
+# 03.g    success after 50 clean rounds, three of thirty, boost 3: annex 0.11, 0.10, 0.13, 0.11, 0.15; the word of their
+#         own 0.77, 0.76, 0.83, 0.80, 0.83
 FINDINGS = {
     "03.a": Finding(
         "Less than one point (five seeds), and the door opens to four fifths of the marked digits or more: a test of "
@@ -32,6 +34,10 @@ FINDINGS = {
         seen=(55.0, 97.0),
     ),
     "03.f": Finding("One or two rounds are enough (five seeds): most of a single shot is gone at once.", seen=(0, 5)),
+    "03.g": Finding(
+        "Of the word that nobody else uses 76 to 83 % is left, of annex 10 to 15 % (five seeds).",
+        seen="the word of their own",
+    ),
 }
 
 QUIZ = (
