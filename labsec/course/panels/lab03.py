@@ -275,9 +275,7 @@ def panel() -> live.Panel:
             "share": live.unless(share, idle),
             "attacked": live.unless(attacked, idle),
         },
-        defender={
-            "clip": live.switch("Clip long messages", False, help="To the median norm of the round, then the mean.")
-        },
+        defender={"clip": live.switch("Clip length", False, help="To the median norm of the round, then the mean.")},
         compute=compute,
         draw=DoorDrawing(),
         reading=reading,

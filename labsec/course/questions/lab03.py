@@ -26,7 +26,8 @@ FINDINGS = {
         seen=(5.0, 45.0),
     ),
     "03.c": Finding(
-        "About two hundred times (191 to 287 in five seeds): nothing in lab 02 was louder.", seen=(150, 350)
+        "191 to 287 times in five seeds. The boost is thirty of that; the rest is how far the mark moved the model.",
+        seen=(150, 350),
     ),
     "03.d": Finding("Cut to the usual length, one message in thirty opens nothing.", seen="yes"),
     "03.e": Finding(
