@@ -248,7 +248,9 @@ mine = {
     "trimmed_mean": bind(trimmed_mean, f=6),
     "krum": bind(krum, f=6),
 }
-results = {name: run(replace(base, **shouting, aggregate=rule)) for name, rule in mine.items()}
+results = {
+    name: run(replace(base, **shouting, aggregate=rule)) for name, rule in mine.items()
+}
 believer = run(replace(base, **shouting))
 title = "Six of thirty shout; the mean listens"
 plots.accuracy(clean=clean, attacked=believer, **results, title=title)
@@ -365,9 +367,7 @@ for name, history in attacked.items():
     print(f"{name}: accuracy {history.accuracy[49]:.2f} after 50 rounds")
 
 # %%
-predict(
-    "02.d", "Which of the two has done damage that 300 rounds do not undo?", choices=("ALIE", "IPM", "both", "neither")
-)
+predict("02.d", "Which of the two has done damage that 300 rounds do not undo?", choices=("ALIE", "IPM", "both", "neither"))
 
 # %%
 calm = run(Scenario.fedsgd(rounds=300))
