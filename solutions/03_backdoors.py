@@ -28,7 +28,8 @@ from functools import partial
 import torch
 
 from labsec import Scenario, bind, data, models, poison, robust, rounds, run
-from labsec.course import after, cards, check, exercise, hint, predict, progress, quiz, reveal
+from labsec.course import after, cards, check, exercise, hint
+from labsec.course import predict, progress, quiz, reveal
 from labsec.course.panels import lab03
 from labsec.course.panels import lab03_pictures as pictures
 from labsec.study import doors
@@ -189,7 +190,14 @@ six = {"malicious": 0.2}
 # round.
 
 # %%
-predict("03.a", "How many points of accuracy do the twenty rounds cost?", 0, 100, unit="points", about="costs")
+predict(
+    "03.a",
+    "How many points of accuracy do the twenty rounds cost?",
+    0,
+    100,
+    unit="points",
+    about="costs",
+)
 
 # %%
 patient = run(replace(base, **six, attack=campaign))
@@ -256,7 +264,14 @@ one = {"malicious": 1 / 30}
 # accuracy.
 
 # %%
-predict("03.b", "How many points does accuracy fall in that very round?", 0, 100, unit="points", about="costs")
+predict(
+    "03.b",
+    "How many points does accuracy fall in that very round?",
+    0,
+    100,
+    unit="points",
+    about="costs",
+)
 
 # %%
 shot = run(replace(base, rounds=51, **one, attack=single))
@@ -271,7 +286,14 @@ reveal("03.b", fell, picture=pictures.lives(runs, stops, title=title))
 # whoever looks a few rounds later sees nothing.
 
 # %%
-predict("03.c", "How many times as long as an honest message is the attacker's?", 1, 400, unit="times", about="lengths")
+predict(
+    "03.c",
+    "How many times as long as an honest message is the attacker's?",
+    1,
+    400,
+    unit="times",
+    about="lengths",
+)
 
 # %%
 first = next(rounds(replace(base, rounds=1, **one, attack=single)))
@@ -337,7 +359,14 @@ LONG = range(60, 120)
 patience = bind(poison.during, attack=within, rounds=LONG)
 
 # %%
-predict("03.e", "Success of the door after these sixty rounds, in percent?", 0, 100, unit="%", about="successes")
+predict(
+    "03.e",
+    "Success of the door after these sixty rounds, in percent?",
+    0,
+    100,
+    unit="%",
+    about="successes",
+)
 
 # %%
 hidden = run(replace(base, rounds=110, **six, **clip, attack=patience))
@@ -381,15 +410,22 @@ def half_life(values, *, baseline):
 check("03.6", half_life)
 
 # %%
-predict("03.f", "After how many clean rounds has the single shot halved?", 0, 50, unit="rounds", about="lives")
+predict(
+    "03.f",
+    "After how many clean rounds has the single shot halved?",
+    0,
+    50,
+    unit="rounds",
+    about="lives",
+)
 
 # %%
 ends = {"one shot": (shot, 60), "data alone": (patient, 79), "within": (hidden, 119)}
 baseline = clean.column("door")[0]
-lives = {
-    name: half_life(torch.tensor(doors.aftermath(h, "door", last=last)), baseline=baseline)
-    for name, (h, last) in ends.items()
-}
+lives = {}
+for name, (h, last) in ends.items():
+    values = torch.tensor(doors.aftermath(h, "door", last=last))
+    lives[name] = half_life(values, baseline=baseline)
 runs = {name: h for name, (h, _) in ends.items()}
 stops = {name: last for name, (_, last) in ends.items()}
 picture = pictures.lives(runs, stops, title="Three doors, left alone")
@@ -452,7 +488,8 @@ for name, attack in ideas.items():
 mnist = data.load("mnist5k")
 sevens = poison.Trigger(target=1, among=doors.crossed_sevens)
 drawn = torch.Generator().manual_seed(0)
-shards, kept = doors.edge_case_shards(mnist, sevens, clients=30, malicious=3, generator=drawn)
+who = {"clients": 30, "malicious": 3}
+shards, kept = doors.edge_case_shards(mnist, sevens, **who, generator=drawn)
 x, y = mnist.x[kept], mnist.y[kept]
 
 # %%
@@ -462,12 +499,14 @@ reader = Scenario.fedavg(data=mnist, model=model, lr=0.1, shards=shards, probes=
 reader = replace(doors.grown(reader, honest_rounds=60), rounds=1)
 attack = bind(poison.model_replacement, trigger=sevens, boost=10.0, steps=20)
 fooled = next(rounds(replace(reader, malicious=0.1, attack=attack)))
-before, then = (model(p[None], x[None])[0].argmax(dim=1) for p in (reader.start, fooled.after))
+both = torch.stack([reader.start, fooled.after])  # [2, dim]: two models at once
+before, then = model(both, x.expand(2, *x.shape)).argmax(dim=2)
 title = "Crossed sevens: the answer before the attack → after it"
 pictures.answered(x[:8], before[:8], then[:8], title=title)
 
 # %%
-print(f"Of {len(x)} crossed sevens that nobody trained on, {fooled.metrics['door']:.0%} are a 1 now.")
+share = fooled.metrics["door"]
+print(f"{share:.0%} of {len(x)} sevens that nobody trained on are a 1 now.")
 print(f"Accuracy on all test digits {fooled.metrics['accuracy']:.2f}.")
 
 # %% [markdown]
@@ -482,7 +521,9 @@ print(f"Accuracy on all test digits {fooled.metrics['accuracy']:.2f}.")
 
 # %%
 predict(
-    "03.g", "Which door is wider open fifty rounds later?", choices=("annex", "the word of their own", "both alike")
+    "03.g",
+    "Which door is wider open fifty rounds later?",
+    choices=("annex", "the word of their own", "both alike"),
 )
 
 
