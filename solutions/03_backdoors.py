@@ -28,8 +28,7 @@ from functools import partial
 import torch
 
 from labsec import Scenario, bind, data, models, poison, robust, rounds, run
-from labsec.course import after, cards, check, exercise, hint
-from labsec.course import predict, progress, quiz, reveal
+from labsec.course import cards, check, exercise, hint, predict, progress, quiz, reveal
 from labsec.course.panels import lab03
 from labsec.course.panels import lab03_pictures as pictures
 from labsec.study import doors
@@ -426,13 +425,14 @@ lives = {}
 for name, (h, last) in ends.items():
     values = torch.tensor(doors.aftermath(h, "door", last=last))
     lives[name] = half_life(values, baseline=baseline)
-runs = {name: h for name, (h, _) in ends.items()}
-stops = {name: last for name, (_, last) in ends.items()}
+runs = {}
+stops = {}
+for name, (h, last) in ends.items():
+    label = f"{name}: half after {lives[name] or 'more than 50'}"
+    runs[label] = h
+    stops[label] = last
 picture = pictures.lives(runs, stops, title="Three doors, left alone")
 reveal("03.f", lives["one shot"], picture=picture)
-
-# %%
-after("03.f", f"Clean rounds until half is gone (None: more than 50): {lives}")
 
 # %% [markdown]
 # What was learned in one loud round is forgotten in a round or two. Of what six clients taught the model in twenty
