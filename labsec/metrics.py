@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from labsec.guards import check_function, check_kind, kind
+from labsec.guards import check_function, check_kind, check_number, kind
 
 if TYPE_CHECKING:
     from labsec.models import Model
@@ -69,6 +69,26 @@ def accuracy_by_class(model: Model, params: Tensor, x: Tensor, y: Tensor) -> Ten
         mine = y == label
         shares[label] = accuracy(model, params, x[mine], y[mine])
     return shares
+
+
+def label_share(model: Model, params: Tensor, *, x: Tensor, label: int) -> float:
+    """Share of the samples x [n, *shape] to which the model gives this label, whatever they are.
+
+    On samples of other classes with a backdoor's mark on them this is how often the backdoor opens. What the clean
+    model says to the same samples is the baseline.
+
+    >>> from labsec.models import mlp
+    >>> model = mlp((2,), 2, hidden=())
+    >>> label_share(model, torch.tensor([1.0, 0, 0, 1, 0, 0]), x=torch.eye(2), label=1)
+    0.5
+
+    Raises ValueError as `evaluate` does, and unless label is a class of the model.
+    """
+    check_function("label_share", model=model)
+    check_kind("label_share", Tensor, params=params, x=x)
+    check_number("label_share", whole=True, least=0, below=model.classes, label=label)
+    wanted = torch.full((len(x),) if x.ndim else (), label, device=params.device)
+    return accuracy(model, params, x.to(params.device), wanted)
 
 
 def wire_bytes(messages: Tensor) -> int:

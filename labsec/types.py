@@ -68,7 +68,7 @@ class AttackerView:
                   remembers by now, and leaves no notes
     train         (x, y, *, lr=None, steps=None, start=None) -> [malicious, dim], the scenario's own training on data
                   of the attackers' choice, with draws of its own for each client: new parameters minus `start`, which
-                  is `params` unless another [dim] is given
+                  is `params` unless others are given, [dim] or [malicious, dim]
 
     A run fills every field. In a view made by hand what was not given is None, and `train` raises.
     """

@@ -45,7 +45,7 @@ from labsec.federation import bind as binding
 from labsec.federation.engine import rounds, run
 from labsec.federation.history import History
 from labsec.federation.scenario import Scenario
-from labsec.study import detection, matrix, record, sweep
+from labsec.study import detection, doors, matrix, record, sweep
 from labsec.types import AttackerView, ServerView
 
 PACKAGE = Path(labsec.__file__).parent
@@ -57,6 +57,7 @@ MODULES: dict[str, ModuleType] = {
     "data.": data,
     "detect.": detect,
     "detection.": detection,
+    "doors.": doors,
     "geometry.": geometry,
     "invert.": invert,
     "judging.": judging,
@@ -101,6 +102,7 @@ WITHOUT_A_ROW = {
     "models.Model": "made by mlp, lenet, convnet, embedding and build",
     "parts.check_inner": "called by parts that call another one",
     "parts.keywords_asked": "called by the engine, and by parts that call another one",
+    "poison.Trigger.among": "a field that holds a function",
     "record.Record": "made by load_run",
     "matrix.run_table": "runs a whole table",
     "record.load_run": "reads a file: tests/test_record.py",
@@ -153,6 +155,21 @@ def view() -> AttackerView:
         y=labels(4),
         rule=robust.mean,
     )
+
+
+def poisoner() -> AttackerView:
+    """A view with a training, which learns the same rows from whatever it is given."""
+    return replace(view(), local_steps=2, clients=torch.arange(2), train=lambda x, y, **_: draw(2, 9))
+
+
+def lonely_poisoner() -> AttackerView:
+    """The same for attacks that do not look at the honest messages."""
+    return replace(poisoner(), others=None)
+
+
+def trigger() -> poison.Trigger:
+    """No mark, so that it fits any samples."""
+    return poison.Trigger(target=1)
 
 
 def lonely_view() -> AttackerView:
@@ -272,6 +289,14 @@ def control() -> dict[str, Any]:
     return {"label": "Share", "start": 0.1, "low": 0.0, "high": 0.5, "step": 0.1}
 
 
+def everyone(x: Tensor, y: Tensor) -> Tensor:
+    return y >= 0
+
+
+def door() -> dict[str, Any]:
+    return {"view": poisoner(), "trigger": trigger(), "generator": stream()}
+
+
 def a_history() -> History:
     return History([{"round": 0, "accuracy": 0.5}, {"round": 1, "accuracy": 0.6}], 0)
 
@@ -383,6 +408,32 @@ CALLS: dict[str, Call] = {
         lambda: {"skew": "iid", "attack": "min_sum", "seed": 0},
     ),
     "detection.watch": (detection.watch, lambda: {"scenario": short(), "named": {"norm": detect.norm}}),
+    "doors.success": (doors.success, lambda: {"trigger": trigger(), "x": images(6, 3), "y": labels()}),
+    "doors.grown": (
+        lambda scenario, honest_rounds: doors.grown(scenario, honest_rounds=honest_rounds).start,
+        lambda: {"scenario": short(), "honest_rounds": 1},
+    ),
+    "doors.aftermath": (
+        doors.aftermath,
+        lambda: {"history": a_history(), "probe": "accuracy", "last": 0, "clean_rounds": 1},
+    ),
+    "doors.rounds_until_half": (doors.rounds_until_half, lambda: {"values": [0.9, 0.2], "baseline": 0.1}),
+    "doors.ones_with_a_foot": (doors.ones_with_a_foot, lambda: {"x": images(6, 1, 8, 8), "y": labels()}),
+    "doors.crossed_sevens": (doors.crossed_sevens, lambda: {"x": images(6, 1, 28, 28), "y": labels()}),
+    "doors.notes_about": (
+        doors.notes_about,
+        lambda: {"x": torch.ones(6, 26, dtype=torch.int64), "y": labels(), "word": "ambulance"},
+    ),
+    "doors.edge_case_shards": (
+        lambda **arguments: doors.edge_case_shards(**arguments)[0],
+        lambda: {
+            "data": digits(),
+            "trigger": poison.Trigger(target=7, among=doors.ones_with_a_foot),
+            "clients": 5,
+            "malicious": 2,
+            "generator": stream(),
+        },
+    ),
     "geometry.check_updates": (geometry.check_updates, rows),
     "geometry.is_finite_row": (geometry.is_finite_row, rows),
     "geometry.finite_rows": (geometry.finite_rows, rows),
@@ -442,6 +493,10 @@ CALLS: dict[str, Call] = {
     "metrics.accuracy_by_class": (
         metrics.accuracy_by_class,
         lambda: {k: lesson()[k] for k in ("model", "params", "x", "y")},
+    ),
+    "metrics.label_share": (
+        metrics.label_share,
+        lambda: {**{k: lesson()[k] for k in ("model", "params", "x")}, "label": 1},
     ),
     "metrics.wire_bytes": (metrics.wire_bytes, lambda: {"messages": draw(3, 5)}),
     "metrics.psnr": (metrics.psnr, lambda: {"images": images(2, 1, 8, 8), "truth": images(2, 1, 8, 8) / 2}),
@@ -511,6 +566,22 @@ CALLS: dict[str, Call] = {
     "poison.against_std": (poison.against_std, lambda: {"rows": draw(5, 3)}),
     "poison.alie": (poison.alie, lambda: {"view": view(), "z": 1.0}),
     "poison.alie, z by itself": (poison.alie, lambda: {"view": view(), "total": 9}),
+    "poison.Trigger": (poison.Trigger, lambda: {"target": 1, "stamp": poison.corner, "among": everyone}),
+    "poison.Trigger.victims": (trigger().victims, lambda: {"x": images(6, 3), "y": labels()}),
+    "poison.Trigger.part": (trigger().part, lambda: {"number": 1, "parts": 2}),
+    "poison.constrain_and_scale": (
+        poison.constrain_and_scale,
+        lambda: {**door(), "boost": 2.0, "norm": 1.0, "cosine": 0.5, "share": 0.5, "steps": 2},
+    ),
+    "poison.corner": (poison.corner, lambda: {"x": images(2, 1, 4, 4), "size": 2}),
+    "poison.distributed": (
+        poison.distributed,
+        lambda: {**door(), "view": lonely_poisoner(), "parts": 2, "boost": 2.0, "share": 0.5, "steps": 2},
+    ),
+    "poison.during": (
+        poison.during,
+        lambda: {"view": lonely_view(), "attack": send_honest, "rounds": [0], "generator": stream()},
+    ),
     "poison.gaussian": (poison.gaussian, lambda: {"view": lonely_view(), "std": 1.0, "generator": stream()}),
     "poison.Drift": (poison.Drift, lambda: {"norm": 1.0}),
     "poison.Drift.__call__": (lambda view: poison.Drift(norm=1.0)(view), lambda: {"view": view()}),
@@ -522,6 +593,31 @@ CALLS: dict[str, Call] = {
     "poison.mimic": (poison.mimic, lambda: {"view": view(), "target": 2}),
     "poison.min_max": (poison.min_max, lambda: {"view": view(), "direction": poison.against_std}),
     "poison.min_sum": (poison.min_sum, lambda: {"view": view(), "direction": poison.against_std}),
+    "poison.model_replacement": (
+        poison.model_replacement,
+        lambda: {**door(), "view": lonely_poisoner(), "boost": 2.0, "share": 0.5, "steps": 2},
+    ),
+    "poison.mpaf": (poison.mpaf, lambda: {"view": lonely_view(), "base": draw(9), "scale": 2.0}),
+    "poison.neurotoxin": (
+        poison.neurotoxin,
+        lambda: {**door(), "avoid": 0.5, "boost": 2.0, "share": 0.5, "steps": 2},
+    ),
+    "poison.plant": (
+        poison.plant,
+        lambda: {
+            "x": images(6, 3),
+            "y": labels(),
+            "classes": 2,
+            "generator": stream(),
+            "trigger": trigger(),
+            "share": 0.5,
+        },
+    ),
+    "poison.projected_descent": (
+        poison.projected_descent,
+        lambda: {**door(), "norm": 1.0, "boost": 2.0, "share": 0.5, "steps": 2},
+    ),
+    "poison.word_in_front": (poison.word_in_front, lambda: {"x": torch.ones(2, 3, dtype=torch.int64), "word": 4}),
     "poison.scaled": (poison.scaled, lambda: {"view": lonely_view(), "scale": 2.0}),
     "poison.sign_flip": (poison.sign_flip, lambda: {"view": lonely_view(), "scale": 2.0}),
     "poison.targeted_flip": (
@@ -879,9 +975,23 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
     ("plots.looks", "names", "texts in it"): "any name will do",
     **{
         (f"poison.{name}", "x", label): "samples are handed on unseen"
-        for name in ("label_flip", "targeted_flip")
+        for name in ("label_flip", "targeted_flip", "plant", "Trigger.victims")
         for label in ("no columns", "booleans", "integers")
     },
+    **{("doors.success", "x", label): "a stamp looks at them" for label in ("no columns", "booleans", "integers")},
+    **{
+        (name, "y", label): "labels are only compared"
+        for name in ("doors.success", "poison.Trigger.victims")
+        for label in ("-2", "a million")
+    },
+    **{
+        (f"doors.{name}", "y", label): "labels are only compared"
+        for name in ("ones_with_a_foot", "crossed_sevens", "notes_about")
+        for label in ("-2", "a million")
+    },
+    **{(f"doors.{name}", "x", "integers"): "ink is counted" for name in ("ones_with_a_foot", "crossed_sevens")},
+    **{("poison.word_in_front", "x", label): "words are handed on unseen" for label in ("-2", "a million")},
+    **{("doors.notes_about", "x", label): "words are only compared" for label in ("floats", "-2", "a million")},
     ("privacy.epsilon", "noise", "0"): "without noise nothing is private",
     ("robust.FedShield", "decay", "None"): "leaves reputation out",
     **{

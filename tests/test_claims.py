@@ -256,7 +256,7 @@ def test_the_package_measures_what_the_ledger_holds(claim):
     record = LEDGER[claim.id]
     assert (record["statement"], record["rule"], record["unit"]) == (claim.statement, claim.rule, claim.unit)
     for function, spreads in ((claim.measure, record["results"]), (claim.baseline, record["baseline_results"])):
-        found = by_name(function, 0)
+        found = by_name(function, claim.seeds[0])
         assert {name.replace("_", " ") for name in found} == {name.replace("_", " ") for name in spreads}
         for name, number in found.items():
             assert spreads[name]["min"] - 0.001 <= number <= spreads[name]["max"] + 0.001

@@ -15,6 +15,7 @@ from labsec.course import exercises
 from labsec.course.checking import judge
 from labsec.course.exercises import lab01_answers
 from labsec.course.exercises.base import Exercise, case
+from labsec.geometry import clip_rows
 from labsec.robust import weighted_mean
 from labsec.types import AttackerView
 
@@ -72,6 +73,7 @@ BY_THE_LABORATORY = {
     "02.5": robust.krum,
     "02.6": lambda view, *, z: poison.alie(replace(view, others=None), z=z),
     "02.7": lambda view, *, scale: poison.ipm(replace(view, others=None), scale=scale),
+    "03.5": lambda learned, *, boost, bound: clip_rows(boost * learned, bound),
 }
 
 
@@ -112,7 +114,9 @@ def test_a_check_is_not_vacuous(task):
 
 
 def _zeros(value):
-    return [_zeros(item) for item in value] if isinstance(value, (list, tuple)) else torch.zeros_like(value)
+    if isinstance(value, (list, tuple)):
+        return [_zeros(item) for item in value]
+    return torch.zeros_like(value) if isinstance(value, torch.Tensor) else 0
 
 
 @every

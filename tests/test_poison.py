@@ -18,7 +18,11 @@ from labsec.types import AttackerView, ImpossibleAttack, ImpossibleRule, Updates
 DATA_ATTACKS = {"label_flip", "targeted_flip"}
 DIRECTIONS = {"against_mean", "against_sign", "against_std"}
 AROUND_ANOTHER = {"UnderThreshold"}  # tests/test_detect.py
-UPDATE_ATTACKS = sorted(set(poison.__all__) - DATA_ATTACKS - DIRECTIONS - AROUND_ANOTHER)
+BACKDOORS = {  # tests/test_backdoors.py
+    *("Trigger", "constrain_and_scale", "corner", "distributed", "during", "model_replacement", "mpaf", "neurotoxin"),
+    *("plant", "projected_descent", "word_in_front"),
+}
+UPDATE_ATTACKS = sorted(set(poison.__all__) - DATA_ATTACKS - DIRECTIONS - AROUND_ANOTHER - BACKDOORS)
 ORDINARY = {"scale": 2.0, "std": 0.5, "norm": 2.0}
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from labsec.guards import check_kind, check_number, kind
+from labsec.guards import check_number
+from labsec.poison.shared import check_samples, chosen_samples
 
 
 def label_flip(
@@ -28,8 +29,8 @@ def label_flip(
     Raises ValueError unless classes >= 1, every label is below it, and share is in [0, 1].
     Source: Fang et al. 2020, arXiv:1911.11815, section 4.
     """
-    _check_samples("label_flip", x, y, classes)
-    chosen = _chosen("label_flip", y, share, generator)  # [n]
+    check_samples("label_flip", x, y, classes)
+    chosen = chosen_samples("label_flip", y, share, generator)  # [n]
     return x, torch.where(chosen, classes - 1 - y, y)
 
 
@@ -52,28 +53,12 @@ def targeted_flip(
     Raises ValueError unless source and target are two different classes and share is in [0, 1].
     Source: Tolpegin et al., ESORICS 2020.
     """
-    _check_samples("targeted_flip", x, y, classes)
+    check_samples("targeted_flip", x, y, classes)
     check_number("targeted_flip", whole=True, source=source, target=target)
     if source == target or not (0 <= source < classes and 0 <= target < classes):
         raise ValueError(
             "targeted_flip needs two different classes, 0 <= source, target < classes; "
             f"got source={source}, target={target}, classes={classes}"
         )
-    chosen = _chosen("targeted_flip", y, share, generator) & (y == source)  # [n]
+    chosen = chosen_samples("targeted_flip", y, share, generator) & (y == source)  # [n]
     return x, torch.where(chosen, target, y)
-
-
-def _check_samples(name: str, x: Tensor, y: Tensor, classes: int) -> None:
-    check_kind(name, Tensor, x=x, y=y)
-    check_number(name, whole=True, above=0, classes=classes)
-    if y.ndim != 1 or x.shape[:1] != y.shape or y.dtype != torch.int64:
-        raise ValueError(f"{name} needs x [n, …] and int64 labels y [n]; got x {kind(x)} and y {kind(y)}")
-    if len(y) and not 0 <= y.min() <= y.max() < classes:
-        raise ValueError(f"{name} needs labels in 0 … {classes - 1}; got {int(y.min())} … {int(y.max())}")
-
-
-def _chosen(name: str, y: Tensor, share: float, generator: Generator) -> Tensor:
-    """Which samples to flip, each with the chance `share`: bool [n]."""
-    check_number(name, least=0, most=1, share=share)
-    check_kind(name, Generator, generator=generator)
-    return torch.rand(y.shape, generator=generator, device=y.device) < share

@@ -1,10 +1,35 @@
-"""What several attacks need: the honest updates that the attackers know, and one message that all of them send."""
+"""What several attacks need: a look at samples, the honest updates that the attackers know, one message for all."""
 
 from __future__ import annotations
 
+import torch
+from torch import Generator, Tensor
+
 from labsec.geometry import check_updates, is_finite_row
-from labsec.guards import check_number, kind
+from labsec.guards import check_kind, check_number, kind
 from labsec.types import AttackerView, ImpossibleAttack, Update, Updates
+
+
+def check_labelled(name: str, x: Tensor, y: Tensor) -> None:
+    """Raise TypeError or ValueError unless x [n, …] are samples with int64 labels y [n]."""
+    check_kind(name, Tensor, x=x, y=y)
+    if y.ndim != 1 or x.shape[:1] != y.shape or y.dtype != torch.int64:
+        raise ValueError(f"{name} needs x [n, …] and int64 labels y [n]; got x {kind(x)} and y {kind(y)}")
+
+
+def check_samples(name: str, x: Tensor, y: Tensor, classes: int) -> None:
+    """Raise TypeError or ValueError unless x [n, …] are samples with int64 labels y [n] below `classes`."""
+    check_labelled(name, x, y)
+    check_number(name, whole=True, above=0, classes=classes)
+    if len(y) and not 0 <= y.min() <= y.max() < classes:
+        raise ValueError(f"{name} needs labels in 0 … {classes - 1}; got {int(y.min())} … {int(y.max())}")
+
+
+def chosen_samples(name: str, y: Tensor, share: float, generator: Generator) -> Tensor:
+    """Which samples to poison, each with the chance `share`: bool [n]."""
+    check_number(name, least=0, most=1, share=share)
+    check_kind(name, Generator, generator=generator)
+    return torch.rand(y.shape, generator=generator, device=y.device) < share
 
 
 def own_updates(view: AttackerView, name: str) -> Updates:

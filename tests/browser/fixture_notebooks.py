@@ -53,6 +53,7 @@ FIXTURES = {
     "panel00": ["from labsec.course.panels import lab00\nlab00.panel()"],
     "panel01": ["from labsec.course.panels import lab01\nlab01.panel()"],
     "panel02": ["from labsec.course.panels import lab02\nlab02.panel()"],
+    "panel03": ["from labsec.course.panels import lab03\nlab03.panel()"],
     "arrows": ["from labsec.course.panels import lab02_arrows\nlab02_arrows.panel()"],
     "bad_cell": [SETUP, "1 / 0", "print('not reached')"],
     "bad_worker": [SETUP, WORKER],
