@@ -129,7 +129,7 @@ shout = run(replace(base, **one, attack=bind(sign_flip, scale=30)))
 lost = 100 * (clean.final_accuracy - shout.final_accuracy)
 title = "The same client, at boost 1 and at boost 30"
 lines = {"clean": clean, "whisper": whisper, "attacked": shout}
-after("02.a", plots.accuracy(**lines, title=title, height=2.0))
+after("02.a", plots.accuracy(**lines, title=title, height=1.9))
 reveal("02.a", lost)
 
 # %% [markdown]
@@ -321,10 +321,8 @@ def ipm(view, *, scale):
 # %% tags=["check"]
 check("02.7", ipm)
 
-# %% [markdown]
-# Nine of thirty hide with ALIE ($z = 1.5$). The defender believes in six, and trims.
-
 # %%
+# Nine of thirty hide. The defender believes in six, and trims.
 hiding = {"malicious": 0.3, "attack": bind(alie, z=1.5)}
 trim = {"aggregate": mine["trimmed_mean"]}
 easy = run(replace(base, **hiding, **trim))
@@ -337,7 +335,7 @@ hard = run(replace(unlike, **hiding, **trim))
 hidden = 100 * (fair.final_accuracy - hard.final_accuracy)
 title = "One attack, one rule, two kinds of clients"
 lines = {"clean": fair, "alike": easy, "attacked": hard}
-after("02.c", plots.accuracy(**lines, title=title, height=2.0))
+after("02.c", plots.accuracy(**lines, title=title, height=1.9))
 reveal("02.c", hidden)
 
 # %% [markdown]
@@ -375,7 +373,7 @@ calm = run(slow)
 harmed = [name for name, h in attacked.items() if late(h) < late(calm) - 0.05]
 outcome = {0: "neither", 1: "".join(harmed), 2: "both"}[len(harmed)]
 title = "The same runs, six times as long; “clean” is the median alone"
-after("02.d", plots.accuracy(clean=calm, **attacked, title=title, height=2.0))
+after("02.d", plots.accuracy(clean=calm, **attacked, title=title, height=1.9))
 reveal("02.d", outcome)
 
 # %% [markdown]
@@ -521,19 +519,7 @@ print(f"My own attack leaves {run(mine_too).final_accuracy:.2f}.")
 # First say what you think: held, did not hold, or depends? Then the card shows what was measured.
 
 # %%
-cards.claim("7")
-
-# %%
-cards.claim("8")
-
-# %%
-cards.claim("9")
-
-# %%
-cards.claim("34")
-
-# %%
-cards.claim("61")
+cards.claims("02")
 
 # %%
 from labsec.course import progress, quiz

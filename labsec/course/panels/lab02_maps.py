@@ -38,7 +38,7 @@ def dial(frame: pandas.DataFrame) -> plots.Picture:
         xlabel="boost",
         ylabel="points lost",
         log=True,
-        height=2.0,
+        height=1.9,
     )
     (ax,) = picture.figure.axes
     with plots.style():
@@ -57,7 +57,7 @@ def breakdown(frame: pandas.DataFrame, *attacks: str) -> plots.Picture:
     part = part[(part["attack"] == "none") == (part["malicious"] == 0)]
     part = part[part["malicious"] < 0.5]  # at one half every rule guesses, and all lines would end in one point
     shares = [float(share) for share in sorted(part["malicious"].unique())]
-    fig = plots.figure(9.0, 2.4)
+    fig = plots.figure(9.0, 2.3)
     words = []
     for ax, skew in zip(plots.axes(fig, 1, 2, sharey=True), part["skew"].unique(), strict=True):
         here = part[part["skew"] == skew]
@@ -98,7 +98,7 @@ def prices(frame: pandas.DataFrame, data: str = "digits") -> plots.Picture:
     high = groups.max().unstack(level=0)
     most_skewed = mean.columns[-1]
     order = mean[most_skewed].sort_values().index
-    fig = plots.figure(7.0, 2.7)
+    fig = plots.figure(7.0, 2.5)
     ax = plots.axes(fig)
     shades = (plots.BAND, plots.GREY, plots.DEFENDER)[-len(mean.columns) :]
     for place, (skew, colour) in enumerate(zip(mean.columns, shades, strict=True)):
