@@ -107,7 +107,7 @@ def prices(frame: pandas.DataFrame, data: str = "digits") -> plots.Picture:
         ax.hlines(heights, low.loc[order, skew], high.loc[order, skew], color=plots.INK, linewidth=1)
     dearest = title_of(order[-1])
     points = mean[most_skewed].max()
-    title = f"Nobody attacks, very unlike clients: {dearest} costs {points:.0f} points"
+    title = f"{dearest} costs {points:.0f} points on very unlike clients"
     with plots.style():
         ax.set(yticks=range(len(order)), yticklabels=[title_of(name) for name in order])
         ax.set(xlabel="points of accuracy lost to the plain mean", title=title)
