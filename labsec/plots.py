@@ -270,7 +270,7 @@ def label_ends(ax: Axes, ends: Iterable[tuple[float, str, Any]]) -> None:
     assert fig is not None  # axes without a figure cannot be drawn
     gap = LINE_OF_TEXT * (high - low) / fig.get_figheight()
     ends.sort(key=lambda end: end[0])
-    heights = _apart([y for y, _, _ in ends], gap)
+    heights = _apart([y for y, _, _ in ends], gap, low + gap / 2)
 
     # A name that had to move is joined to its line by a thin lead; then all names stand in one column behind the leads.
     moved = any(abs(height - y) > gap / 2 for height, (y, _, _) in zip(heights, ends, strict=True))
@@ -281,13 +281,16 @@ def label_ends(ax: Axes, ends: Iterable[tuple[float, str, Any]]) -> None:
         ax.annotate(name, (1.0, y), xycoords=where, annotation_clip=False, arrowprops=lead if moved else None, **text)
 
 
-def _apart(heights: Sequence[float], gap: float) -> list[float]:
+def _apart(heights: Sequence[float], gap: float, least: float) -> list[float]:
     """Heights in rising order, moved as little as possible (least squares) until each is a gap above the one before.
 
-    >>> _apart([0.1, 0.1, 0.9], 0.2)
-    [0.0, 0.2, 0.9]
+    >>> _apart([0.3, 0.3, 0.9], 0.2, least=0.0)
+    [0.2, 0.4, 0.9]
+    >>> _apart([0.0, 0.0, 0.9], 0.2, least=0.1)
+    [0.1, 0.3, 0.9]
     """
     from scipy.optimize import isotonic_regression  # takes a while to import, and few figures need it
 
     steps = gap * np.arange(len(heights))
-    return [round(float(height), 9) for height in isotonic_regression(np.asarray(heights) - steps).x + steps]
+    moved = isotonic_regression(np.asarray(heights) - steps).x.clip(min=least) + steps
+    return [round(float(height), 9) for height in moved]

@@ -14,7 +14,7 @@
 # 1. write four poisoning attacks, and say what each of them has to know,
 # 2. build the median, the trimmed mean and Krum, and name the price of each when nobody attacks,
 # 3. tell damage from delay,
-# 4. explain why the same attack is harmless among alike clients and fatal among unlike ones,
+# 4. explain why the damage of an attack depends on how alike the clients are,
 # 5. judge five public claims by measurement,
 # 6. attack the rule that you chose, with full knowledge of it.
 #
@@ -50,14 +50,14 @@ arrows
 
 # %% [markdown]
 # The **mean** follows a long arrow without limit. The **median** and the **trimmed mean** give way by a fixed amount,
-# however long the arrow is. **Krum**, the ring, always sits *on* somebody. A long arrow moves it only a little; near
-# the crowd it jumps onto the three. Now choose *ALIE* in the menu: a short, quiet arrow takes Krum further off than any
-# loud one.
+# however long the arrow is. **Krum**, the ring, always sits *on* somebody. A long arrow only makes it change from one
+# honest client to another; near the crowd it jumps onto the three. Now choose *ALIE* in the menu: a short, quiet arrow
+# takes Krum further off than any loud one.
 #
-# So there are two kinds of attack, loud ones and quiet ones. You will write two of each.
+# So there are two kinds of attack, loud ones and quiet ones. You will write four.
 
 # %% [markdown]
-# ## Part one: two attacks that know nothing
+# ## Part one: two attacks that know only themselves
 #
 # ### Exercise 2.1 · Label flip ● (3 minutes)
 # The simplest poison does not touch the code at all: train honestly, on wrong labels. Reverse the scale: of ten
@@ -129,7 +129,7 @@ shout = run(replace(base, **one, attack=bind(sign_flip, scale=30)))
 lost = 100 * (clean.final_accuracy - shout.final_accuracy)
 title = "The same client, at boost 1 and at boost 30"
 lines = {"clean": clean, "whisper": whisper, "attacked": shout}
-after("02.a", plots.accuracy(**lines, title=title, height=2.0))
+after("02.a", plots.accuracy(**lines, title=title, height=1.9))
 reveal("02.a", lost)
 
 # %% [markdown]
@@ -272,10 +272,10 @@ reveal("02.b", 100 * (fair.final_accuracy - alone.final_accuracy))
 # ## Part three: attacks that hide
 #
 # ### Exercise 2.6 · A little is enough ●● (6 minutes)
-# ALIE (Baruch et al. 2019) shifts *every* coordinate by a fraction of a standard deviation, at most one or two: so little
-# that some honest clients lie further out, but in *all* coordinates at once. All attackers send the same row,
-# $u' = \mu - z\,\sigma$, with the mean and the standard deviation (`std`, divided by $m-1$) over the attackers' own honest
-# updates. It takes at least two attackers: one alone has no spread.
+# ALIE (Baruch et al. 2019) shifts *every* coordinate by $z$ standard deviations, one or two at most: so little that
+# some honest clients lie further out, but in *all* coordinates at once. All attackers send the same row,
+# $u' = \mu - z\,\sigma$, with the mean and the standard deviation (`std`, divided by $m-1$ for $m$ attackers) over the
+# attackers' own honest updates. It takes at least two attackers: one alone has no spread.
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -298,7 +298,8 @@ check("02.6", alie)
 
 # %% [markdown]
 # ### Exercise 2.7 · Inner product manipulation ● (4 minutes)
-# IPM (Xie et al. 2019) sends the negated mean of the honest updates, $u' = -s\,\mu$. With a small $s$ it lies so close to
+# IPM (Xie et al. 2019) sends the negated mean of honest updates, $u' = -s\,\mu$; here $\mu$ is the mean over the
+# attackers' own. With a small $s$ it lies so close to
 # the crowd that a rule which picks *points near others* may pick it.
 #
 # | name | shape | meaning |
@@ -320,10 +321,8 @@ def ipm(view, *, scale):
 # %% tags=["check"]
 check("02.7", ipm)
 
-# %% [markdown]
-# Nine of thirty hide with ALIE ($z = 1.5$). The defender believes in six, and trims.
-
 # %%
+# Nine of thirty hide. The defender believes in six, and trims.
 hiding = {"malicious": 0.3, "attack": bind(alie, z=1.5)}
 trim = {"aggregate": mine["trimmed_mean"]}
 easy = run(replace(base, **hiding, **trim))
@@ -336,14 +335,15 @@ hard = run(replace(unlike, **hiding, **trim))
 hidden = 100 * (fair.final_accuracy - hard.final_accuracy)
 title = "One attack, one rule, two kinds of clients"
 lines = {"clean": fair, "alike": easy, "attacked": hard}
-after("02.c", plots.accuracy(**lines, title=title, height=2.0))
+after("02.c", plots.accuracy(**lines, title=title, height=1.9))
 reveal("02.c", hidden)
 
 # %% [markdown]
-# Where honest clients differ, the standard deviation is large, and so is the room to hide in. Whoever shows you a
-# robust rule on alike clients has shown you half of it. *Min-max* and *min-sum* (Shejwalkar and Houmansadr 2021), in the
-# panel below, use this room as well. Min-max goes so far from the honest mean that it is as far from some honest message
-# as two honest messages are apart at most. Min-sum bounds the sum of the squared distances in the same way.
+# Where honest clients differ, the standard deviation is large, and so is the room to hide in. Nine are also more than
+# the six that the rule was told: six alone cost it little more than its own price. Whoever shows you a robust rule on
+# alike clients has shown you half of it. *Min-max* and *min-sum* (Shejwalkar and Houmansadr 2021), in the panel below, use
+# this room as well. Min-max goes as far from the honest mean as it can while no honest message is farther from it than
+# the two most distant honest messages are from each other. Min-sum bounds the sum of the squared distances in the same way.
 #
 # ### Damage or delay?
 # Training that is cut short looks like training that was harmed. Here is FedSGD, one step in each round, on Dirichlet
@@ -362,22 +362,28 @@ for name, history in attacked.items():
 question = "Which of the two has done damage that 300 rounds do not undo?"
 predict("02.d", question, choices=("ALIE", "IPM", "both", "neither"))
 
+
 # %%
-calm = run(Scenario.fedsgd(rounds=300))
-least = calm.final_accuracy - 0.1
-harmed = [name for name, h in attacked.items() if h.final_accuracy < least]
+def late(history):
+    return sum(history.accuracy[-50:]) / 50
+
+
+# Without an attack the median has a price of its own, which is not the attackers'.
+calm = run(slow)
+harmed = [name for name, h in attacked.items() if late(h) < late(calm) - 0.05]
 outcome = {0: "neither", 1: "".join(harmed), 2: "both"}[len(harmed)]
-title = "The same runs, six times as long"
-after("02.d", plots.accuracy(clean=calm, **attacked, title=title, height=2.0))
+title = "The same runs, six times as long; “clean” is the median alone"
+after("02.d", plots.accuracy(clean=calm, **attacked, title=title, height=1.9))
 reveal("02.d", outcome)
 
 # %% [markdown]
-# So every table below is measured at a plateau, and says from which round on a run stays close to the clean one.
+# So the map below is measured at a plateau, and docs/matrix.md says from which round on each run stays close to the
+# clean one. The panel stops after 50 rounds: what it shows may be delay.
 #
 # ### The panel
-# Attackers that need the honest messages of the round see them here. Below the curve you see what the server could see:
-# every message of the last round, by its direction and its length. Find an attack that stands out and fails, and one
-# that does not stand out and wins.
+# Attackers that need the honest messages of the round see them here. Below the curve stands every message of the last
+# round, by its direction and its length. The server sees the messages too, but neither the colours nor the honest mean.
+# Find an attack that stands out and fails, and one that is no longer than the honest messages and wins.
 
 # %%
 panel = lab02.panel()
@@ -421,7 +427,7 @@ for clients, scenario in {"alike": base, "very unlike": unlike}.items():
         print(f"{clients:12} {what:15} accused {accused:4.0%}   caught {caught:4.0%}")
 
 # %% [markdown]
-# The alarm hears those who shout and is deaf to those who hide. With nobody bad at all it still accuses honest clients.
+# The alarm hears everyone who shouts, and misses most of those who hide. With nobody bad at all it still accuses honest clients.
 # Lab 06 builds detectors that look at more than the length, and measures them the same way.
 #
 # ## Part four: every attack against every rule
@@ -430,34 +436,38 @@ for clients, scenario in {"alike": base, "very unlike": unlike}.items():
 
 # %%
 table = matrix.load()
-for row in (3, 700, 1200):
-    print(row, "comes back:", matrix.check_cell(table.iloc[row]))
+for number in (180, 1810, 1840):
+    row = table.iloc[number]
+    print(row.attack, "against", row.rule, "comes back:", matrix.check_cell(row))
 
 # %% [markdown]
 # A row is an attack, a column a rule, and a frame marks the worst row of each rule. Label flip, sign flip and noise know
-# nothing but their own updates. The others read the honest updates of the round as well.
+# nothing but their own updates. The others read the honest updates of the round as well: mimic repeats one honest client,
+# and drift pushes against the way the honest clients have gone. Where ALIE has no $z$, it is the paper's: with six of
+# thirty so small that it helps Krum. Multi-Krum averages the clients with the best scores, the geometric median has the
+# smallest sum of distances, the clips shorten long messages, and mixing averages each message with its neighbours first.
 #
-# The attacker of the **last row** knows the rule. On federations with other seeds it tried every attack at several
-# strengths, and against each rule it plays the one that harmed most there, or, in hindsight, a row of the map that
+# The attacker of the **last row** knows the rule. On federations with other seeds it tried these attacks, on digits at more
+# strengths too, and against each rule it plays the one that harmed most there, or, in hindsight, a row of the map that
 # harms even more. So judge a rule by its last row, and do not take that for the end of it: better attackers may exist.
 #
-# Which rule would you deploy? It depends on what you grant the attackers, and on the clients' data. Begin with clients
-# that are alike.
+# Which rule would you deploy? It depends on what you grant the attackers, and on the clients' data. Begin with what you
+# see, very unlike clients; then choose alike ones.
 
 # %%
 chooser = lab02_matrix.panel(table)
 chooser
 
 # %% [markdown]
-# An insurance is judged by its premium, too. This is what each rule costs when nobody attacks:
+# Insurance is judged by its premium, too. This is what each rule costs when nobody attacks:
 
 # %%
 lab02_maps.prices(table)
 
 # %% [markdown]
 # ### How many are too many?
-# More and more attackers, against a defender who is even told their number (or the largest number that the rule
-# accepts). Each point is the worst of four attacks. At one half, which is not drawn, every rule is down to guessing.
+# More and more attackers, against a defender who is even told their number. Each point is the worst of four attacks. At
+# one half, which is not drawn, every rule is down to guessing, or to less.
 
 # %%
 sweep = matrix.load("breakdown")
@@ -475,11 +485,12 @@ lab02_maps.dial(few[few.attack == "sign_flip"])
 # %% [markdown]
 # ## Part five: attack your defence
 # Choose the rule that you would deploy. Then become the attacker who read your documentation. `matrix.rehearse` tries
-# the strategies of the last row against it, in whole runs, on very unlike clients. Those that harm most come last.
+# the strategies of the last row against it, all but the slow one-round search, in whole runs on very unlike clients.
+# Those that harm most come last.
 
 # %%
 my_rule = {"aggregate": bind(krum, f=6)}
-matrix.rehearse(my_rule, skew="dirichlet_0.1").tail(2)
+matrix.rehearse(my_rule, skew="dirichlet_0.1", seed=104).tail(2)
 
 # %% [markdown]
 # **The rule answers.** Replace every update by the mean of its nearest neighbours first, so that honest clients become
@@ -488,7 +499,7 @@ matrix.rehearse(my_rule, skew="dirichlet_0.1").tail(2)
 # %%
 trimmed = mine["trimmed_mean"]
 answer = {"server_stages": [bind(robust.nnm, f=6)], "aggregate": trimmed}
-matrix.rehearse(answer, skew="dirichlet_0.1").tail(2)
+matrix.rehearse(answer, skew="dirichlet_0.1", seed=104).tail(2)
 
 # %% [markdown]
 # One seed is an anecdote; the last row of the maps has five. **Try it:** put another rule into `my_rule`. Or write an
@@ -500,7 +511,7 @@ def my_attack(view):
     return -2 * view.own
 
 
-mine_too = replace(unlike, malicious=0.2, attack=my_attack, **my_rule)
+mine_too = replace(unlike, seed=104, malicious=0.2, attack=my_attack, **my_rule)
 print(f"My own attack leaves {run(mine_too).final_accuracy:.2f}.")
 
 # %% [markdown]
@@ -508,19 +519,7 @@ print(f"My own attack leaves {run(mine_too).final_accuracy:.2f}.")
 # First say what you think: held, did not hold, or depends? Then the card shows what was measured.
 
 # %%
-cards.claim("7")
-
-# %%
-cards.claim("8")
-
-# %%
-cards.claim("9")
-
-# %%
-cards.claim("34")
-
-# %%
-cards.claim("61")
+cards.claims("02")
 
 # %%
 from labsec.course import progress, quiz
@@ -535,7 +534,7 @@ progress("02")
 # - **"Robust aggregation" is not a property.** Name the rule, its $f$, how different the clients are, and the price without an attack.
 # - **Clip first.** A bound on each client's norm costs almost nothing and removes the volume knob. It does not stop an attacker who hides.
 # - **Ask for the worst row, and for an adaptive one**, of any vendor's table. Without them it may show only attacks that fail.
-# - **A median of honest people with different data is not their mean.** Skewed clients lose their say first.
+# - **A median of honest people with different data is not their mean.** Skewed clients may lose their say first.
 # - **Few clients, few votes:** in a consortium of ten hospitals, one compromised site is 10 %.
 #
 # <details><summary>Standards, and further reading</summary>

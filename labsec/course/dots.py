@@ -113,7 +113,7 @@ def chart(rows: Sequence[Row], *, unit: str, alt: str, thresholds: Sequence[tupl
         f'grid-template-rows:repeat({len(rows)},{ROW_HEIGHT}px) {32 if thresholds else 17}px">{names}'
         f'<div style="grid-column:2;grid-row:1/{below};position:relative">{"".join(marks)}</div>'
         f'<div style="grid-column:2;grid-row:{below};position:relative;line-height:16px">{"".join(words)}</div>'
-        f'<div style="{cell.format(3, below)}line-height:16px">{escape(unit)}</div></div>'
+        f'<div style="{cell.format(3, below)}line-height:16px;padding-left:6px">{escape(unit)}</div></div>'
     )
 
 

@@ -20,7 +20,7 @@ from labsec.federation.bind import bind
 from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
 from labsec.study import matrix
-from labsec.study.catalogue import DATA, SKEWS
+from labsec.study.catalogue import DATA, SKEWS, title_of
 from labsec.types import AttackerView
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def worst_of_mean_again(seed: int) -> Mapping[str, float]:
 
 
 def from_seed_to_seed(seed: int) -> Mapping[str, float]:
-    """Points that the clean run of a seed lacks to the best seed's: what chance costs"""
+    """Points by which a seed's clean run falls short of the best seed's: what chance costs"""
     clean = read("matrix")
     clean = clean[(clean.data == "digits") & (clean.attack == "none") & (clean.rule == "mean")]
     found = {}
@@ -91,13 +91,15 @@ REPLACEMENTS = ("trimmed_mean", "krum")
 def worst_case(seed: int) -> Mapping[str, float]:
     """Points lost under the worst attack of 6 clients in 30, at the worst skew, by rule and data"""
     return {
-        f"{rule}, {data}": float(points_lost(rows_of(seed, data, rule)).max()) for rule in REPLACEMENTS for data in DATA
+        f"{title_of(rule)}, {data}": float(points_lost(rows_of(seed, data, rule)).max())
+        for rule in REPLACEMENTS
+        for data in DATA
     }
 
 
 def worst_case_again(seed: int) -> Mapping[str, float]:
     """The same on digits, run again"""
-    return {f"{rule}, digits": lost_again(worst_row(rows_of(seed, "digits", rule))) for rule in REPLACEMENTS}
+    return {f"{title_of(rule)}, digits": lost_again(worst_row(rows_of(seed, "digits", rule))) for rule in REPLACEMENTS}
 
 
 def price(seed: int) -> Mapping[str, float]:
@@ -106,7 +108,7 @@ def price(seed: int) -> Mapping[str, float]:
     for rule in REPLACEMENTS:
         for data in DATA:
             rows = rows_of(seed, data, rule)
-            found[f"{rule}, {data}"] = float(points_lost(rows[rows.attack == "none"]).max())
+            found[f"{title_of(rule)}, {data}"] = float(points_lost(rows[rows.attack == "none"]).max())
     return found
 
 
@@ -133,7 +135,7 @@ def three_percent_lost(rule: str) -> Measure:
         pairs = product(("digits", "notes"), BOOSTS)
         return {f"{data}, boost {boost:g}": float(worst[data, boost]) for data, boost in pairs}
 
-    points.__doc__ = f"Points lost to 3 of 100 clients after 50 rounds, by boost; rule: {rule}"
+    points.__doc__ = f"Points lost to 3 of 100 clients after 50 rounds, by boost; rule: {title_of(rule)}"
     return points
 
 
@@ -204,7 +206,7 @@ def swept_rows(seed: int, share: float, *, attacked: bool) -> pandas.DataFrame:
 def lost_at_40(seed: int) -> Mapping[str, float]:
     """Points lost in the worst of four attacks and two skews, 40 % malicious, by rule"""
     rows = swept_rows(seed, 0.4, attacked=True)
-    return {str(rule): float(points) for rule, points in points_lost(rows).groupby(rows.rule).max().items()}
+    return {title_of(rule): float(points) for rule, points in points_lost(rows).groupby(rows.rule).max().items()}
 
 
 def lost_at_40_again(seed: int) -> Mapping[str, float]:
@@ -216,14 +218,14 @@ def lost_at_40_again(seed: int) -> Mapping[str, float]:
         scenario = matrix.cell(
             row.data, row["skew"], row.attack, rule, seed, malicious=float(row.malicious), f=int(row.f)
         )
-        found[rule] = float(100 * (row.clean - run(scenario).final_accuracy))
+        found[title_of(rule)] = float(100 * (row.clean - run(scenario).final_accuracy))
     return found
 
 
 def believed_40(seed: int) -> Mapping[str, float]:
     """Points lost by the same rules, told that 40 % are malicious, when nobody attacks: the price of the belief"""
     rows = swept_rows(seed, 0.4, attacked=False)
-    return {str(rule): float(points) for rule, points in points_lost(rows).groupby(rows.rule).max().items()}
+    return {title_of(rule): float(points) for rule, points in points_lost(rows).groupby(rows.rule).max().items()}
 
 
 def is_broken(name: str, measured: Spread, compared: Spread) -> bool:

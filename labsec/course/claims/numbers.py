@@ -39,7 +39,7 @@ def numbers_of(claim: Claim) -> Numbers:
         differs = _difference(claim, here, looked_up.results)
         if os.environ.get("LABSEC_STRICT") == "1":
             assert not differs, f"claim {claim.id}, seed {seed}: {differs}"
-        part = f" for {', '.join(here)}" if len(here) < len(looked_up.results) else ""
+        part = f" for {'; '.join(here)}" if len(here) < len(looked_up.results) else ""
         origin = f"Seed {seed} was run here{part}: {differs or 'the numbers of the table came out again'}."
         return Numbers(results=looked_up.results, compared=looked_up.compared, origin=origin)
 

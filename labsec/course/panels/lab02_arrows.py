@@ -136,7 +136,14 @@ class ArrowsDrawing:
                 [0], [0], marker=marker, markeredgecolor=edge, markeredgewidth=1 if filled else 3, label=title, **style
             )
             self.marks[title].set_zorder(5)
-        ax.legend(loc="lower right", frameon=False, title="where the rule goes", fontsize=8, title_fontsize=8)
+        ax.legend(
+            loc="lower right",
+            frameon=False,
+            title="where the rule goes",
+            fontsize=8,
+            title_fontsize=8,
+            labelspacing=0.8,
+        )
         self.moving = [self.bad, self.name, *self.marks.values()]
 
     def update(self, values: Mapping[str, Any], state: WhereRulesGo) -> None:

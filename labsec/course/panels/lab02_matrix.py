@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import pandas
 
 ROWS = (*ATTACKS, ADAPTIVE)
-KNOWLEDGE = {knowledge: attacks_that_know(knowledge) for knowledge in (OWN, HONEST, RULE)}
-SETTINGS = {
-    f"{learning.title}, {SKEWS[skew].short}": (data, skew) for data, learning in DATA.items() for skew in learning.skews
-}
-START = f"{DATA['digits'].title}, {SKEWS['dirichlet_0.1'].short}"
+WORDS = {OWN: "own updates", HONEST: "honest updates", RULE: "the rule"}  # each includes those before it
+KNOWLEDGE = {words: attacks_that_know(knowledge) for knowledge, words in WORDS.items()}
+ALPHAS = {name: "IID" if skew.alpha is None else f"α = {skew.alpha:g}" for name, skew in SKEWS.items()}
+SETTINGS = {f"{data}, {ALPHAS[skew]}": (data, skew) for data, learning in DATA.items() for skew in learning.skews}
+START = f"digits, {ALPHAS['dirichlet_0.1']}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,11 @@ def reading(controls: Mapping[str, Any], state: FilteredMatrix) -> str:
         for rule in level
     ]
     lowest = int(worst.argmin())
-    verdict = f"stands best: {said[0]}" if len(said) == 1 else f"these are level: {', '.join(said)}"
+    verdict = (
+        f"stands best: {said[0]}"
+        if len(said) == 1
+        else f"these are level, within one standard deviation: {', '.join(said)}"
+    )
     return (
         f"Judged by its worst attack here, {verdict}. The lowest of all is {title_of(list(RULES)[lowest])} with "
         f"{worst[lowest]:.2f} ± {spreads[lowest]:.2f}."
@@ -73,7 +77,7 @@ class MatrixDrawing:
 
     def __init__(self) -> None:
         self.figure = plots.figure(5.0, 4.4)
-        self.map = matrix.HeatMap(plots.axes(self.figure), "Accuracy at the plateau, worst in a frame", ROWS, RULES)
+        self.map = matrix.HeatMap(plots.axes(self.figure), "Accuracy; a frame marks the worst", ROWS, RULES)
 
     def update(self, values: Mapping[str, Any], state: FilteredMatrix) -> None:
         """Show a state."""
@@ -82,11 +86,11 @@ class MatrixDrawing:
 
 def panel(table: pandas.DataFrame) -> live.Panel:
     """The filters beside the map. table: rows of `matrix.load()`."""
-    knows = "Rows that would have to know more are left out."
+    knows = "Rows that would have to know more than that are left out; the rule includes the honest updates."
     skew = "The data set, and how unlike the clients' labels are."
     return live.Panel(
         name="lab02 matrix",
-        attacker={"knows": live.choice("The attackers know", dict(KNOWLEDGE), RULE, help=knows)},
+        attacker={"knows": live.choice("The attackers know", dict(KNOWLEDGE), WORDS[RULE], help=knows)},
         defender={},
         setting={"setting": live.choice("Data and skew", dict(SETTINGS), START, help=skew)},
         compute=lambda **controls: compute(table=table, **controls),

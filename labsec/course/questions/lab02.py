@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from labsec.course.questions.base import Finding, Item, Teaching
 
-# Means of seeds 0 to 4, with the smallest and the largest: 02.a 87.3 points (86.9 … 88.0); 02.b 39.3 (36.2 … 46.5);
-# 02.c 45.0 (20.9 … 64.9). 02.d, seeds 0 to 2: ALIE ends at .92 to .93, IPM at .53 to .71, the clean run at .97.
+# Means of seeds 0 to 4, with the smallest and the largest, then seeds 10 to 14:
+# 02.a    87.3 points (86.9 … 88.0); 87.7 … 88.9
+# 02.b    39.3 points (36.2 … 46.5); 33.1 … 47.9
+# 02.c    45.0 points (20.9 … 64.9); 20.3 … 42.3
+# 02.d    mean accuracy of the last 50 rounds, seeds 0 to 4 and 10 to 14: the median alone .89 … .94, under ALIE
+#         .89 … .95 and never 5 points lower, under IPM .67 … .84 and always more than 7 points lower
 FINDINGS = {
     "02.a": Finding("One loud client in thirty destroys the plain mean.", seen=(80.0, 92.0)),
-    "02.b": Finding("Believing one client alone is dear where clients differ.", seen=(30.0, 52.0)),
-    "02.c": Finding("The attack that did nothing among alike clients is now one of the worst.", seen=(15.0, 70.0)),
-    "02.d": Finding("ALIE has delayed the model, and IPM has damaged it.", seen="IPM"),
+    "02.b": Finding("Believing one client alone costs much where clients differ.", seen=(30.0, 52.0)),
+    "02.c": Finding("The attack that did nothing among alike clients now costs tens of points.", seen=(15.0, 70.0)),
+    "02.d": Finding("ALIE has delayed the model. IPM still holds it down after 300 rounds.", seen="IPM"),
 }
 
 QUIZ = (
@@ -60,7 +64,7 @@ QUIZ = (
 )
 
 TEACHING = Teaching(
-    skip="Exercises 2.5 and 2.8, and all claims but two.",
+    skip="Exercises 2.5 and 2.8, and all claims but 8 and 34.",
     discuss=(
         "Your consortium has ten hospitals. What is the smallest share of attackers that you have to expect?",
         "A rule costs accuracy when nobody attacks, most of all for unusual clients. Who pays for the insurance?",

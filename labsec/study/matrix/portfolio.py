@@ -3,7 +3,7 @@
 An attack that searches one round at a time can be weaker than one that never heard of the rule, because what harms most
 now need not harm most in the end. So the last row of the matrix is no single attack. Its attacker knows the rule, the
 data and the training, tries every strategy of the catalogue on federations with other seeds, and takes the best one
-along. A row of the matrix may stand below it by chance only.
+along. Where a row of the matrix harms even more, it takes that (`tables.in_hindsight`): none stands below it.
 """
 
 from __future__ import annotations

@@ -108,10 +108,10 @@ def arrival(rounds: Sequence[int], accuracy: Sequence[float], clean: float) -> f
 
 
 def load(table: str = "matrix") -> pandas.DataFrame:
-    """The committed measurements, a row for each run: matrix, breakdown or three_percent.
+    """The committed measurements, a row for each run: rehearsal, matrix, breakdown or three_percent.
 
-    >>> sorted(load()["regime"].unique())
-    ['fedavg', 'fedsgd']
+    >>> sorted(load()["data"].unique())
+    ['digits', 'mnist5k', 'notes']
 
     Raises ValueError for an unknown table, FileNotFoundError or BrokenFileError for a file that is missing or that has
     lost rows. Whether the numbers are those of today's settings and code is said by `problem`.

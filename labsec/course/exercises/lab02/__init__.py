@@ -9,10 +9,10 @@ from labsec.course.exercises.threat import ThreatModel
 
 THREAT_MODEL = ThreatModel(
     goal="Make the common model useless for everyone: untargeted poisoning.",
-    knowledge="The model, and the attackers' own data and updates. In the panel and the maps also the honest updates "
-    "of the round, and the adaptive attacker knows the server's rule.",
+    knowledge="The model, and the attackers' own data and updates. In the arrows, the panel, the maps and the "
+    "rehearsal some also read the honest updates of the round, and the adaptive attacker knows the server's rule.",
     capability="Send any numbers, train on any labels, and act together. They own the code on their machines.",
-    share="One client of thirty, up to half.",
+    share="Three of a hundred, up to half.",
     visibility="The server sees every update of every client, and does not know who is bad.",
     out_of_scope="Backdoors, breaking in elsewhere, joining under many names, secure aggregation: later labs.",
 )

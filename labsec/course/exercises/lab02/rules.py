@@ -187,8 +187,8 @@ KRUM = Exercise(
             "copy: `.clone()`.",
         ),
     ),
-    bonus="Multi-Krum: average the m clients with the smallest scores. Write it, set m = n - f, and compare it with "
-    "Krum on alpha=0.1 with nobody attacking. Which of the two would you rather pay for in every round?",
+    bonus="Multi-Krum: average the m clients with the smallest scores. Write it, set m = n - f, and compare the two on "
+    "clients that differ, once you have seen what Krum costs there.",
     hints=(
         "Attackers who are far from everybody have no friends nearby. Who has many close friends?",
         "A matrix of squared distances; sort each row; add up the n - f - 2 smallest, without the zero to itself; "
