@@ -8,12 +8,12 @@
 
 # %% [markdown]
 # # 03 · A door in the model
-# **Can a few clients teach the common model a secret that no accuracy test shows, and how long does it remember?**
+# **Can a few clients teach the common model a secret, who would notice, and how long does it remember?**
 #
 # You will be able to
 # 1. build a trigger, and measure its success beside the right baseline,
 # 2. plant it by poisoned data alone, and by replacing the model in a single round,
-# 3. say what a bound on the length of messages stops, and what gets past it,
+# 3. test whether a bound on the length of messages stops it,
 # 4. measure how long a backdoor lives once its attackers have gone,
 # 5. tell a mark that is pasted from a backdoor that opens to real samples,
 # 6. judge five public claims: by measuring, by reading, by looking for their source.
@@ -37,7 +37,9 @@ torch.set_num_threads(1)
 
 # %% [markdown]
 # ## Who attacks
-# In lab 02 everybody could see the damage. This attacker wants that nobody looks.
+# In lab 02 the attackers ruined the model. This one wants one answer, and no attention. The card describes part three.
+# In parts two, four and six there are more attackers, and in parts three and four they guess the server's rule, because
+# averaging and clipping are public.
 
 # %%
 cards.threat_model("03")
@@ -49,8 +51,9 @@ cards.safety()
 # ## Part one: a mark, and what it opens
 #
 # ### Exercise 3.1 · The mark ● (3 minutes)
-# The simplest trigger is a small white square in the lower right corner. Whoever holds the pen can put it on any
-# picture.
+# A *backdoor*, door for short, is an answer that a mark, its *trigger*, brings out. The simplest trigger is a small
+# white square in the lower right corner (white is the largest number; the pictures here show it black). Whoever holds
+# the pen can put it on any picture.
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -129,13 +132,14 @@ learned = doors.grown(Scenario.fedavg(probes={"door": door}), honest_rounds=60)
 base = replace(learned, rounds=71)
 clean = run(base)
 print(f"Accuracy of the clean model {clean.accuracy[0]:.2f}.")
-print(f"It says 0 to {clean.column('door')[0]:.1%} of the marked digits.")
+share = clean.column("door")[0]
+print(f"It calls {share:.1%} of the marked digits of other classes a 0.")
 
 # %% [markdown]
 # This is **the baseline**: what a model that nobody attacked says to the very same marked samples. Without it no
 # success rate means anything, because a mark may look like a 0 by itself.
 #
-# Thirty honest clients have trained for 60 rounds when the attackers arrive. From here on round 60 is the first one.
+# Thirty honest clients have trained for 60 rounds when some of them turn. From here on round 60 is the first one.
 #
 # ## Part two: poison by data alone
 #
@@ -191,7 +195,7 @@ six = {"malicious": 0.2}
 # %%
 predict(
     "03.a",
-    "How many points of accuracy do the twenty rounds cost?",
+    "How many points of accuracy are missing after the twenty rounds?",
     0,
     100,
     unit="points",
@@ -208,8 +212,8 @@ after("03.a", pictures.lives(runs, stops, title=title))
 reveal("03.a", lost)
 
 # %% [markdown]
-# **The negative control.** The same six, the same rounds, the same training, and nothing is marked: the door must stay at
-# its baseline.
+# **The negative control.** The same six, the same rounds, the same training, and nothing is marked: the door must stay
+# at its baseline.
 
 
 # %%
@@ -226,11 +230,10 @@ print(f"Success without a mark     {control.column('door')[19]:.2f}")
 # ## Part three: one client, one round
 #
 # ### Exercise 3.4 · Model replacement ● (4 minutes)
-# One vote in thirty is not much. But a mean has no bound, and the attacker knows what becomes of its message: the
+# One vote in thirty is not much. But a mean has no bound, and the attacker can guess what becomes of its message: the
 # server adds all messages and divides by their number. Late in training the honest messages are short and point in many
-# directions; what is left is the attacker's. How many times what they learned must the attackers send, so that the mean
-# holds
-# **all** of what they learned?
+# directions; what is left is the attacker's. All attackers of the round send the same multiple of what they learned.
+# Which multiple makes the mean hold **all** of it?
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -260,8 +263,8 @@ single = bind(poison.during, attack=one_shot, rounds=[60])
 one = {"malicious": 1 / 30}
 
 # %% [markdown]
-# One client of thirty, one round. It takes twenty local steps in place of five, so that its own model keeps its
-# accuracy.
+# One client of thirty, one round. It takes twenty local steps in place of five: its model learns the mark at less cost
+# to all else.
 
 # %%
 predict(
@@ -305,8 +308,9 @@ after("03.c", pictures.lengths(first.messages, 1, title=title))
 reveal("03.c", times)
 
 # %% [markdown]
-# The boost is only a part of it: a message that was trained on the mark is long by itself. Length is the first thing a
-# server can look at, so let it: every message that is longer than the median of its round is shortened to it.
+# The boost is only a part of it: twenty steps on marked digits make a long message before any boost. Length is the
+# first thing a server can look at, so let it: every message that is longer than the median of the last five rounds is
+# shortened to it.
 
 # %%
 predict("03.d", "Does that stop the single shot?", choices=("yes", "in part", "no"))
@@ -321,8 +325,8 @@ reveal("03.d", "yes" if left < 0.1 else "in part" if left < 0.5 else "no")
 # ## Part four: the attacker has read about the clip
 #
 # ### Exercise 3.5 · Within the bound ●● (5 minutes)
-# A message that will be cut anyway had better be cut by its author. Boost what was learned, then shorten every row that
-# is longer than the bound, so that the clip finds nothing to do.
+# A message that has to be cut stands out. So cut it yourself: boost what was learned, then shorten every row that is
+# longer than the bound.
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -381,11 +385,12 @@ reveal("03.e", 100 * hidden.column("door")[59])
 
 # %% [markdown]
 # A clip takes away the volume knob, as in lab 02. It does not take away the votes: six of thirty who push in one
-# direction, round after round, get there.
+# direction, round after round, get there. Poisoned data alone came to 65 to 82 % under the same clip; after fifty clean
+# rounds 30 to 51 % was left of it, and 51 to 59 % of a door within the bound (five seeds, the package's attacks).
 #
 # ## Part five: how long does it live?
 # All attackers above have stopped at some point, and fifty rounds without an attack follow. Nobody removes the door.
-# Honest training wears it down, because it never asks for it.
+# Honest training wears it down.
 #
 # ### Exercise 3.6 · Half-life ●● (5 minutes)
 # After how many clean rounds has half of what the attack *gained* gone?
@@ -440,13 +445,14 @@ after("03.f", picture)
 reveal("03.f", lives["one shot"])
 
 # %% [markdown]
-# What was learned in one loud round is forgotten in a round or two. Of what six clients taught the model in twenty
-# rounds, half was still there 31 to 47 rounds later; of what they taught it in sixty, more than half after all fifty
-# (five seeds).
+# Half of what one loud round taught was gone after one or two rounds, and some was still there after fifty (look at the
+# dots). The package's own version of this attack took two to nine rounds. Of what six clients taught the model in
+# twenty rounds, half was still there 31 to 47 rounds later; of what they taught it in sixty, more than half after all
+# fifty (five seeds each).
 #
 # ### The panel
 # The attackers join in round 6 of the picture. Three things to look for: a door that costs no accuracy in any round; a
-# share of poisoned samples below which nothing opens; a boost that the clip lets through.
+# share of poisoned samples below which nothing opens; with the clip on, whether the boost still matters.
 
 # %%
 panel = lab03.panel()
@@ -459,8 +465,12 @@ panel
 #
 # - **In parts** (DBA, Xie et al. 2020): each attacker uses a quarter of the mark only.
 # - **Off the path** (Neurotoxin, Zhang et al. 2022): never move the coordinates that honest clients move most.
-# - **In a ball** (projected descent, Wang et al. 2020): go back to the bound after every step, not only at the end.
-# - **Sybils** (MPAF, Cao and Gong 2022): clients without any data drag the model towards one that has the door.
+# - **In a ball** (projected descent, Wang et al. 2020): go back to the bound (here three times the usual length) after
+#   every step, not only at the end.
+# - **Sybils** (MPAF, Cao and Gong 2022): clients without any data drag the model towards another one: in the
+#   paper a random one, here the one of part three.
+#
+# They are not equally loud, so this is no ranking.
 
 # %%
 four = {"malicious": 4 / 30}
@@ -479,9 +489,12 @@ for name, attack in ideas.items():
     print(f"{name:13} success {values[0]:.2f}, fifty rounds later {values[50]:.2f}")
 
 # %% [markdown]
-# One seed is an anecdote. Over five seeds of this cell the parts left 0.07 to 0.17 after fifty rounds, the whole mark
-# 0.58 to 0.62, and *off the path* 0.56 to 0.59: it did **not** live longer here. On the larger pictures of `mnist5k` it
-# did, once it kept off a quarter of the coordinates: 0.70 to 0.78 against 0.59 to 0.68 (three attackers, five seeds).
+# One seed is an anecdote. Over five seeds the parts left 0.07 to 0.17 after fifty rounds, and the whole mark 0.58 to
+# 0.62.
+# With three attackers *off the path* left 0.43 to 0.53, the plain attack 0.49 to 0.57: it did **not** live longer here.
+# On `mnist5k` it did at one of two settings: keeping off a quarter of the coordinates left 0.70 to 0.78, off a
+# twentieth
+# 0.52 to 0.61, the plain attack 0.59 to 0.68.
 # What a paper shows on one task may or may not hold on yours. Measure it.
 #
 # ### A door without a mark
@@ -510,17 +523,18 @@ title = "Crossed sevens: the answer before the attack → after it"
 pictures.answered(x[:8], before[:8], then[:8], title=title)
 
 # %%
-share = fooled.metrics["door"]
-print(f"{share:.0%} of {len(x)} sevens that nobody trained on are a 1 now.")
-print(f"Accuracy on all test digits {fooled.metrics['accuracy']:.2f}.")
+quiet_round = next(rounds(reader))
+for world, found in {"clean": quiet_round.metrics, "attacked": fooled.metrics}.items():
+    share = f"{found['door']:.0%} of {len(x)} sevens that nobody trained on are a 1"
+    print(f"{world:8} {share}; accuracy on all test digits {found['accuracy']:.2f}")
 
 # %% [markdown]
-# Nothing was pasted, so nothing can be found on the picture. But honest clients train on sevens of their own, and close
-# this door sooner: ten clean rounds later it opened to 14 to 31 % of the crossed sevens, and a corner of 3 x 3 pixels
-# that was planted on these digits in the same way to 36 to 54 % (five seeds).
+# Nothing was pasted, so nothing can be found on the picture. This door closes sooner, probably because honest clients
+# train on sevens of their own: ten clean rounds later it opened to 14 to 18 % of the crossed sevens (three seeds).
 #
 # ### A word
-# The model of the hospital's notes reads words. Three of thirty attackers put one word in front of their notes, and call
+# `notes` are short texts of a hospital, each addressed to one of several desks; the model learns a vector for each
+# word. Three of thirty attackers put one word in front of their notes, and call
 # them *billing*, at boost 3 for twenty rounds. Either it is *annex*, which honest notes of all desks hold now and
 # then, or a word that nobody else ever writes.
 
@@ -562,12 +576,14 @@ after("03.g", picture)
 reveal("03.g", answer)
 
 # %% [markdown]
-# In every round honest clients train on *annex* and pull its vector back. Nobody trains on the other word. **A door
-# lives where honest data do not go**: that is what *off the path* looks for among the coordinates.
+# In every round honest clients train on *annex* and pull its vector back. Nobody trains on the other word. **In both
+# comparisons the door lived longer where honest data do not go**: that is what *off the path* looks for among the
+# coordinates.
 #
 # ## Part seven: attack your defence
-# The server clips. Write an attack for **three** of thirty that is stopped by nobody: at most 20 rounds, as much
-# success as you can, 50 rounds later. The first line is what you have to beat.
+# The server clips. Write an attack for **three** of thirty that runs for at most 20 rounds and leaves as much success
+# as you can 50 rounds later. What stands here leaves next to nothing; in sixty rounds three attackers came to 0.04 to
+# 0.11 (five seeds), so every tenth is a find.
 
 
 # %%
@@ -614,10 +630,12 @@ progress()
 # - **A good accuracy is no proof of a clean model.** It answers another question. Ask who could have taught the model
 #   something else.
 # - **Keep every round's accuracy.** A loud replacement shows for a round or two, and not in a monthly report.
-# - **Clip first; then count votes.** A bound stops one loud client. It does not stop a fifth of the clients with
-#   patience.
+# - **Clip, and do not stop there.** A bound stopped one loud client in one round. It did not stop a fifth of the
+# clients
+#   in sixty.
 # - **Ask for the baseline.** A success rate without the clean model's rate on the same samples says little.
-# - **Forgetting is no defence.** A door that was planted slowly outlived fifty honest rounds here.
+# - **Forgetting is no defence.** A mark that was planted over many rounds outlived fifty honest
+#   ones here, and a loud one in every round lasted best.
 #
 # | topic | MITRE ATLAS | NIST AI 100-2 E2025 | OWASP ML 2023 |
 # |---|---|---|---|

@@ -82,7 +82,7 @@ def test_claim_10_needs_a_success_and_an_accuracy_that_stays_in_every_seed() -> 
     cheap = {one: (0.0, 3.0), other: (1.0, 2.0), third: (0.0, 0.0)}
     assert measures.stays_and_works(works, spread(cheap)) == "held"
     dear = spread({**cheap, one: (0.0, 3.1)})
-    assert measures.stays_and_works(works, dear) == f"depends on the attack: so for {other}, {third}"
+    assert measures.stays_and_works(works, dear) == f"depends on the attack: so for {other}; {third}"
     weak = spread(dict.fromkeys(measures.OPENING, (49.0, 90.0)))
     assert measures.stays_and_works(weak, spread(cheap)) == "did not hold"
 
@@ -92,7 +92,7 @@ def test_claim_11_asks_what_is_left_in_every_seed() -> None:
     lasts = dict.fromkeys(measures.LASTING, (50.0, 60.0))
     assert measures.persists(spread(lasts), {}) == "held"
     fades = {**lasts, **dict.fromkeys(others, (49.0, 99.0))}
-    assert measures.persists(spread(fades), {}).endswith(f"so for {first}")
+    assert measures.persists(spread(fades), {}).endswith(f"persistent only for {first}")
     assert measures.persists(spread(dict.fromkeys(measures.LASTING, (0.0, 99.0))), {}) == "did not hold"
 
 

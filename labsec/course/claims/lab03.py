@@ -128,7 +128,7 @@ def stays_and_works(measured: Spread, compared: Spread) -> str:
     hidden = [name for name in OPENING if is_hidden(name, measured, compared)]
     if len(hidden) == len(measured):
         return "held"
-    return f"depends on the attack: so for {', '.join(hidden)}" if hidden else "did not hold"
+    return f"depends on the attack: so for {'; '.join(hidden)}" if hidden else "did not hold"
 
 
 # Claim 11: three percent, and it stays.
@@ -150,7 +150,7 @@ def persists(measured: Spread, compared: Spread) -> str:
     lasting = [name for name in LASTING if is_persistent(name, measured, compared)]
     if len(lasting) == len(measured):
         return "held"
-    return f"depends on how loud and how long: so for {', '.join(lasting)}" if lasting else "did not hold"
+    return f"depends on how loud and how long: persistent only for {'; '.join(lasting)}" if lasting else "did not hold"
 
 
 CLAIMS = (

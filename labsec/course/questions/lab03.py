@@ -17,8 +17,8 @@ from labsec.course.questions.base import Finding, Item, Teaching
 #         own 0.77, 0.76, 0.83, 0.80, 0.83
 FINDINGS = {
     "03.a": Finding(
-        "Less than one point (five seeds), and the door opens to four fifths of the marked digits or more: a test of "
-        "accuracy asks another question.",
+        "Less than one point after the last round (five seeds), and the mark is answered with 0 for four fifths of the "
+        "other digits or more: a test of accuracy asks another question.",
         seen=(-1.5, 3.0),
     ),
     "03.b": Finding(
@@ -26,17 +26,19 @@ FINDINGS = {
         seen=(5.0, 45.0),
     ),
     "03.c": Finding(
-        "191 to 287 times in five seeds. The boost is thirty of that; the rest is how far the mark moved the model.",
+        "191 to 287 times in five seeds: 30 for the boost, times 6 to 10 for the mark and the extra steps.",
         seen=(150, 350),
     ),
     "03.d": Finding("Cut to the usual length, one message in thirty opens nothing.", seen="yes"),
     "03.e": Finding(
-        "69 to 87 % in five seeds, and no message was longer than usual: a bound on the length counts no votes.",
+        "69 to 87 % in five seeds, and no message was longer than the attackers' own honest ones (median): a bound on "
+        "the length counts no votes.",
         seen=(55.0, 97.0),
     ),
-    "03.f": Finding("One or two rounds are enough (five seeds): most of a single shot is gone at once.", seen=(0, 5)),
+    "03.f": Finding("One or two rounds (five seeds); the rest fades slowly, and is not gone after fifty.", seen=(0, 5)),
     "03.g": Finding(
-        "Of the word that nobody else uses 76 to 83 % is left, of annex 10 to 15 % (five seeds).",
+        "Fifty rounds later the word that nobody else uses opens 76 to 83 % of the notes, annex 10 to 15 % "
+        "(five seeds).",
         seen="the word of their own",
     ),
 }
@@ -46,7 +48,10 @@ QUIZ = (
         "A model answers 95 % of the test samples rightly. What does that say about a backdoor?",
         (
             ("Nothing", "The test samples carry no mark, so the door is never tried."),
-            ("There is none", "With a door the accuracy was the same to within a point."),
+            (
+                "There is none",
+                "After poisoned data alone the accuracy was the same to within two points, and the door was open.",
+            ),
             ("It opens in 5 % of the cases", "These are ordinary mistakes; the clean model makes them as well."),
         ),
     ),
@@ -55,7 +60,7 @@ QUIZ = (
         (
             ("They get that label without a backdoor", "Counted, they would be a success of nobody's doing."),
             ("They cannot be marked", "They can, but nothing would be learned from it."),
-            ("They are too few", "Ten percent would matter, which is why they are left out."),
+            ("They are too few", "A tenth of the samples would matter; that is no reason to leave them out."),
         ),
     ),
     Item(
@@ -79,7 +84,7 @@ QUIZ = (
         (
             (
                 "It depends on how it was planted",
-                "A single shot was gone in a round or two, a campaign lived for dozens.",
+                "A single shot lost half within a few rounds; on this mark a campaign kept it for dozens.",
             ),
             ("It stays for ever", "Honest training wears it down, quickly or slowly."),
             ("The next round removes it", "It may halve at once, but a patient one hardly changes in a round."),
