@@ -91,6 +91,7 @@ WITHOUT_A_ROW = {
     "detection.scores": "takes nothing",
     "detection.scores_in_words": "runs many scenarios: tests/test_detection.py",
     "detection.tuned_thresholds": "runs many scenarios: tests/test_detection.py",
+    "invert.Reconstruction": "made by an attack; its refusals: tests/test_invert.py",
     "judging.Accusations": "made by accusations",
     "matrix": "a module",
     "matrix.HeatMap": "draws a frame of matrix.load",

@@ -26,7 +26,7 @@ ROOMS = {  # each room of labsec, and the rooms that it may import when it is lo
     **dict.fromkeys({*LEARNED, *ATTACKS, *DEFENCES}, FLOOR),
     "data": {*FLOOR, "files", "storage"},
     "train": {*FLOOR, "models"},
-    "invert": {*FLOOR, "models"},
+    "invert": {*FLOOR, "models", "train"},
     "detect": {*FLOOR, "models", "train"},
     "federation": {*FLOOR, *LEARNED, "robust"},
     "plots": {"federation", "guards"},

@@ -151,3 +151,13 @@ def test_a_gallery_names_what_does_not_fit():
         invert.gallery(torch.ones(1, 4), torch.ones(2, 3), samples=1)
     with pytest.raises(ValueError, match="finite"):
         invert.gallery(torch.full((1, 4), torch.nan), torch.ones(2, 4), samples=1)
+
+
+def test_a_reconstruction_refuses_labels_of_another_number_and_knows_that_nan_is_a_failure():
+    with pytest.raises(ValueError, match=r"needs labels \[1\]"):
+        invert.Reconstruction(method="guess", estimate=torch.zeros(1, 2), labels=torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="restarts >= 0; got restarts=-1"):
+        invert.Reconstruction(method="guess", estimate=torch.zeros(1, 2), restarts=-1)
+    assert invert.Reconstruction(method="guess", estimate=torch.zeros(1, 2)).succeeded
+    assert not invert.Reconstruction(method="guess", estimate=torch.full((1, 2), torch.nan)).succeeded
+    assert not invert.Reconstruction(method="guess", estimate=torch.zeros(0, 2)).succeeded

@@ -1,13 +1,12 @@
-"""Gradient inversion: what a message gives away about the data behind it. Use it on your own data and systems only."""
+"""Samples read out of a fully connected first layer: no optimisation, no labels."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from labsec.geometry import check_updates, is_finite_row
-from labsec.guards import check_kind, check_number, kind
-from labsec.types import ServerView, Updates
+from labsec.invert.shared import one_message
+from labsec.types import ServerView
 
 EMPTY = 1e-3  # a value this close to zero counts as empty
 SAME_SAMPLE = 0.02  # root mean square distance below which two candidates show the same sample
@@ -53,15 +52,7 @@ def analytic(view: ServerView, *, message: int = 0) -> Tensor:
 
 def _first_layer(view: ServerView, message: int) -> tuple[Tensor, Tensor]:
     """The update of the first layer, float64: weight [neurons, in], bias [neurons]."""
-    check_kind("analytic", ServerView, view=view)
-    check_kind("analytic", Tensor, messages=view.messages)
-    if view.messages.shape[1:] != (view.model.dim,) or not view.messages.is_floating_point():
-        raise ValueError(f"analytic needs floating-point messages [k, {view.model.dim}]; got {kind(view.messages)}")
-    check_number("analytic", whole=True, message=message)
-    if not 0 <= message < len(view.messages):
-        raise ValueError(
-            f"analytic needs 0 <= message < messages; got message={message}, messages={len(view.messages)}"
-        )
+    own = one_message("analytic", view, message)  # [dim]
     inputs = torch.Size(view.model.shape).numel()
     if view.model.shapes[0][1:] != (inputs,):
         raise ValueError(
@@ -69,13 +60,8 @@ def _first_layer(view: ServerView, message: int) -> tuple[Tensor, Tensor]:
             f"[neurons, {inputs}]; {view.model.name} starts with {list(view.model.shapes[0])}"
         )
 
-    own = view.messages[message, None].detach().double()  # [1, dim]
-    wrong = int((~own.isfinite()).sum())
-    if wrong:
-        raise ValueError(f"analytic needs a finite message; message {message} holds {wrong} NaN or infinite numbers")
-
     # The layers come with a leading client axis; this is one client.
-    weight, bias = view.model.layers(own)[:2]  # [1, neurons, in], [1, neurons]
+    weight, bias = view.model.layers(own[None])[:2]  # [1, neurons, in], [1, neurons]
     return weight[0], bias[0]
 
 
@@ -103,53 +89,3 @@ def _ranked(ratios: Tensor) -> Tensor:
     apart = torch.cdist(ratios, ratios, compute_mode="donot_use_mm_for_euclid_dist") / ratios.shape[1] ** 0.5  # [k, k]
     repeats = (apart < SAME_SAMPLE).tril(diagonal=-1).any(dim=1)  # [k] a better one shows the same
     return ratios[~repeats]
-
-
-def gallery(messages: Updates, expected: Updates, *, samples: int) -> Tensor:
-    """Find out which known samples are behind each message, however noisy it is: a matched filter.
-
-    Noise spoils a picture that is read out of a message long before it spoils a comparison: all numbers of the message
-    together are held against what each candidate would have sent. It is the attack of somebody who has a list of
-    suspects and asks who was there.
-
-    messages    [k, dim] what was received
-    expected    [candidates, dim] what a client with this one sample would send: its update in one step
-    samples     how many samples are behind a message: steps * batch size
-    returns     [k, samples] numbers of candidates, the first one found first
-
-    The candidate that explains most of a message is taken, then the one that explains most of what is left, and so on;
-    all that were taken share the explanation anew each time (least squares).
-
-    >>> expected = torch.eye(3)
-    >>> gallery(torch.tensor([[0.1, 0.5, 0.6], [0.9, 0.0, 0.2]]), expected, samples=2)
-    tensor([[2, 1],
-            [0, 2]])
-
-    Raises ValueError unless messages and expected are finite rows of one width and type and 1 <= samples <= candidates.
-    Source: orthogonal matching pursuit, Pati, Rezaiifar and Krishnaprasad 1993; for one sample the matched filter.
-    """
-    check_updates(messages, name="messages")
-    check_updates(expected, name="expected")
-    check_number("gallery", whole=True, samples=samples)
-    if messages.shape[1] != expected.shape[1] or messages.dtype != expected.dtype:
-        found = f"messages {kind(messages)}, expected {kind(expected)}"
-        raise ValueError(f"gallery needs rows of one width and type; got {found}")
-    if not 1 <= samples <= len(expected):
-        raise ValueError(f"gallery needs 1 <= samples <= candidates; got samples={samples}, candidates={len(expected)}")
-    for name, rows in (("messages", messages), ("expected", expected)):
-        spoiled = int((~is_finite_row(rows)).sum())
-        if spoiled:
-            raise ValueError(f"gallery needs finite {name}; {spoiled} of {len(rows)} rows hold a NaN or an infinity")
-
-    # Only the candidates' directions count. One that would send nothing explains nothing: zero by any length is zero.
-    lengths = expected.norm(dim=1).clamp_min(torch.finfo(expected.dtype).tiny)  # [candidates]
-    left = messages
-    taken = torch.empty(len(messages), 0, dtype=torch.int64, device=messages.device)
-    for _ in range(samples):
-        explained = left @ expected.T / lengths  # [k, candidates]
-        best = explained.scatter(1, taken, -torch.inf).argmax(dim=1, keepdim=True)  # [k, 1]
-        taken = torch.cat([taken, best], dim=1)
-        parts = (expected[taken] / lengths[taken][:, :, None]).transpose(1, 2)  # [k, dim, taken]
-        shares = torch.linalg.lstsq(parts, messages[:, :, None]).solution  # [k, taken, 1]
-        left = messages - (parts @ shares)[:, :, 0]
-    return taken

@@ -1,0 +1,7 @@
+"""Gradient inversion: what a message gives away about the data behind it. Use it on your own data and systems only."""
+
+from labsec.invert.analytic import analytic
+from labsec.invert.gallery import gallery
+from labsec.invert.reconstruction import Reconstruction
+
+__all__ = ["Reconstruction", "analytic", "gallery"]
