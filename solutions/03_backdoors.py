@@ -128,8 +128,8 @@ def door(model, params):
 
 
 # %%
-learned = doors.grown(Scenario.fedavg(probes={"door": door}), honest_rounds=60)
-base = replace(learned, rounds=71)
+grown = doors.grown(Scenario.fedavg(probes={"door": door}), honest_rounds=60)
+base = replace(grown, rounds=71)
 clean = run(base)
 print(f"Accuracy of the clean model {clean.accuracy[0]:.2f}.")
 share = clean.column("door")[0]
@@ -208,7 +208,7 @@ lost = 100 * (clean.accuracy[19] - patient.accuracy[19])
 runs = {"clean": clean, "six with poisoned data": patient}
 title = "Twenty rounds of poisoned data"
 stops = {"six with poisoned data": 79}
-after("03.a", pictures.lives(runs, stops, title=title))
+after("03.a", pictures.lives(runs, stops, title=title, until=79))
 reveal("03.a", lost)
 
 # %% [markdown]
@@ -282,7 +282,7 @@ fell = 100 * (clean.accuracy[0] - shot.accuracy[0])
 runs = {"clean": clean, "one client, one round": shot}
 title = "One round of model replacement"
 stops = {"one client, one round": 60}
-after("03.b", pictures.lives(runs, stops, title=title))
+after("03.b", pictures.lives(runs, stops, title=title, until=110))
 reveal("03.b", fell)
 
 # %% [markdown]
@@ -379,7 +379,7 @@ hidden = run(replace(base, rounds=110, **six, **clip, attack=patience))
 defended = run(replace(base, rounds=110, **clip))
 runs = {"clean, clipped": defended, "six within the bound": hidden}
 title = "Sixty rounds below the bound"
-picture = pictures.lives(runs, {"six within the bound": 119}, title=title)
+picture = pictures.lives(runs, {"six within the bound": 119}, title=title, until=119)
 after("03.e", picture)
 reveal("03.e", 100 * hidden.column("door")[59])
 
@@ -420,7 +420,7 @@ check("03.6", half_life)
 # %%
 predict(
     "03.f",
-    "After how many clean rounds has the single shot halved?",
+    "After how many clean rounds has the door of the twenty rounds of poisoned data halved?",
     0,
     50,
     unit="rounds",
@@ -442,7 +442,7 @@ for name, (h, last) in ends.items():
     stops[label] = last
 picture = pictures.lives(runs, stops, title="Three doors, left alone")
 after("03.f", picture)
-reveal("03.f", lives["one shot"])
+reveal("03.f", lives["data alone"])
 
 # %% [markdown]
 # Half of what one loud round taught was gone after one or two rounds, and some was still there after fifty (look at the
@@ -490,12 +490,9 @@ for name, attack in ideas.items():
 
 # %% [markdown]
 # One seed is an anecdote. Over five seeds the parts left 0.07 to 0.17 after fifty rounds, and the whole mark 0.58 to
-# 0.62.
-# With three attackers *off the path* left 0.43 to 0.53, the plain attack 0.49 to 0.57: it did **not** live longer here.
+# 0.62. With three attackers *off the path* left 0.43 to 0.53, the plain attack 0.49 to 0.57: it did **not** live longer here.
 # On `mnist5k` it did at one of two settings: keeping off a quarter of the coordinates left 0.70 to 0.78, off a
-# twentieth
-# 0.52 to 0.61, the plain attack 0.59 to 0.68.
-# What a paper shows on one task may or may not hold on yours. Measure it.
+# twentieth 0.52 to 0.61, the plain attack 0.59 to 0.68. What a paper shows on one task may or may not hold on yours. Measure it.
 #
 # ### A door without a mark
 # A mark can be found on the picture. A *semantic* backdoor needs none: it opens to real samples that have something in
@@ -506,8 +503,8 @@ for name, attack in ideas.items():
 mnist = data.load("mnist5k")
 sevens = poison.Trigger(target=1, among=doors.crossed_sevens)
 drawn = torch.Generator().manual_seed(0)
-who = {"clients": 30, "malicious": 3}
-shards, kept = doors.edge_case_shards(mnist, sevens, **who, generator=drawn)
+crowd = {"clients": 30, "malicious": 3}
+shards, kept = doors.edge_case_shards(mnist, sevens, **crowd, generator=drawn)
 x, y = mnist.x[kept], mnist.y[kept]
 
 # %%
@@ -530,12 +527,11 @@ for world, found in {"clean": quiet_round.metrics, "attacked": fooled.metrics}.i
 
 # %% [markdown]
 # Nothing was pasted, so nothing can be found on the picture. This door closes sooner, probably because honest clients
-# train on sevens of their own: ten clean rounds later it opened to 14 to 18 % of the crossed sevens (three seeds).
+# train on sevens of their own: ten clean rounds later it opened to 14 to 18 % of the crossed sevens (five seeds).
 #
 # ### A word
-# `notes` are short texts of a hospital, each addressed to one of several desks; the model learns a vector for each
-# word. Three of thirty attackers put one word in front of their notes, and call
-# them *billing*, at boost 3 for twenty rounds. Either it is *annex*, which honest notes of all desks hold now and
+# `notes` are short texts of a hospital, each addressed to one of several desks; the model learns a vector for each word.
+# Three of thirty attackers put one word in front of their notes, and call them *billing*, at boost 3 for twenty rounds. Either it is *annex*, which honest notes of all desks hold now and
 # then, or a word that nobody else ever writes.
 
 # %%
@@ -552,8 +548,8 @@ words = data.notes_words()
 
 
 def after_fifty_rounds(word):
-    mark = bind(poison.word_in_front, word=word)
-    trigger = poison.Trigger(stamp=mark, target=0)
+    in_front = bind(poison.word_in_front, word=word)
+    trigger = poison.Trigger(stamp=in_front, target=0)
     probes = {"door": doors.success(trigger, notes.x_test, notes.y_test)}
     model = models.embedding(26, max(len(words), word + 1), 4)
     reader = Scenario.fedavg(data=notes, model=model, lr=4.0, probes=probes)
@@ -631,11 +627,10 @@ progress()
 #   something else.
 # - **Keep every round's accuracy.** A loud replacement shows for a round or two, and not in a monthly report.
 # - **Clip, and do not stop there.** A bound stopped one loud client in one round. It did not stop a fifth of the
-# clients
-#   in sixty.
+#   clients in sixty.
 # - **Ask for the baseline.** A success rate without the clean model's rate on the same samples says little.
-# - **Forgetting is no defence.** A mark that was planted over many rounds outlived fifty honest
-#   ones here, and a loud one in every round lasted best.
+# - **Forgetting is no defence.** A mark that was planted over many rounds outlived fifty honest ones here, and a loud
+#   one in every round lasted best.
 #
 # | topic | MITRE ATLAS | NIST AI 100-2 E2025 | OWASP ML 2023 |
 # |---|---|---|---|

@@ -91,7 +91,7 @@ def attacked(seed: int, campaign: Campaign, *, clean_rounds: int) -> History:
 
 
 def gained(seed: int, campaign: Campaign, *, clean_rounds: int) -> float:
-    """Success beyond the clean model's, in percent, so many rounds after the last attack."""
+    """Success beyond the clean model's, in points, so many rounds after the last attack."""
     after = doors.aftermath(
         attacked(seed, campaign, clean_rounds=clean_rounds), "door", last=campaign.last, clean_rounds=clean_rounds
     )
@@ -100,17 +100,17 @@ def gained(seed: int, campaign: Campaign, *, clean_rounds: int) -> float:
 
 
 # Claim 10: the accuracy stays, and the trigger works.
-OPENS = 50.0  # percent
-HARDLY = 3.0  # points
+OPENS = 50.0  # points
+HARDLY = 3.0  # points of accuracy
 
 
 def opened(seed: int) -> Mapping[str, float]:
-    """Success after the last attack beyond the clean model's, in percent, on marked test digits of other classes"""
+    """Points of success after the last attack, beyond the clean model's, on marked test digits of other classes"""
     return {name: gained(seed, campaign, clean_rounds=0) for name, campaign in OPENING.items()}
 
 
 def paid(seed: int) -> Mapping[str, float]:
-    """Points of accuracy that the same attacks cost in the round in which they cost most"""
+    """The price: points of accuracy that the same attacks cost in the round in which they cost most"""
     found = {}
     for name, campaign in OPENING.items():
         under = attacked(seed, campaign, clean_rounds=0).accuracy
@@ -133,7 +133,7 @@ def stays_and_works(measured: Spread, compared: Spread) -> str:
 
 # Claim 11: three percent, and it stays.
 def left_later(seed: int) -> Mapping[str, float]:
-    """Success that is left after 50 rounds without an attack, beyond the clean model's, in percent; 1 of 30 attacks"""
+    """Points of success left after 50 rounds without an attack, beyond the clean model's; 1 of 30 attacks"""
     return {name: gained(seed, campaign, clean_rounds=CLEAN_ROUNDS) for name, campaign in LASTING.items()}
 
 
@@ -162,9 +162,9 @@ CLAIMS = (
         verdict=stays_and_works,
         seeds=UNSEEN,
         tolerance=10.0,
-        unit="%",
-        rule="An attack is hidden if in every seed it opens the door to 50 % or more of the marked samples, beyond the "
-        "clean model, and costs 3 points or less of accuracy in its worst round. Held if all three are hidden; depends "
+        unit="points",
+        rule="An attack is hidden if in every seed its success is 50 points or more above the clean model's, and it "
+        "costs 3 points or less of accuracy in its worst round. Held if all three are hidden; depends "
         "if some are; else did not hold. The seeds were not looked at when the rule was written.",
         thresholds=((OPENS, "● ≥ 50"), (HARDLY, "○ ≤ 3")),
         supports=is_hidden,
@@ -177,9 +177,9 @@ CLAIMS = (
         verdict=persists,
         seeds=UNSEEN,
         tolerance=10.0,
-        unit="%",
-        rule="A backdoor is persistent if in every seed 50 % or more of the marked samples, beyond the clean model, "
-        "still open it after 50 rounds without an attack. Held if all four attacks of one client in thirty leave one; "
+        unit="points",
+        rule="A backdoor is persistent if in every seed its success is still 50 points or more above the clean model's "
+        "after 50 rounds without an attack. What it costs in accuracy is not part of this claim. Held if all four attacks of one client in thirty leave one; "
         "depends if some do; else did not hold. The seeds were not looked at when the rule was written.",
         thresholds=((OPENS, "● ≥ 50"),),
         supports=is_persistent,
@@ -192,7 +192,8 @@ CLAIMS = (
             "Who bought one and looked at what it does?",
             "What does it do that the few lines of this lab do not?",
         ),
-        found="No offer and no buyer. What this lab needs costs nothing: the attacks are published, with code.",
+        found="In a search of public web pages on 21 November 2026: no offer and no buyer. Markets that no search "
+        "engine reads were not searched. What this lab needs costs nothing: the attacks are published, with code.",
         verdict="cannot be tested, because no source for the price was found",
     ),
     Sourced(
@@ -203,7 +204,8 @@ CLAIMS = (
             "Is a case an incident, or an exercise of researchers? The list says which.",
             "Who counted by industry, and what counts as finance?",
         ),
-        found="A public list of cases, of which none speaks of a federation, and no count by industry.",
+        found="The case studies that MITRE ATLAS lists (version 5.6, November 2026): none speaks of a federation, and "
+        "there is no count by industry.",
         verdict="cannot be tested, because no list of the 14 was found",
     ),
     Reading(

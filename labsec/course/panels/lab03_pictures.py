@@ -62,8 +62,11 @@ def lengths(messages: Tensor, malicious: int, *, title: str) -> plots.Picture:
     fig = plots.figure(7.0, 2.2)
     ax = plots.axes(fig)
     clients = np.arange(len(norms))
-    ax.scatter(clients[:malicious], times[:malicious], marker="X", s=80, color=plots.ATTACKER)
-    ax.scatter(clients[malicious:], times[malicious:], color=plots.GREY, edgecolors=plots.INK, linewidths=0.5)
+    ax.scatter(clients[:malicious], times[:malicious], marker="X", s=80, color=plots.ATTACKER, label="attacker")
+    ax.scatter(
+        clients[malicious:], times[malicious:], color=plots.GREY, edgecolors=plots.INK, linewidths=0.5, label="honest"
+    )
+    ax.legend(loc="upper right", frameon=False)
     with plots.style():
         ax.set(yscale="log", xlabel="client", ylabel="length of its message\n(honest median = 1)", title=title)
     ax.yaxis.set_major_formatter("{x:g}")
@@ -72,11 +75,14 @@ def lengths(messages: Tensor, malicious: int, *, title: str) -> plots.Picture:
     return plots.Picture(fig, f"Dots on a logarithmic scale. {title}. {words}.")
 
 
-def lives(runs: Mapping[str, History], stops: Mapping[str, int], *, title: str) -> plots.Picture:
+def lives(
+    runs: Mapping[str, History], stops: Mapping[str, int], *, title: str, until: int | None = None
+) -> plots.Picture:
     """Accuracy and success of several runs over the rounds; each attack's last round is marked on its line.
 
     runs     name -> history with the probe "door"
     stops    name -> number of the last round with an attack; nobody attacks in the other runs
+    until    number of the last round to show; None for all
     """
     fig = plots.figure(8.8, 2.8)
     left, right = plots.axes(fig, 1, 2)
@@ -84,15 +90,15 @@ def lives(runs: Mapping[str, History], stops: Mapping[str, int], *, title: str) 
     ends = []
     words = []
     for name, history in runs.items():
-        numbers = history.column("round")
-        success = history.column("door")
+        numbers = [number for number in history.column("round") if until is None or number <= until]
+        success = history.column("door")[: len(numbers)]
         attacks = name in stops
         look = {
             "color": plots.ATTACKER if attacks else plots.CLEAN,
             "linestyle": next(dashes) if attacks else "-",
             "linewidth": 2.0 if attacks else 1.2,
         }
-        left.plot(numbers, history.column("accuracy"), **look)
+        left.plot(numbers, history.accuracy[: len(numbers)], **look)
         right.plot(numbers, success, **look)
         ends.append((float(success[-1]), name, look["color"]))
         words.append(f"{name} ends at {success[-1]:.2f}")
