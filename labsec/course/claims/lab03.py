@@ -179,8 +179,9 @@ CLAIMS = (
         tolerance=10.0,
         unit="points",
         rule="A backdoor is persistent if in every seed its success is still 50 points or more above the clean model's "
-        "after 50 rounds without an attack. What it costs in accuracy is not part of this claim. Held if all four attacks of one client in thirty leave one; "
-        "depends if some do; else did not hold. The seeds were not looked at when the rule was written.",
+        "after 50 rounds without an attack. What it costs in accuracy is not part of this claim. Held if all four "
+        "attacks of one client in thirty leave one; depends if some do; else did not hold. The seeds were not looked "
+        "at when the rule was written.",
         thresholds=((OPENS, "● ≥ 50"),),
         supports=is_persistent,
     ),

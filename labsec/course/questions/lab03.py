@@ -11,8 +11,8 @@ from labsec.course.questions.base import Finding, Item, Teaching
 # 03.c    length of its message over the honest median: 191, 287, 230, 242, 234
 # 03.d    success under the clip: 0.00 in all five
 # 03.e    success after 60 rounds of six within the bound, in percent: 69, 83, 79, 71, 87
-# 03.f    clean rounds until half of the success is gone; data alone: 43, 47, 32, 36, 31; the single shot: 1, 1, 1, 2, 1;
-#         six within the bound: more than 50 in all five
+# 03.f    clean rounds until half of the success is gone; data alone: 43, 47, 32, 36, 31; the single shot: 1, 1, 1, 2,
+#         1; six within the bound: more than 50 in all five
 # 03.g    success after 50 clean rounds, three of thirty, boost 3: annex 0.11, 0.10, 0.13, 0.11, 0.15; the word of their
 #         own 0.77, 0.76, 0.83, 0.80, 0.83
 FINDINGS = {
@@ -36,8 +36,8 @@ FINDINGS = {
         seen=(55.0, 97.0),
     ),
     "03.f": Finding(
-        "31 to 47 rounds (five seeds), where the single loud round lost half of its success within two: repetition "
-        "lasts, loudness does not.",
+        "31 to 47 rounds (five seeds). The single loud round lost half of its success within two: what was taught "
+        "twenty times is forgotten later.",
         seen=(25, 50),
     ),
     "03.g": Finding(
