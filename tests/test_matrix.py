@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 
 from labsec import Scenario, bind, cli, matrix, models, plots, robust, run
 from labsec.study import catalogue, sweep
-from labsec.study.matrix import cells, pages, stamp, tables
+from labsec.study.matrix import cells, maps, pages, stamp, tables
 from labsec.study.matrix.portfolio import strategy
 from labsec.types import AttackerView, ImpossibleRule, generator
 
@@ -683,7 +683,7 @@ def test_the_ink_can_be_read_on_every_colour():
         return sum(np.array([0.2126, 0.7152, 0.0722]) * linear)
 
     for value in np.linspace(0, 1, 101):
-        low, high = sorted([light(colormaps[pages.COLOURS](value)), light(pages._ink(value))])
+        low, high = sorted([light(colormaps[maps.COLOURS](value)), light(maps.ink(value))])
         assert (high + 0.05) / (low + 0.05) >= 4.5
 
 

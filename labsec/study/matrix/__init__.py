@@ -20,8 +20,10 @@ from labsec.study.catalogue import (
     STRATEGIES,
 )
 from labsec.study.matrix.cells import BELIEF, CLIENTS, MALICIOUS, boosted, cell
+from labsec.study.matrix.defence_pages import defence_map, defence_page
 from labsec.study.matrix.defences import defence
-from labsec.study.matrix.pages import HeatMap, draw_map, heat_map, markdown_page, means, write
+from labsec.study.matrix.maps import HeatMap, draw_map, means
+from labsec.study.matrix.pages import heat_map, markdown_page, write
 from labsec.study.matrix.portfolio import rehearse
 from labsec.study.matrix.tables import TABLES, arrival, check_cell, confirm, load, problem, run_table
 
@@ -46,6 +48,8 @@ __all__ = [
     "check_cell",
     "confirm",
     "defence",
+    "defence_map",
+    "defence_page",
     "draw_map",
     "heat_map",
     "load",
