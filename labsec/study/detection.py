@@ -31,7 +31,7 @@ from labsec.federation.engine import rounds
 from labsec.federation.history import Round
 from labsec.federation.population import Population
 from labsec.federation.scenario import Scenario
-from labsec.guards import check_kind
+from labsec.guards import check_kind, check_number
 from labsec.models import Model
 from labsec.parts import keywords_asked
 from labsec.study.catalogue import ATTACKS, SKEWS, find
@@ -58,9 +58,9 @@ def held_back(seed: int = 0) -> tuple[Dataset, Tensor, Tensor]:
     >>> len(data.y), len(y)
     (1338, 100)
 
-    Raises TypeError unless seed is a whole number.
+    Raises ValueError unless seed is a whole number.
     """
-    check_kind("held_back", int, seed=seed)
+    check_number("held_back", whole=True, seed=seed)
     whole = load("digits")
     order = torch.randperm(len(whole.y), generator=generator(seed, "root data"))
     root = order[:ROOT_SAMPLES]
