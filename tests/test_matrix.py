@@ -736,7 +736,7 @@ def test_the_command_writes_the_files(tmp_path, monkeypatch, frame, capsys):
 def test_the_command_answers_a_wrong_name_in_one_sentence(tmp_path, capsys):
     assert cli.main(["matrix", "everything", "--folder", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith(
-        "no table is called 'everything'; known: rehearsal, matrix, breakdown, three_percent."
+        "no table is called 'everything'; known: rehearsal, matrix, breakdown, three_percent, defences."
     )
 
 
