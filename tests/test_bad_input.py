@@ -94,6 +94,8 @@ WITHOUT_A_ROW = {
     "judging.Accusations": "made by accusations",
     "matrix": "a module",
     "matrix.HeatMap": "draws a frame of matrix.load",
+    "matrix.defence_map": "draws a frame of matrix.load",
+    "matrix.defence_page": "writes a frame of matrix.load",
     "matrix.draw_map": "draws a frame of matrix.load",
     "matrix.heat_map": "draws a frame of matrix.load",
     "matrix.markdown_page": "writes a frame of matrix.load",
@@ -407,6 +409,7 @@ CALLS: dict[str, Call] = {
         text_of(detection.federation),
         lambda: {"skew": "iid", "attack": "min_sum", "seed": 0},
     ),
+    "detection.held_back": (lambda seed: detection.held_back(seed)[1], lambda: {"seed": 3}),
     "detection.watch": (detection.watch, lambda: {"scenario": short(), "named": {"norm": detect.norm}}),
     "doors.success": (doors.success, lambda: {"trigger": trigger(), "x": images(6, 3), "y": labels()}),
     "doors.grown": (
@@ -475,6 +478,10 @@ CALLS: dict[str, Call] = {
             "malicious": 0.2,
             "f": 6,
         },
+    ),
+    "matrix.defence": (
+        matrix.defence,
+        lambda: {"data": "digits", "skew": "iid", "attack": "door_x3", "rule": "fltrust", "seed": 0},
     ),
     "matrix.boosted": (
         matrix.boosted,

@@ -11,9 +11,9 @@ import torch
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
-from labsec import Scenario, bind, cli, matrix, models, plots, robust, run
+from labsec import Scenario, bind, cli, matrix, models, plots, poison, robust, run
 from labsec.study import catalogue, sweep
-from labsec.study.matrix import cells, pages, stamp, tables
+from labsec.study.matrix import cells, maps, pages, stamp, tables
 from labsec.study.matrix.portfolio import strategy
 from labsec.types import AttackerView, ImpossibleRule, generator
 
@@ -175,6 +175,15 @@ DIFFERENT = [
     Scenario(start=torch.zeros(4810)),
     Scenario(clients=2, shards=[[0], [1]]),
     Scenario(clients=2, shards=[[0], [2]]),
+    *(
+        Scenario(malicious=0.2, attack=bind(poison.during, attack=bind(poison.model_replacement, **given), rounds=when))
+        for given, when in (
+            ({"trigger": poison.Trigger(target=0), "boost": 3.0}, range(3)),
+            ({"trigger": poison.Trigger(target=1), "boost": 3.0}, range(3)),
+            ({"trigger": poison.Trigger(target=0, stamp=poison.corner), "boost": 3.0}, range(3)),
+            ({"trigger": poison.Trigger(target=0), "boost": 3.0}, range(1, 3)),
+        )
+    ),
 ]
 
 
@@ -511,10 +520,13 @@ def test_a_run_has_arrived_when_it_stays_near_the_clean_one():
     assert np.isnan(matrix.arrival(rounds, [0.2, 0.9, 0.9, 0.879], clean=0.9))
 
 
+SEEDS_OF = {"defences": 3}  # of a table that has no five
+
+
 @pytest.mark.parametrize("table", matrix.TABLES)
-def test_the_committed_table_is_whole_and_has_five_seeds(table):
+def test_the_committed_table_is_whole_and_has_its_seeds(table):
     frame = matrix.load(table)
-    wanted = matrix.TABLES[table][1](5)
+    wanted = matrix.TABLES[table][1](SEEDS_OF.get(table, 5))
     assert len(frame) == len(wanted)
     names = list(wanted[0])
     assert frame[names].round(4).equals(pandas.DataFrame(wanted).round(4))
@@ -613,7 +625,15 @@ def test_what_the_command_writes_can_be_loaded(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("table", "row"), [("rehearsal", 40), ("matrix", 700), ("three_percent", 17), ("breakdown", 7)]
+    ("table", "row"),
+    [
+        ("rehearsal", 40),
+        ("matrix", 700),
+        ("three_percent", 17),
+        ("breakdown", 7),
+        ("defences", 100),
+        ("defences", 1500),
+    ],
 )
 def test_a_committed_number_comes_back(table, row):
     row = matrix.load(table).iloc[row]
@@ -683,7 +703,7 @@ def test_the_ink_can_be_read_on_every_colour():
         return sum(np.array([0.2126, 0.7152, 0.0722]) * linear)
 
     for value in np.linspace(0, 1, 101):
-        low, high = sorted([light(colormaps[pages.COLOURS](value)), light(pages._ink(value))])
+        low, high = sorted([light(colormaps[maps.COLOURS](value)), light(maps.ink(value))])
         assert (high + 0.05) / (low + 0.05) >= 4.5
 
 

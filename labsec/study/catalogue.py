@@ -5,12 +5,13 @@ A name is what stands in a table, a title is what people read. `fields` are thos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from labsec import models, poison, robust
+from labsec import detect, models, poison, robust
 from labsec.federation.bind import bind
+from labsec.train import RootUpdate
 
 Fields = Mapping[str, Any]
 Entry = TypeVar("Entry")
@@ -115,6 +116,22 @@ class Learning:
     skews: tuple[str, ...]
     attacks: tuple[str, ...]
     fields: Fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defence:
+    """What a server does with the messages, in one part or in several layers.
+
+    title        for people
+    fields       (f, root) -> fields of a scenario; root is what the server learns on samples that no client holds
+    needs_root   whether it looks at these samples
+    largest_f    clients -> the largest f that it can hold; None for a defence without f
+    """
+
+    title: str
+    fields: Callable[[int, RootUpdate], Fields]
+    needs_root: bool = False
+    largest_f: Callable[[int], int] | None = None
 
 
 BOOST = "boost: how many times as long as an honest update"
@@ -256,6 +273,184 @@ DATA: Mapping[str, Learning] = {
 }
 
 
+CORNER = poison.Trigger(stamp=poison.corner, target=0)
+"""The backdoor of the table of defences: four white pixels in a corner make a zero of any digit."""
+
+LATE = range(100, 160)  # rounds of a campaign against a model that has learned; 160 is the last, exclusive
+SHOT = [150]  # the round of a single shot: nine honest ones follow
+
+BACKDOORS: Mapping[str, Kind] = {
+    "door_data": Kind(
+        title="backdoor: data alone",
+        knows=OWN,
+        fields=lambda _: {"data_attack": bind(poison.plant, trigger=CORNER, share=0.5)},
+    ),
+    "door_shot": Kind(
+        title="backdoor: model replacement, once",
+        knows=OWN,
+        # Six of thirty, five times as long: the mean becomes their model.
+        fields=lambda _: _in_rounds(SHOT, bind(poison.model_replacement, trigger=CORNER, boost=5.0, steps=20)),
+    ),
+    "door_x3": Kind(
+        title="backdoor: x 3",
+        knows=OWN,
+        fields=lambda _: _in_rounds(LATE, bind(poison.model_replacement, trigger=CORNER, boost=3.0)),
+    ),
+    "door_norm": Kind(
+        title="backdoor: usual length",
+        knows=OWN,
+        fields=lambda _: _in_rounds(
+            LATE, bind(poison.constrain_and_scale, trigger=CORNER, boost=30.0, norm=1.0, steps=20)
+        ),
+    ),
+    "door_cosine": Kind(
+        title="backdoor: usual length and angle",
+        knows=OWN,
+        fields=lambda _: _in_rounds(
+            LATE, bind(poison.constrain_and_scale, trigger=CORNER, boost=30.0, norm=1.0, cosine=0.3, steps=20)
+        ),
+    ),
+    "door_ball": Kind(
+        title="backdoor: PGD in a ball",
+        knows=OWN,
+        fields=lambda _: _in_rounds(LATE, bind(poison.projected_descent, trigger=CORNER, norm=1.0, steps=20)),
+    ),
+    "door_neurotoxin": Kind(
+        title="backdoor: Neurotoxin x 3",
+        knows=OWN,
+        fields=lambda _: _in_rounds(LATE, bind(poison.neurotoxin, trigger=CORNER, avoid=0.05, boost=3.0)),
+    ),
+    "door_parts": Kind(
+        title="backdoor: in four parts x 3",
+        knows=OWN,
+        fields=lambda _: _in_rounds(LATE, bind(poison.distributed, trigger=CORNER, parts=4, boost=3.0)),
+    ),
+}
+"""The backdoors of the table of defences. Poisoning by data goes on from the first round; the others come late."""
+
+DOOR_ADAPTIVE = "door_adaptive"
+"""For each rule, in hindsight, the backdoor that opened most often."""
+
+
+def _in_rounds(rounds: Collection[int], attack: Callable[..., Any]) -> Fields:
+    """The fields of a scenario whose attackers are honest but for some rounds."""
+    return {"attack": bind(poison.during, attack=attack, rounds=rounds)}
+
+
+THRESHOLDS: Mapping[str, float] = {"norm": 1.8339, "spectral": 0.9198, "cosine to root": 1.3505}
+"""Of the quarantines: what accuses 5 % of the messages of alike, honest clients (`detection.tuned_thresholds`)."""
+
+
+def _layers(f: int) -> list[Any]:
+    """The stages of the layered defence: clip to the usual length, then mix with the nearest neighbours."""
+    return [robust.MedianNormClip(), bind(robust.nnm, f=f)]
+
+
+def _quarantine(name: str, score: Callable[..., Any]) -> Fields:
+    """Isolate by a score, and let the mean do the rest."""
+    return {"server_stages": [detect.Quarantine(score, threshold=THRESHOLDS[name])]}
+
+
+DEFENCES: Mapping[str, Defence] = {
+    "bulyan": Defence(
+        title="Bulyan",
+        fields=lambda f, root: {"aggregate": bind(robust.bulyan, f=f)},
+        largest_f=lambda clients: (clients - 3) // 4,
+    ),
+    "mda": Defence(
+        title="MDA",
+        fields=lambda f, root: {"aggregate": bind(robust.mda, f=f)},
+        largest_f=lambda clients: min((clients - 1) // 2, 16),
+    ),
+    "meamed": Defence(
+        title="MeaMed",
+        fields=lambda f, root: {"aggregate": bind(robust.meamed, f=f)},
+        largest_f=lambda clients: (clients - 1) // 2,
+    ),
+    "monna": Defence(
+        title="MoNNA (root)",
+        fields=lambda f, root: {"aggregate": bind(robust.monna, f=f, root=root)},
+        needs_root=True,
+        largest_f=lambda clients: (clients - 1) // 2,
+    ),
+    "fltrust": Defence(
+        title="FLTrust (root)",
+        fields=lambda f, root: {"aggregate": bind(robust.fltrust, root=root)},
+        needs_root=True,
+    ),
+    "foolsgold": Defence(title="FoolsGold", fields=lambda f, root: {"aggregate": robust.FoolsGold()}),
+    "flame": Defence(title="FLAME", fields=lambda f, root: {"aggregate": robust.flame}),
+    "dnc": Defence(
+        title="DnC",
+        fields=lambda f, root: {"aggregate": bind(robust.dnc, f=f)},
+        largest_f=lambda clients: (clients - 1) // 2,
+    ),
+    "sign_majority": Defence(
+        title="sign majority",
+        fields=lambda f, root: {"aggregate": bind(robust.sign_majority, step=0.01)},
+    ),
+    "rlr": Defence(
+        title="RLR",
+        # f attackers alone can raise a vote of f.
+        fields=lambda f, root: {"aggregate": bind(robust.rlr, threshold=f + 1)},
+        largest_f=lambda clients: clients - 1,
+    ),
+    "bucketing_median": Defence(
+        title="bucketing + median",
+        fields=lambda f, root: {"server_stages": [bind(robust.bucketing, size=2)], "aggregate": robust.median},
+    ),
+    "bucketing_krum": Defence(
+        title="bucketing + Krum",
+        fields=lambda f, root: {
+            "server_stages": [bind(robust.bucketing, size=2)],
+            "aggregate": bind(robust.krum, f=f),
+        },
+        largest_f=lambda clients: ((clients + 1) // 2 - 3) // 2,
+    ),
+    "clip_nnm_trimmed": Defence(
+        title="clip + mixing + trimmed mean",
+        fields=lambda f, root: {"server_stages": _layers(f), "aggregate": bind(robust.trimmed_mean, f=f)},
+        largest_f=lambda clients: (clients - 1) // 2,
+    ),
+    "clip_nnm_trimmed_noise": Defence(
+        title="clip + mixing + trimmed mean + noise",
+        fields=lambda f, root: {
+            "server_stages": _layers(f),
+            "aggregate": bind(robust.central_noise, rule=bind(robust.trimmed_mean, f=f), std=0.003),
+        },
+        largest_f=lambda clients: (clients - 1) // 2,
+    ),
+    "fedshield": Defence(
+        title="FedShield",
+        fields=lambda f, root: {"aggregate": robust.FedShield(f=f, radius=0.5)},
+        largest_f=lambda clients: ((clients + 1) // 2 - 3) // 2,
+    ),
+    "fedshield_root": Defence(
+        title="FedShield (root)",
+        fields=lambda f, root: {"aggregate": robust.FedShield(f=f, radius=0.5, root=root)},
+        needs_root=True,
+        largest_f=lambda clients: ((clients + 1) // 2 - 3) // 2,
+    ),
+    "quarantine_norm": Defence(
+        title="quarantine by norm + mean",
+        fields=lambda f, root: _quarantine("norm", detect.norm),
+    ),
+    "quarantine_spectral": Defence(
+        title="quarantine by spectrum + mean",
+        fields=lambda f, root: _quarantine("spectral", detect.spectral),
+    ),
+    "quarantine_root": Defence(
+        title="quarantine by cosine (root) + mean",
+        fields=lambda f, root: _quarantine(
+            "cosine to root",
+            bind(detect.cosine_to_root, model=root.model, x=root.x, y=root.y, lr=root.lr, steps=root.steps),
+        ),
+        needs_root=True,
+    ),
+}
+"""The columns that the table of defences has beside those of RULES."""
+
+
 def attacks_that_know(knowledge: str) -> tuple[str, ...]:
     """The names of the attacks that need to know no more than that.
 
@@ -269,8 +464,10 @@ def attacks_that_know(knowledge: str) -> tuple[str, ...]:
 
 def title_of(name: object) -> str:
     """What a row or a column of a table is called for people: its title, or the name itself if it has none."""
-    entry = STRATEGIES.get(str(name)) or ATTACKS.get(str(name)) or RULES.get(str(name))
-    return str(name) if entry is None else entry.title
+    tables: tuple[Mapping[str, Attack | Kind | Rule | Defence], ...] = (STRATEGIES, ATTACKS, BACKDOORS, RULES, DEFENCES)
+    titles = {each: entry.title for table in tables for each, entry in table.items()}
+    titles[DOOR_ADAPTIVE] = "adaptive backdoor"
+    return titles.get(str(name), str(name))
 
 
 def find(table: Mapping[str, Entry], kind: str, name: str) -> Entry:

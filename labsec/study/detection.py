@@ -31,7 +31,7 @@ from labsec.federation.engine import rounds
 from labsec.federation.history import Round
 from labsec.federation.population import Population
 from labsec.federation.scenario import Scenario
-from labsec.guards import check_kind
+from labsec.guards import check_kind, check_number
 from labsec.models import Model
 from labsec.parts import keywords_asked
 from labsec.study.catalogue import ATTACKS, SKEWS, find
@@ -49,10 +49,20 @@ EARLY = 10  # rounds
 
 
 @cache
-def _data() -> tuple[Dataset, Tensor, Tensor]:
-    """Digits without the server's root samples, and these: x [n, 1, 8, 8], y [n]."""
+def held_back(seed: int = 0) -> tuple[Dataset, Tensor, Tensor]:
+    """Digits without the server's root samples, and these: x [n, 1, 8, 8], y [n].
+
+    seed    of the draw of the root samples
+
+    >>> data, x, y = held_back()
+    >>> len(data.y), len(y)
+    (1338, 100)
+
+    Raises ValueError unless seed is a whole number.
+    """
+    check_number("held_back", whole=True, seed=seed)
     whole = load("digits")
-    order = torch.randperm(len(whole.y), generator=generator(0, "root data"))
+    order = torch.randperm(len(whole.y), generator=generator(seed, "root data"))
     root = order[:ROOT_SAMPLES]
     held = order[ROOT_SAMPLES:].sort().values
     return replace(whole, x=whole.x[held], y=whole.y[held]), whole.x[root], whole.y[root]
@@ -61,7 +71,7 @@ def _data() -> tuple[Dataset, Tensor, Tensor]:
 @cache
 def scores() -> Mapping[str, Score]:
     """Every score of `labsec.detect` by name, with what it needs bound to it; a copy remembers nothing yet."""
-    data, x, y = _data()
+    data, x, y = held_back()
     model: Model = Scenario(data=data).network()
     return {
         "norm": detect.norm,
@@ -89,7 +99,7 @@ def federation(*, skew: str, attack: str, seed: int, **changes: Any) -> Scenario
     fields = find(ATTACKS, "attack", attack).scenario()
     attacked = {"malicious": MALICIOUS, **fields} if fields else {}
     alpha = find(SKEWS, "skew", skew).alpha
-    always = {"data": _data()[0], "alpha": alpha, "seed": seed, "evaluate_every": 1000}
+    always = {"data": held_back()[0], "alpha": alpha, "seed": seed, "evaluate_every": 1000}
     return Scenario.fedavg(**{**always, **attacked, **changes})
 
 

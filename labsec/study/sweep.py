@@ -19,7 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -41,6 +41,8 @@ RUNS = CACHE / "runs.jsonl"
 
 # Rooms that no run goes through.
 NOT_RUN = {"browser", "course", "study", "plots", "cli", "doctor", "files", "lazy", "storage", "__init__"}
+
+GENERATED = frozenset({"__init__", "__repr__", "__eq__", "__setattr__", "__delattr__"})  # by a dataclass
 
 Cell = Mapping[str, Any]  # the keywords of one run: numbers and names
 
@@ -230,6 +232,8 @@ def describe(value: Any, *, inside: tuple[Any, ...] = ()) -> Any:
         return [value.maxlen, *map(say, value)]
     if isinstance(value, list | tuple):
         return [say(item) for item in value]
+    if isinstance(value, range):
+        return ["range", value.start, value.stop, value.step]
     if isinstance(value, Mapping):
         return [[say(key), say(item)] for key, item in value.items()]
     if isinstance(value, functools.partial):
@@ -246,8 +250,14 @@ def describe(value: Any, *, inside: tuple[Any, ...] = ()) -> Any:
     if callable(value) and hasattr(value, "__qualname__"):
         return _name(value)
     kind = type(value)
-    methods = [_describe_function(part, inside) for part in vars(kind).values() if inspect.isfunction(part)]
+    methods = [_describe_function(part, inside) for part in _methods(kind)]
     return [_name(kind), methods, *([name, say(part)] for name, part in sorted(vars(value).items()))]
+
+
+def _methods(kind: type) -> list[Any]:
+    """The functions of a class, but for those that a dataclass generates: what they do follows from the fields."""
+    generated = GENERATED if is_dataclass(kind) else frozenset()
+    return [part for name, part in vars(kind).items() if inspect.isfunction(part) and name not in generated]
 
 
 def _describe_fields(value: Dataset | Scenario, say: Callable[[Any], Any]) -> list[Any]:

@@ -14,6 +14,7 @@ from labsec.federation.scenario import Scenario
 from labsec.files import COURSE
 from labsec.study.catalogue import ADAPTIVE, find
 from labsec.study.matrix.cells import boosted, boosted_cells, breakdown_cells, cell, matrix_cells, rehearsal_cells
+from labsec.study.matrix.defences import defence, defence_cells, with_doors
 from labsec.study.matrix.portfolio import strategy
 from labsec.study.matrix.stamp import split, stamp_of
 from labsec.study.sweep import RUNS, sweep
@@ -28,6 +29,7 @@ TABLES: Mapping[str, tuple[Callable[..., Scenario], Callable[[int], list[dict[st
     "matrix": (cell, matrix_cells),
     "breakdown": (cell, breakdown_cells),
     "three_percent": (boosted, boosted_cells),
+    "defences": (defence, defence_cells),
 }
 
 
@@ -37,7 +39,8 @@ def run_table(table: str, *, seeds: int, jobs: int = 1, cache: Path = RUNS) -> p
     returns    the keywords of the cell; accuracy after the last round; skipped rounds; the attackers' share of the
                samples; clean, the accuracy of the plain mean without an attack for the same data, skew and seed;
                arrived, the first round from which accuracy stays within 0.02 of clean, empty where it never does; and
-               played, where the table has an adaptive attacker: what was played, see `in_hindsight`
+               played, where the table has an adaptive attacker: what was played, see `in_hindsight`; and of the
+               table of defences success and baseline, see `defences.with_doors`
 
     Raises ValueError for an unknown table, or unless seeds >= 1 and jobs >= 1.
     """
@@ -60,6 +63,8 @@ def run_table(table: str, *, seeds: int, jobs: int = 1, cache: Path = RUNS) -> p
         arrival(curve["round"].tolist(), curve["accuracy"].tolist(), clean)
         for (_, curve), clean in zip(curves, frame["clean"], strict=True)
     ]
+    if table == "defences":
+        return with_doors(frame)
     return in_hindsight(frame) if ADAPTIVE in set(frame["attack"]) else frame
 
 
@@ -108,7 +113,7 @@ def arrival(rounds: Sequence[int], accuracy: Sequence[float], clean: float) -> f
 
 
 def load(table: str = "matrix") -> pandas.DataFrame:
-    """The committed measurements, a row for each run: matrix, breakdown or three_percent.
+    """The committed measurements, a row for each run: matrix, breakdown, three_percent or defences.
 
     >>> sorted(load()["regime"].unique())
     ['fedavg', 'fedsgd']
@@ -195,10 +200,10 @@ def _command(table: str) -> str:
 
 
 def check_cell(row: Mapping[str, Any], *, table: str = "matrix", tolerance: float = 0.05) -> bool:
-    """Run one row of a table again and say whether its accuracy is reproduced.
+    """Run one row of a table again and say whether its accuracy is reproduced, and the success of its backdoor.
 
     row          a row of `load(table)`
-    tolerance    on the accuracy. On another machine sums are rounded differently, and an attacked run may enlarge that
+    tolerance    on both. On another machine sums are rounded differently, and an attacked run may enlarge that
 
     >>> check_cell(load().iloc[0])
     True
@@ -209,4 +214,7 @@ def check_cell(row: Mapping[str, Any], *, table: str = "matrix", tolerance: floa
     if "played" in row:
         keywords["attack"] = row["played"]
     history = run(build(**keywords))
-    return bool(abs(history.final_accuracy - row["accuracy"]) <= tolerance)
+    found = [history.final_accuracy - row["accuracy"]]
+    if "success" in row and not math.isnan(row["success"]):
+        found.append(history.measured("door")[-1] - row["success"])
+    return all(abs(difference) <= tolerance for difference in found)
