@@ -201,8 +201,9 @@ predict(
 )
 
 # %%
-sum_of_1000 = judging.accusations(clients=1000, bad=0.01, false_alarms=0.05, detected=1.0)
-reveal("06.b", 100 * sum_of_1000.share_right)
+rates = {"false_alarms": 0.05, "detected": 1.0}
+accused = judging.accusations(clients=1000, bad=0.01, **rates)
+reveal("06.b", 100 * accused.share_right)
 
 # %% [markdown]
 # ### The panel
@@ -340,8 +341,9 @@ alone = run(replace(unlike, **hidden)).final_accuracy
 print(f"The same attack against the plain mean, nobody watching: {alone:.2f}")
 
 # %% [markdown]
-# A threshold that everybody knows is a speed limit, not a wall. It bounds how much harm a message does; whoever stays
-# below it is never accused.
+# Compare the last two accuracies. This attack does far *more* harm behind the quarantine than without it: 0.42 to 0.70
+# against 0.91 to 0.94 (five seeds). The quarantine leaves out a quarter of the honest clients' rounds, those with the long
+# messages, and none of the attackers'. Whoever knows a threshold stays below it; whoever is honest does not look.
 #
 # ## Part four: weigh, do not accuse
 #
@@ -375,9 +377,9 @@ check("06.5", fltrust)
 # at all**.
 
 # %%
-held = detection.scores()["root loss"].keywords  # model, x and y of the server's own samples
-model = held["model"]
-root = train.RootUpdate(model, held["x"], held["y"], lr=0.3, steps=5)
+_, x, y = detection.held_back()  # no client holds these
+model = unlike.network()
+root = train.RootUpdate(model, x, y, lr=0.3, steps=5)
 params = next(rounds(unlike)).before
 for _ in range(160):
     params = params + root(params)
@@ -396,7 +398,8 @@ for name, attacked in {"nobody": {}, "a shout": loud, "sly": hidden}.items():
     print(f"{name:8} mean {mean:.2f}   FLTrust {trusted:.2f}")
 
 # %% [markdown]
-# FLTrust stands, and its clients add less than they could. Who pays is again whoever points elsewhere than the root
+# FLTrust stands: 0.91 to 0.94 in all three rows of five seeds. But the server alone reaches 0.89. The clients add a few
+# points only, and the mean that nobody attacks 0.95 to 0.97: who pays is again whoever points elsewhere than the root
 # samples.
 #
 # ### Exercise 6.6 · A reputation ●● (6 minutes)
@@ -428,13 +431,13 @@ check("06.6", weigh)
 # ## Part five: layers
 # Products stack such layers. *FedShield (our reading; not the named product, of which there is no public description)* is
 # a clip to the running median length, a reputation, buckets of two clients, Multi-Krum over the buckets, and a clip around
-# the last result. Is the stack better than its parts? Each line is one run without an attack, and the worst of three:
-# a shout, min-sum, drift. Clients are very unlike.
+# the last result. Is the stack better than its parts? Each line shows a run without an attack, and the worst of two: a
+# shout and min-sum. Clients are very unlike.
 
 
 # %%
 off = {"factor": torch.inf, "decay": None, "bucket": 1, "f": 0, "radius": torch.inf}
-on = {"factor": 1.0, "decay": 0.9, "bucket": 2, "f": 6, "radius": 1.0}
+on = {"factor": 1.0, "decay": 0.9, "bucket": 2, "f": 6, "radius": 0.5}
 groups = {
     "clip": ("factor",),
     "reputation": ("decay",),
@@ -450,13 +453,16 @@ for name, fields in groups.items():
 # %%
 def lost(server):
     left = {}
-    for attack in ("none", "sign_flip_x10", "min_sum", "drift"):
+    for attack in ("none", "sign_flip_x10", "min_sum"):
         s = detection.federation(skew="dirichlet_0.1", attack=attack, seed=0)
-        left[attack] = 100 * (last.metrics["accuracy"] - run(replace(s, **server)).final_accuracy)
+        reached = run(replace(s, **server)).final_accuracy
+        left[attack] = 100 * (last.metrics["accuracy"] - reached)
     return left.pop("none"), max(left.values())
 
 
-found = {name: lost({"aggregate": robust.FedShield(**s)}) for name, s in shields.items()}
+found = {}
+for name, fields in shields.items():
+    found[name] = lost({"aggregate": robust.FedShield(**fields)})
 trusting = robust.FedShield(**{**off, "decay": 0.9}, root=root)
 found["only reputation, by root samples"] = lost({"aggregate": trusting})
 pictures.layers(found, title="Layers, one by one and all but one")
@@ -503,19 +509,13 @@ print(f"Every client proves that it has clipped: {proven:.2f}")
 # on the sum works, too, and stops nobody who shouts.
 #
 # ## Part six: defend it against the portfolio
-# Every attack against every rule, the rules of lab 02 with all others and the layered defences: accuracy, and the success
-# of backdoors. Choose what the attackers know, how unlike the clients are, and look for the defence whose *worst* row
-# you can live with.
-
-# %%
-# THE TABLE
-
-# %% [markdown]
+# Choose a defence for very unlike clients. It may be a rule of lab 02, one of the layers above, or your own stack.
+#
 # **Your turn.** Put the server that you would deploy into `my_server`. `matrix.rehearse` tries the strategies of the
 # portfolio against it, in whole runs, on very unlike clients. Those that harm most come last.
 
 # %%
-my_server = {"aggregate": robust.FedShield(f=6, radius=1.0)}
+my_server = {"aggregate": robust.FedShield(f=6, radius=0.5)}
 matrix.rehearse(my_server, skew="dirichlet_0.1").tail(3)
 
 # %% [markdown]

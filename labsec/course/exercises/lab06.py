@@ -156,9 +156,7 @@ def quarantine(scores: Tensor, waits: Tensor, *, threshold: float, probation: in
     return counted, torch.where(alarm, probation, (waits - 1).clamp(min=0))
 
 
-def _quarantine_of_a_round(
-    scores: Tensor, waits: Tensor, *, threshold: float, probation: int
-) -> tuple[Tensor, Tensor]:
+def _quarantine_of_a_round(scores: Tensor, waits: Tensor, *, threshold: float, probation: int) -> tuple[Tensor, Tensor]:
     return scores <= threshold, quarantine(scores, waits, threshold=threshold, probation=probation)[1]
 
 
@@ -167,9 +165,7 @@ def _quarantine_once(scores: Tensor, waits: Tensor, *, threshold: float, probati
     return (waits == 0) & ~alarm, torch.where(alarm & (waits == 0), probation, (waits - 1).clamp(min=0))
 
 
-def _quarantine_below_zero(
-    scores: Tensor, waits: Tensor, *, threshold: float, probation: int
-) -> tuple[Tensor, Tensor]:
+def _quarantine_below_zero(scores: Tensor, waits: Tensor, *, threshold: float, probation: int) -> tuple[Tensor, Tensor]:
     alarm = scores > threshold
     return (waits == 0) & ~alarm, torch.where(alarm, probation, waits - 1)
 
@@ -259,9 +255,7 @@ def weigh(updates: Tensor, trust: Tensor, before: Tensor, *, decay: float) -> tu
     return updates * (after / after.mean())[:, None], after
 
 
-def _weigh_the_other_way(
-    updates: Tensor, trust: Tensor, before: Tensor, *, decay: float
-) -> tuple[Tensor, Tensor]:
+def _weigh_the_other_way(updates: Tensor, trust: Tensor, before: Tensor, *, decay: float) -> tuple[Tensor, Tensor]:
     return weigh(updates, trust, before, decay=1 - decay)
 
 
@@ -313,9 +307,15 @@ EXERCISES: tuple[Exercise, ...] = (
         reference=norm_score,
         cases=_rows,
         wrong=(
-            (_norm_without_unit, "These are the lengths themselves. They shrink as the model learns: a unit is lacking."),
-            (_norm_by_mean, "The mean length is the unit. One loud client raises it as far as it likes: take the median."),
-            (_norm_squared, "These are squared lengths. A root is lacking."),
+            (
+                _norm_without_unit,
+                "These are plain lengths. They shrink as the model learns: a unit is missing.",
+            ),
+            (
+                _norm_by_mean,
+                "The unit is the mean length, which one loud client raises at will: take the median.",
+            ),
+            (_norm_squared, "These are squared lengths. A root is missing."),
             (
                 _norm_by_lower_median,
                 "`median` takes the lower of two middle values. The mean of both is `quantile(0.5)`.",
@@ -373,7 +373,10 @@ EXERCISES: tuple[Exercise, ...] = (
         cases=_scores,
         wrong=(
             (_threshold_other_end, "That is the other end: it accuses nearly everybody."),
-            (_threshold_of_a_bell, "Mean and two deviations fit a bell curve. These scores have a long tail: count them."),
+            (
+                _threshold_of_a_bell,
+                "Mean and two deviations suit a bell curve. These scores have a long tail: count.",
+            ),
             (_threshold_at_the_top, "The largest score accuses nobody. Some false alarms are allowed."),
             (_threshold_share_of_the_top, "That is a share of the largest score. A share of the clients is asked for."),
             (_threshold_percent, "`false_alarms` is a share already: 0.05, not 5."),
@@ -393,10 +396,16 @@ EXERCISES: tuple[Exercise, ...] = (
             (_quarantine_of_a_round, "Whoever still has to wait counts again after one calm round: look at `waits`."),
             (_quarantine_once, "An alarm during the probation changes nothing. It begins the probation anew."),
             (_quarantine_below_zero, "A wait falls below zero, and zero means free: clamp it."),
-            (_quarantine_early, "They come back a round too early: the last round of the probation is still waited for."),
+            (
+                _quarantine_early,
+                "They come back a round too early: the last round of the probation counts as well.",
+            ),
             (_quarantine_added, "A second alarm adds another probation. It begins the same one anew."),
             (_quarantine_at, "A score exactly at the threshold is not above it."),
-            (_quarantine_late, "Whoever raises an alarm still counts in that round: that message is the suspicious one."),
+            (
+                _quarantine_late,
+                "Whoever raises an alarm still counts, and that very message is the suspicious one.",
+            ),
             (_quarantine_upside_down, "The mask says who is left out. It should say who counts."),
         ),
         hints=(
@@ -444,7 +453,10 @@ EXERCISES: tuple[Exercise, ...] = (
         cases=_trusts,
         wrong=(
             (_weigh_the_other_way, "`decay` is what remains of the past. You gave it to today's trust."),
-            (_weigh_to_one, "The factors add up to one, and the mean that follows divides by n again. Let them average 1."),
+            (
+                _weigh_to_one,
+                "The factors add up to 1, and the mean that follows divides again. Let them average 1.",
+            ),
             (_weigh_bare, "Nobody trusts fully, so every message becomes shorter. Divide by the mean reputation."),
             (_weigh_by_the_past, "You weighed by the old reputations. Today's trust is part of the new ones."),
             (_weigh_by_today, "You weighed by today's trust alone. The reputation is what counts."),
@@ -453,7 +465,7 @@ EXERCISES: tuple[Exercise, ...] = (
         ),
         hints=(
             "A moving average: which part of the old value remains, and which part is new?",
-            "after = decay x before + (1 - decay) x trust. Multiply each row by its reputation over the mean reputation.",
+            "after = decay x before + (1 - decay) x trust. Multiply rows by reputation over mean reputation.",
             "after = decay * before + (1 - decay) * trust\nreturn updates * (after / …)[:, None], after",
         ),
     ),

@@ -112,12 +112,12 @@ def reading(controls: Mapping[str, Any], state: Judged) -> str:
     threshold = "everybody is accused" if state.threshold == -torch.inf else f"threshold {state.threshold:.2f}"
     right = state.sum.share_right
     true = "nobody is accused" if np.isnan(right) else f"{right:.0%} of the accusations are true"
+    who = f"{controls['score']} against {ATTACKS[controls['attack']].title}, {SKEWS[controls['skew']].short}"
     return (
-        f"{controls['score']} against {ATTACKS[controls['attack']].title}, {SKEWS[controls['skew']].short}: {threshold} "
-        f"accuses {state.false_alarms:.0%} of the honest messages and {state.found:.0%} of the attackers' (area "
-        f"{state.auc:.2f}). Of {CLIENTS:,} clients with {controls['bad']:.1%} bad, {state.sum.right:.1f} accused are bad "
-        f"and {state.sum.wrong:.1f} honest: {true}. The threshold that accuses {TUNED:.0%} among alike honest clients "
-        f"accuses {state.tuned[0]:.0%} of the honest ones here, and {state.tuned[1]:.0%} of the attackers'."
+        f"{who}, area {state.auc:.2f}: {threshold} accuses {state.false_alarms:.0%} of the honest messages and "
+        f"{state.found:.0%} of the attackers'. Of {CLIENTS:,} clients, {controls['bad']:.1%} of them bad, it accuses "
+        f"{state.sum.right:.1f} bad and {state.sum.wrong:.1f} honest ones: {true}. ◇, tuned to {TUNED:.0%} of alike "
+        f"honest messages, accuses {state.tuned[0]:.0%} and {state.tuned[1]:.0%} here."
     )
 
 
