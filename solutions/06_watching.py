@@ -485,7 +485,6 @@ layers = {
     "reputation": {"server_stages": [robust.Reputation()]},
     "Multi-Krum": {"aggregate": bind(robust.multi_krum, f=6)},
     "clip at the server": {"server_stages": [bind(robust.norm_clip, bound=1.0)]},
-    "clip at honest clients": {"client_stages": [bind(robust.norm_clip, bound=1.0)]},
 }
 hushed = replace(shouted, wire=secure_sum)
 for name, fields in layers.items():
@@ -504,9 +503,9 @@ proven = run(replace(shouted, wire=proven_sum)).final_accuracy
 print(f"Every client proves that it has clipped: {proven:.2f}")
 
 # %% [markdown]
-# Whatever looks at single messages cannot work on a sum, and a clip of the sum comes too late. What works is what every
-# client does before it sends: if it does. An attacker does not, unless it has to *prove* the length of its message. Noise
-# on the sum works, too, and stops nobody who shouts.
+# Whatever looks at single messages refuses to work on a sum, and a clip of the sum comes too late: a shorter shout is still
+# a shout. What works is a bound that every client keeps before it sends. An attacker keeps it only if it has to *prove* so.
+# Noise on the sum works as well, and stops nobody who shouts.
 #
 # ## Part six: defend it against the portfolio
 # Choose a defence for very unlike clients. It may be a rule of lab 02, one of the layers above, or your own stack.

@@ -213,13 +213,17 @@ def panel() -> live.Panel:
     bad = live.log_slider("Bad clients", 0.01, BAD, fmt="{:.1%}", help="Of the 1,000 in the sum beside the curve.")
     return live.Panel(
         name="lab06",
-        attacker={"attack": live.choice("Attack", attacks, "min_sum", help="Six of thirty send it in every round.")},
+        attacker={
+            "attack": live.choice(
+                "Attack", attacks, ATTACKS["min_sum"].title, help="Six of thirty send it in every round."
+            )
+        },
         defender={
             "score": live.choice("Score", SCORES, "norm", help="What the server looks at."),
             "alarms": live.slider("Honest accused", 0.05, 0.0, 1.0, WIDTH, fmt="{:.0%}", help=tell),
         },
         setting={
-            "skew": live.choice("Clients", skews, "iid", help="How unlike their labels are."),
+            "skew": live.choice("Clients", skews, SKEWS["iid"].short, help="How unlike their labels are."),
             "bad": bad,
         },
         compute=compute,

@@ -44,6 +44,9 @@ SHORT = {
     "clip_nnm_trimmed": "clip + mix + trim",
     "clip_nnm_trimmed_noise": "the same + noise",
     "geometric_median": "geom. median",
+    "quarantine_norm": "quarantine, norm",
+    "quarantine_spectral": "quarantine, spectral",
+    "quarantine_root": "quarantine, root",
 }
 
 
@@ -124,7 +127,7 @@ class DefencesDrawing:
         self.figure = plots.figure(5.0, 4.4)
         self.figure.set_layout_engine("none")
         with plots.style():
-            self.ax = self.figure.add_axes((0.25, 0.24, 0.74, 0.69))
+            self.ax = self.figure.add_axes((0.29, 0.24, 0.70, 0.69))
             self.title = self.ax.set_title("", fontsize=11)
         most_rows = max(map(len, ROWS.values()))
         most_columns = max(map(len, GROUPS.values()))
@@ -161,7 +164,7 @@ class DefencesDrawing:
         self.ax.set(xlim=(-0.52, columns - 0.48), ylim=(rows - 0.45, -0.55))
         names = [SHORT.get(name, title_of(name)) for name in state.columns]
         self.ax.set_xticks(range(columns), names, rotation=40, ha="right", rotation_mode="anchor", fontsize=7.5)
-        self.ax.set_yticks(range(rows), [title_of(name) for name in state.rows], fontsize=8)
+        self.ax.set_yticks(range(rows), [title_of(name).removeprefix("backdoor: ") for name in state.rows], fontsize=8)
         self.title.set_text("Success of backdoors" if state.is_success else "Accuracy at the plateau")
 
 
@@ -177,7 +180,7 @@ def panel(defences: pandas.DataFrame) -> live.Panel:
         defender={"rules": live.choice("Defences", GROUPS, "layers and detectors", help="Which columns are shown.")},
         setting={
             "shows": live.choice("Numbers", SHOWN, "accuracy", help=shows_help),
-            "skew": live.choice("Clients", skews, "dirichlet_0.1", help="How unlike their labels are."),
+            "skew": live.choice("Clients", skews, SKEWS["dirichlet_0.1"].short, help="How unlike their labels are."),
         },
         compute=lambda **controls: compute(table=defences, **controls),
         draw=DefencesDrawing(),
