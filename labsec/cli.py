@@ -194,7 +194,9 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_matrix(measuring: argparse.ArgumentParser) -> None:
     measuring.description = "Finished runs are kept: a command that was stopped resumes where it was."
-    measuring.add_argument("tables", nargs="*", metavar="TABLE", help="matrix (default), breakdown, three_percent")
+    measuring.add_argument(
+        "tables", nargs="*", metavar="TABLE", help="matrix (default), breakdown, three_percent, defences"
+    )
     measuring.add_argument("--seeds", type=count, default=1, metavar="N", help="runs of each cell (default: 1)")
     measuring.add_argument("--jobs", type=count, default=2, metavar="N", help="processes at a time (default: 2)")
     measuring.add_argument("--folder", type=Path, help="where the files go (default: my/; the lab reads docs/)")

@@ -48,7 +48,6 @@ PROBATION = 10
 EARLY = 10  # rounds
 
 
-@cache
 def held_back(seed: int = 0) -> tuple[Dataset, Tensor, Tensor]:
     """Digits without the server's root samples, and these: x [n, 1, 8, 8], y [n].
 
@@ -61,6 +60,12 @@ def held_back(seed: int = 0) -> tuple[Dataset, Tensor, Tensor]:
     Raises ValueError unless seed is a whole number.
     """
     check_number("held_back", whole=True, seed=seed)
+    return _held_back(seed)
+
+
+@cache
+def _held_back(seed: int) -> tuple[Dataset, Tensor, Tensor]:
+    """Drawn once for all cells of a seed: no run changes it."""
     whole = load("digits")
     order = torch.randperm(len(whole.y), generator=generator(seed, "root data"))
     root = order[:ROOT_SAMPLES]
