@@ -29,7 +29,7 @@ import torch.nn.functional as F
 
 from labsec import bind, detect, matrix, metrics, poison, robust, rounds, run, train
 from labsec.course import after, cards, check, exercise, hint, predict, progress, quiz, reveal
-from labsec.course.panels import lab06
+from labsec.course.panels import lab06, lab06_defences
 from labsec.course.panels import lab06_pictures as pictures
 from labsec.detect import judging
 from labsec.federation.history import json_lines
@@ -508,7 +508,22 @@ print(f"Every client proves that it has clipped: {proven:.2f}")
 # Noise on the sum works as well, and stops nobody who shouts.
 #
 # ## Part six: defend it against the portfolio
-# Choose a defence for very unlike clients. It may be a rule of lab 02, one of the layers above, or your own stack.
+# The whole table: thirteen attacks and eight backdoors, and the worst of each for each defence, against the rules of lab
+# 02, ten more, and layers and detectors; 6 of 30 attack. Backdoors stamp a corner; their success is the share of stamped
+# digits that become a 0. The server holds 100 root samples in all cells.
+
+# %%
+table = matrix.load("defences")
+row = table.iloc[100]
+print(f"{row.attack} against {row.rule} comes back:", matrix.check_cell(row, table="defences"))
+
+# %%
+chooser = lab06_defences.panel(table)
+chooser
+
+# %% [markdown]
+# Look for the defence whose *worst* row you can live with: first by accuracy, then by the success of backdoors. Is it the
+# same one? And what does it cost when nobody attacks?
 #
 # **Your turn.** Put the server that you would deploy into `my_server`. `matrix.rehearse` tries the strategies of the
 # portfolio against it, in whole runs, on very unlike clients. Those that harm most come last.

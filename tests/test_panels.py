@@ -6,34 +6,20 @@ A panel is found by its name: a module in labsec/course/panels with a function `
 import inspect
 import pkgutil
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib import import_module
-from itertools import product
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import numpy as np
-import pandas
 import pytest
 from matplotlib.figure import Figure
 
 from labsec import matrix
 from labsec.course import live, panels
 from labsec.course.live.rendering import Renderer
-from labsec.study.catalogue import SKEWS
-from labsec.study.matrix.defences import COLUMNS, ROWS
-
-
-def defences() -> pandas.DataFrame:
-    """A table of defences with numbers drawn by lot, in place of the measured one."""
-    draw = np.random.default_rng(0)
-    cells = product(SKEWS, ROWS, COLUMNS, range(2))
-    frame = pandas.DataFrame(cells, columns=["skew", "attack", "rule", "seed"])
-    drawn = draw.random((len(frame), 3))
-    return frame.assign(accuracy=drawn[:, 0], success=drawn[:, 1], baseline=0.1 * drawn[:, 2])
-
 
 # What a panel's function may ask for, by the name of its parameter.
-GIVEN = {"table": matrix.load, "defences": defences}
+GIVEN = {"table": matrix.load, "defences": partial(matrix.load, "defences")}
 
 # Controls that change nothing where their panel starts, and a setting in which they do.
 ONLY_WITH: dict[tuple[str, str], dict[str, object]] = {

@@ -103,7 +103,7 @@ def reading(controls: Mapping[str, Any], state: Filtered) -> str:
     """Which defences stand best by their worst row, as far as the seeds can tell."""
     places = range(len(state.columns))
     worst = state.mean[state.worst, places]  # [columns]
-    spreads = state.std[state.worst, places]  # [columns]
+    spreads = np.nan_to_num(state.std[state.worst, places])  # [columns], none for a single seed
     harm = worst if state.is_success else -worst
     best = int(harm.argmin())
 
