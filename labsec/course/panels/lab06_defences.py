@@ -77,7 +77,8 @@ def knows(attack: str) -> int:
     """How much the attackers of a row know, as a place in KNOWLEDGE."""
     if attack in (ADAPTIVE, DOOR_ADAPTIVE):
         return KNOWLEDGE.index(RULE)
-    return KNOWLEDGE.index({**ATTACKS, **BACKDOORS}[attack].knows)
+    entry = ATTACKS[attack] if attack in ATTACKS else BACKDOORS[attack]
+    return KNOWLEDGE.index(entry.knows)
 
 
 def compute(*, table: pandas.DataFrame, shows: str, skew: str, rules: tuple[str, ...], most: str) -> Iterator[Filtered]:
@@ -127,7 +128,7 @@ class DefencesDrawing:
         self.figure = plots.figure(5.0, 4.4)
         self.figure.set_layout_engine("none")
         with plots.style():
-            self.ax = self.figure.add_axes((0.29, 0.24, 0.70, 0.69))
+            self.ax = self.figure.add_axes((0.31, 0.24, 0.68, 0.69))
             self.title = self.ax.set_title("", fontsize=11)
         most_rows = max(map(len, ROWS.values()))
         most_columns = max(map(len, GROUPS.values()))
@@ -164,7 +165,9 @@ class DefencesDrawing:
         self.ax.set(xlim=(-0.52, columns - 0.48), ylim=(rows - 0.45, -0.55))
         names = [SHORT.get(name, title_of(name)) for name in state.columns]
         self.ax.set_xticks(range(columns), names, rotation=40, ha="right", rotation_mode="anchor", fontsize=7.5)
-        self.ax.set_yticks(range(rows), [title_of(name).removeprefix("backdoor: ") for name in state.rows], fontsize=8)
+        self.ax.set_yticks(
+            range(rows), [title_of(name).removeprefix("backdoor: ") for name in state.rows], fontsize=7.5
+        )
         self.title.set_text("Success of backdoors" if state.is_success else "Accuracy at the plateau")
 
 

@@ -49,7 +49,8 @@ def above(scores: Mapping[str, Tensor], threshold: float, *, title: str) -> plot
     fig = plots.figure(8.0, 2.1)
     words = []
     everything = np.concatenate([each.numpy() for each in scores.values()])
-    edges = np.linspace(*np.quantile(everything, (0.002, 0.998)), 50)
+    low, high = np.quantile(everything, (0.002, 0.998)).tolist()
+    edges = np.linspace(low, high, 50)
     for ax, (name, each) in zip(_row(fig, len(scores)), scores.items(), strict=True):
         share = float((each > threshold).double().mean())
         ax.hist(each.numpy(), edges, color=plots.GREY)
