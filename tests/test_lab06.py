@@ -214,10 +214,11 @@ def test_claim_35_asks_for_the_worst_and_for_the_price_among_both_kinds_of_clien
 
 
 def test_claim_36_counts_no_detector_that_accuses_the_honest() -> None:
-    found = spread({"norm, loud": (80, 100), "cosine, loud": (90, 100)})
+    first, *others = measures.PAIRS
+    found = spread(dict.fromkeys(measures.PAIRS, (80, 100)))
     assert measures.detects(found, spread(dict.fromkeys(found, (0, 10)))) == "held"
-    unfair = spread({"norm, loud": (0, 10), "cosine, loud": (0, 40)})
-    assert measures.detects(found, unfair) == "depends on score and attack: only norm, loud"
+    unfair = spread({first: (0, 10), **dict.fromkeys(others, (0, 40))})
+    assert measures.detects(found, unfair) == f"depends on score and attack: only {first}"
     assert measures.detects(spread(dict.fromkeys(found, (79, 100))), unfair) == "did not hold"
 
 

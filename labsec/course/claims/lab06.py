@@ -71,7 +71,7 @@ def price_of_layers(seed: int) -> Mapping[str, float]:
 
 
 def protects(measured: Spread, compared: Spread) -> str:
-    safe = [name for name in measured if is_safe(name, measured, compared)]
+    safe = [name for name in LAYERED.values() if is_safe(name, measured, compared)]
     if len(safe) == len(measured):
         return "held"
     return f"depends on how unlike the clients are: only for {', '.join(safe)}" if safe else "did not hold"
@@ -81,6 +81,7 @@ def protects(measured: Spread, compared: Spread) -> str:
 ROUNDS = 60
 SCORES = ("norm", "cosine", "loss trajectory")
 WATCHED = ("sign_flip_x10", "alie_1.5", "min_sum")
+PAIRS = {f"{score}, {ATTACKS[attack].title}": (score, attack) for score in SCORES for attack in WATCHED}
 USUAL_ALARMS = 0.05
 RARE_ALARMS = 0.001
 FOUND = 80.0  # percent of the attackers' messages
@@ -118,12 +119,12 @@ def accused(score: str, attack: str, seed: int, false_alarms: float) -> tuple[fl
 
 def detected(seed: int) -> Mapping[str, float]:
     """Attackers' messages above the threshold that accuses 5 % among alike clients, in percent, by score and attack"""
-    return {f"{s}, {ATTACKS[a].title}": 100 * accused(s, a, seed, USUAL_ALARMS)[0] for s in SCORES for a in WATCHED}
+    return {name: 100 * accused(*pair, seed, USUAL_ALARMS)[0] for name, pair in PAIRS.items()}
 
 
 def wronged(seed: int) -> Mapping[str, float]:
     """Honest messages above the same threshold in the same runs, in percent"""
-    return {f"{s}, {ATTACKS[a].title}": 100 * accused(s, a, seed, USUAL_ALARMS)[1] for s in SCORES for a in WATCHED}
+    return {name: 100 * accused(*pair, seed, USUAL_ALARMS)[1] for name, pair in PAIRS.items()}
 
 
 def is_detected(name: str, measured: Spread, compared: Spread) -> bool:
@@ -131,7 +132,7 @@ def is_detected(name: str, measured: Spread, compared: Spread) -> bool:
 
 
 def detects(measured: Spread, compared: Spread) -> str:
-    found = [name for name in measured if is_detected(name, measured, compared)]
+    found = [name for name in PAIRS if is_detected(name, measured, compared)]
     if len(found) == len(measured):
         return "held"
     return f"depends on score and attack: only {'; '.join(found)}" if found else "did not hold"
@@ -198,7 +199,7 @@ def price_of_combination(seed: int) -> Mapping[str, float]:
 
 
 def is_a_baseline(measured: Spread, compared: Spread) -> str:
-    safe = [name for name in measured if is_safe(name, measured, compared)]
+    safe = [name for name in combinations() if is_safe(name, measured, compared)]
     if COMBINED in safe:
         return "held"
     return f"depends on what is combined: only {', '.join(safe)}" if safe else "did not hold"
