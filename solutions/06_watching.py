@@ -515,7 +515,8 @@ print(f"Every client proves that it has clipped: {proven:.2f}")
 # %%
 table = matrix.load("defences")
 row = table.iloc[100]
-print(f"{row.attack} against {row.rule} comes back:", matrix.check_cell(row, table="defences"))
+comes_back = matrix.check_cell(row, table="defences")
+print(f"{row.attack} against {row.rule} comes back: {comes_back}")
 
 # %%
 chooser = lab06_defences.panel(table)
@@ -535,12 +536,15 @@ matrix.rehearse(my_server, skew="dirichlet_0.1").tail(3)
 # %% [markdown]
 # One seed is an anecdote. Is the last line good enough for a hospital? And what would you look at besides accuracy?
 #
-# Claims 34 and 61 of lab 02 were measured with the nine rules of that lab. The columns that came to them are in the table
-# above: look whether one of them loses 10 points or less in its worst row, and 3 or less when nobody attacks, before you
-# say that a rule replaces the mean.
-#
-# ## Five claims
-# First say what you think: held, did not hold, or depends? Then the card shows what was measured.
+# ## Seven claims
+# First say what you think: held, did not hold, or depends? Then the card shows what was measured. The first two are
+# claims 34 and 61 of lab 02 again, with the defences that came to the table since.
+
+# %%
+cards.claim("34b")
+
+# %%
+cards.claim("61b")
 
 # %%
 cards.claim("35")

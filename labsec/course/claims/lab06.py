@@ -6,10 +6,10 @@ lost to the plain mean that nobody attacks, with the same clients and seed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,9 +21,12 @@ from labsec.detect import judging
 from labsec.federation.bind import bind
 from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
-from labsec.study import detection
-from labsec.study.catalogue import ATTACKS
+from labsec.study import detection, matrix
+from labsec.study.catalogue import ADAPTIVE, ATTACKS, DEFENCES, DOOR_ADAPTIVE
 from labsec.types import generator
+
+if TYPE_CHECKING:
+    import pandas
 
 UNSEEN = range(10, 15)  # the rules were written after looking at seeds 0 to 4
 POINTS = 5.0  # how far a run may lie from its number on another machine
@@ -250,6 +253,85 @@ def needs_a_member(measured: Spread, compared: Spread) -> str:
     return f"depends on how many may join: {', '.join(poisoned)} are enough" if poisoned else "held"
 
 
+# Claims 34b and 61b read the table of defences: those that lab 02 did not know.
+RUN_AGAIN = ("fltrust", "bulyan", "foolsgold")
+read = cache(matrix.load)
+
+
+def by_defence(number: Callable[[pandas.DataFrame], float], seed: int) -> Mapping[str, float]:
+    """A number for each defence, from its rows of one seed."""
+    table = read("defences")
+    rows = table[table.seed == seed]
+    return {defence.title: number(rows[rows.rule == name]) for name, defence in DEFENCES.items()}
+
+
+def lost_in(rows: pandas.DataFrame, attack: str) -> float:
+    """Points of accuracy lost to the mean that nobody attacks, at the worst skew."""
+    rows = rows[rows.attack == attack]
+    return float(100 * (rows.clean - rows.accuracy).max())
+
+
+def lost_by_defence(seed: int) -> Mapping[str, float]:
+    """Points lost to the worst of thirteen attacks, at the worst of three skews, by defence"""
+    return by_defence(lambda rows: lost_in(rows, ADAPTIVE), seed)
+
+
+def price_of_defence(seed: int) -> Mapping[str, float]:
+    """Points lost by the same defence when nobody attacks, at its worst skew"""
+    return by_defence(lambda rows: lost_in(rows, "none"), seed)
+
+
+def opened_by_defence(seed: int) -> Mapping[str, float]:
+    """Points of success of the worst of eight backdoors, beyond the same defence that nobody attacks"""
+
+    def opened(rows: pandas.DataFrame) -> float:
+        rows = rows[rows.attack == DOOR_ADAPTIVE]
+        return float(100 * (rows.success - rows.baseline).max())
+
+    return by_defence(opened, seed)
+
+
+def lost_by_defence_again(seed: int) -> Mapping[str, float]:
+    """The points that three defences lose, run again"""
+    table = read("defences")
+    worst = table[(table.seed == seed) & (table.attack == ADAPTIVE)]
+    found = {}
+    for name in RUN_AGAIN:
+        rows = worst[worst.rule == name]
+        row = rows.iloc[int((rows.clean - rows.accuracy).argmax())]
+        scenario = matrix.defence(row.data, row["skew"], row.played, name, seed)
+        found[DEFENCES[name].title] = float(100 * (row.clean - run(scenario).final_accuracy))
+    return found
+
+
+def is_replacement(name: str, measured: Spread, compared: Spread) -> bool:
+    return measured[name]["mean"] <= BEARABLE and compared[name]["mean"] <= CHEAP
+
+
+def replaces(measured: Spread, compared: Spread) -> str:
+    good = [name for name in measured if is_replacement(name, measured, compared)]
+    if len(good) == len(measured):
+        return "held"
+    return f"depends on the defence: only {', '.join(good)}" if good else "did not hold"
+
+
+OPENED = 50.0  # points of success of a backdoor
+
+
+def is_broken(name: str, measured: Spread, compared: Spread) -> bool:
+    return measured[name]["mean"] >= BEARABLE or compared[name]["mean"] >= OPENED
+
+
+def none_compensates(measured: Spread, compared: Spread) -> str:
+    whole = [name for name in measured if not is_broken(name, measured, compared)]
+    if not whole:
+        return "held"
+    if len(whole) == len(measured):
+        return "did not hold"
+    broken = len(measured) - len(whole)
+    return f"depends on the defence: {broken} of {len(measured)} break; not {', '.join(whole)}"
+
+
 SAFE_RULE = (
     f"in every seed it loses {BEARABLE:g} points or less under the worst attack, and {CHEAP:g} or less when nobody "
     "attacks"
@@ -257,6 +339,36 @@ SAFE_RULE = (
 SAFE_LINES = ((CHEAP, "○ ≤ 3"), (BEARABLE, "● ≤ 10"))
 
 CLAIMS = (
+    Claim(
+        id="34b",
+        statement="Robust rules and layered defences replace FedAvg's mean.",
+        measure=lost_by_defence,
+        baseline=price_of_defence,
+        verdict=replaces,
+        again=lost_by_defence_again,
+        tolerance=POINTS,
+        unit="points",
+        rule="The bounds are those of claim 34: a defence replaces the mean if on average it costs 3 points or less "
+        "when nobody attacks and 10 or less under the worst attack, each at its worst skew. Held if all do; depends "
+        "if some do; else did not hold.",
+        thresholds=SAFE_LINES,
+        supports=is_replacement,
+    ),
+    Claim(
+        id="61b",
+        statement="If devices are compromised, no rule and no layer fully compensates.",
+        measure=lost_by_defence,
+        baseline=opened_by_defence,
+        verdict=none_compensates,
+        again=lost_by_defence_again,
+        tolerance=POINTS,
+        unit="points",
+        rule="A defence breaks if six of thirty cost it 10 points or more on average, as in claim 61, or if a backdoor "
+        "opens to 50 points or more beyond its baseline, as in claim 10, each at the worst skew. Held if all break; "
+        "depends if some do; else did not hold.",
+        thresholds=((BEARABLE, "● ≥ 10"), (OPENED, "○ ≥ 50")),
+        supports=is_broken,
+    ),
     Claim(
         id="35",
         statement="FedShield (our reading; not the named product) protects a federation from poisoning.",
