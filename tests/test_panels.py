@@ -6,6 +6,7 @@ A panel is found by its name: a module in labsec/course/panels with a function `
 import inspect
 import pkgutil
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from labsec.course import live, panels
 from labsec.course.live.rendering import Renderer
 
 # What a panel's function may ask for, by the name of its parameter.
-GIVEN = {"table": matrix.load}
+GIVEN = {"table": matrix.load, "defences": partial(matrix.load, "defences")}
 
 # Controls that change nothing where their panel starts, and a setting in which they do.
 ONLY_WITH: dict[tuple[str, str], dict[str, object]] = {

@@ -134,7 +134,7 @@ def watch(scenario: Scenario, named: Mapping[str, Score]) -> dict[str, Tensor]:
         for name, score in copies.items():
             everybody = torch.full((scenario.clients,), torch.inf, dtype=torch.float64)  # NaN or infinity was sent
             asked = {each: offers[each] for each in keywords_asked(score, offers)}
-            everybody[result.clients] = score(result.messages, **asked)
+            everybody[result.clients] = score(result.messages, **asked).double()
             said[name].append(everybody)
     return {name: torch.stack(each) for name, each in said.items()}
 

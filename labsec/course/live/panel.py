@@ -194,9 +194,12 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         def dragged(change: dict[str, Any]) -> None:
             across, down = change["new"]
             place = axes.transData.inverted().transform((across * width, (1 - down) * height))
-            controls = [self._fields[name].control for name in (drag.x, drag.y)]
-            values = [c.options[c.closest(number)][1] for c, number in zip(controls, place, strict=True)]
-            self.set(**drag.sets, **{drag.x: values[0], drag.y: values[1]})
+            values = {}
+            for name, number in zip((drag.x, drag.y), place, strict=True):
+                if name:
+                    control = self._fields[name].control
+                    values[name] = control.options[control.closest(number)][1]
+            self.set(**drag.sets, **values)
 
         pointer.observe(dragged, "place")
         return [pointer]

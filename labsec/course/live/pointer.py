@@ -13,12 +13,12 @@ import traitlets
 class Drag:
     """What dragging on the picture changes; the drawing has an attribute `axes`, in whose units the place is read.
 
-    x, y    names of two sliders that follow the pointer
+    x, y    names of the sliders that follow the pointer across and upwards; "" for a direction that changes nothing
     sets    further controls that a drag puts to a value
     """
 
-    x: str
-    y: str
+    x: str = ""
+    y: str = ""
     sets: Mapping[str, object] = field(default_factory=dict)
 
 
