@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from labsec.guards import HOW_TO_MAKE, check_kind, check_number, kind
+from labsec.types import ImpossibleRule
 
 
 def check_updates(updates: Tensor, *, name: str = "updates", least: int = 1) -> None:
@@ -30,6 +32,28 @@ def check_updates(updates: Tensor, *, name: str = "updates", least: int = 1) -> 
     if is_tensor:
         raise ValueError(f"{condition}; got {kind(updates)}")
     raise TypeError(f"{condition}; got {kind(updates)}; {HOW_TO_MAKE[Tensor]}")
+
+
+def check_clients(name: str, clients: Tensor, rows: int) -> None:
+    """Raise unless every row belongs to one client, and no client sends two.
+
+    name       who needs it, for the message
+    clients    [rows] identities
+
+    >>> check_clients("Reputation", torch.tensor([3, -1]), 2)
+    Traceback (most recent call last):
+    labsec.types.ImpossibleRule: Reputation needs rows that belong to one client each; got clients=[3, -1]
+
+    Raises ImpossibleRule for rows that stand for several clients, as a secure sum does; ValueError for other faults.
+    """
+    check_kind(name, Tensor, clients=clients)
+    if clients.shape != (rows,) or clients.is_floating_point() or clients.dtype == torch.bool:
+        raise ValueError(f"{name} needs one whole number for each of {rows} clients; got clients={kind(clients)}")
+    senders = clients.tolist()
+    if min(senders, default=0) < 0:
+        raise ImpossibleRule(f"{name} needs rows that belong to one client each; got clients={senders}")
+    if len(set(senders)) != rows:
+        raise ValueError(f"{name} needs clients that send one row each; got clients={senders}")
 
 
 def is_finite_row(updates: Tensor) -> Tensor:
@@ -145,7 +169,7 @@ def distances_from(updates: Tensor, point: Tensor) -> Tensor:
 
 
 def _check_point(owner: str, updates: Tensor, point: Tensor) -> None:
-    check_updates(updates)
+    check_updates(updates, least=0)
     check_kind(owner, Tensor, point=point)
     if point.shape != updates.shape[1:] or not point.is_floating_point():
         raise ValueError(f"{owner} needs a floating-point point [{updates.shape[1]}]; got {kind(point)}")
@@ -153,6 +177,7 @@ def _check_point(owner: str, updates: Tensor, point: Tensor) -> None:
 
 COLUMNS_AT_ONCE = 8192  # a chunk of 50 rows fits into a core's cache
 LONGEST = 1e18  # a float32 holds the square of such a length
+SHORTEST = 1e-15  # and what counts of the square of such a one
 
 
 def rows_and_norms(updates: Tensor) -> tuple[Tensor, Tensor]:
@@ -173,6 +198,30 @@ def rows_and_norms(updates: Tensor) -> tuple[Tensor, Tensor]:
     return rows, row_norms_in_float64(rows)
 
 
+def unit_rows(updates: Tensor) -> Tensor:
+    """Every row with length one, at least in float32; a row of zeros stays as it is: [n, dim] -> [n, dim].
+
+    >>> unit_rows(torch.tensor([[3e38, 0.0], [0.0, 3e-38], [0.0, 0.0]]))
+    tensor([[1., 0.],
+            [0., 1.],
+            [0., 0.]])
+    """
+    check_updates(updates, least=0)
+    wide = updates.to(torch.promote_types(updates.dtype, torch.float32))
+
+    # In units of its largest entry no row has a length that overflows or vanishes.
+    peaks = wide.abs().amax(dim=1, keepdim=True)  # [n, 1]
+    return normalize(wide / peaks.where(peaks > 0, 1), dim=1)
+
+
+def _with_squares(updates: Tensor) -> Tensor:
+    """The rows, or others with the same directions where a square overflows or vanishes: [n, dim] -> [n, dim]."""
+    norms = updates.norm(dim=1)
+    is_zero = updates.count_nonzero(dim=1) == 0 if norms.numel() and norms.min() < SHORTEST else norms < 0
+    has_square = norms.isfinite() & ((norms >= SHORTEST) | is_zero)
+    return updates if has_square.all() else unit_rows(updates)
+
+
 def cosines_to(updates: Tensor, point: Tensor) -> Tensor:
     """Cosines of the angles between all rows and one point: [n, dim], [dim] -> [n], float64; zero where one is zero.
 
@@ -182,10 +231,10 @@ def cosines_to(updates: Tensor, point: Tensor) -> Tensor:
     Raises ValueError if the rows are not as wide as the point.
     """
     _check_point("cosines_to", updates, point)
-    rows, norms = rows_and_norms(updates)
-    towards, length = rows_and_norms(point[None])
-    products = (rows @ towards[0].to(rows.dtype)).double()  # [n]
-    return (products / (norms * length).clamp_min(torch.finfo(torch.float64).tiny)).clamp(-1, 1)
+    rows = _with_squares(updates)
+    towards = unit_rows(point[None])[0]
+    products = (rows @ towards.to(rows.dtype)).double()  # [n]
+    return (products / rows.norm(dim=1).double().clamp_min(torch.finfo(torch.float64).tiny)).clamp(-1, 1)
 
 
 def cosines(updates: Tensor) -> Tensor:
@@ -199,10 +248,7 @@ def cosines(updates: Tensor) -> Tensor:
     One product of the matrix with itself, around zero and not around a centre: an angle is seen from somewhere.
     """
     check_updates(updates)
-    dtype = torch.promote_types(updates.dtype, torch.float32)
-    gram = _gram(updates, dtype)
-    if not gram.isfinite().all():
-        gram = _gram(rows_and_norms(updates)[0], dtype)
+    gram = _gram(_with_squares(updates), torch.promote_types(updates.dtype, torch.float32))
     norms = gram.diagonal().sqrt()  # [n]
     return (gram / (norms[:, None] * norms).clamp_min(torch.finfo(torch.float64).tiny)).clamp(-1, 1)
 

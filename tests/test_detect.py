@@ -29,7 +29,7 @@ from labsec.detect.judging import (
     threshold_for,
 )
 from labsec.models import mlp
-from labsec.train import local_updates_loop
+from labsec.train import RootUpdate, local_updates_loop
 from labsec.types import ImpossibleRule
 
 
@@ -82,9 +82,10 @@ def test_cosine_to_root_against_a_loop_that_trains() -> None:
     steps = torch.arange(8).expand(1, 3, -1)
     own = local_updates_loop(known["model"], known["params"], known["x"], known["y"], steps, lr=0.2)[0]
     wanted = 1 - torch.nn.functional.cosine_similarity(updates, own[None])
-    found = detect.cosine_to_root(updates, **known, lr=0.2, steps=3)
+    root = RootUpdate(known["model"], known["x"], known["y"], lr=0.2, steps=3)
+    found = detect.cosine_to_root(updates, params=known["params"], root=root)
     torch.testing.assert_close(found.float(), wanted, rtol=1e-4, atol=1e-5)
-    at_home = detect.cosine_to_root(torch.stack([own, -own, 0 * own]), **known, lr=0.2, steps=3)
+    at_home = detect.cosine_to_root(torch.stack([own, -own, 0 * own]), params=known["params"], root=root)
     assert at_home.tolist() == pytest.approx([0, 2, 1], abs=1e-5)
 
 

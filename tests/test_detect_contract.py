@@ -17,6 +17,7 @@ from labsec import Scenario, bind, detect, rounds
 from labsec.detect.judging import auc
 from labsec.models import mlp
 from labsec.parts import keywords_asked
+from labsec.train import RootUpdate
 from labsec.types import ENGINE_FILLS
 
 MODEL = mlp((2,), 2, hidden=(3,))
@@ -25,7 +26,7 @@ BOUND = {
     "model": MODEL,
     "x": torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]),
     "y": torch.tensor([0, 1, 1]),
-    "lr": 0.1,
+    "root": lambda params: 0.1 * params,
 }
 NAMES = sorted(set(detect.__all__) - {"Quarantine"})
 THAT_REMEMBER = {"FLDetector", "LossTrajectory", "SybilSimilarity"}
@@ -200,9 +201,11 @@ def test_what_is_no_matrix_of_updates_raises(name: str, wrong: Tensor) -> None:
 def test_it_runs_in_a_federation(name: str) -> None:
     """Over several rounds in which other clients are drawn: a score lives with whoever comes."""
     scenario = Scenario(clients=8, rounds=4, local_steps=1, participation=0.6)
-    root = {"model": scenario.network(), "x": scenario.data.x[:20], "y": scenario.data.y[:20], "lr": 0.1}
+    own = {"model": scenario.network(), "x": scenario.data.x[:20], "y": scenario.data.y[:20]}
+    root = RootUpdate(**own, lr=0.1, steps=5)
     score = getattr(detect, name)
-    known = {each: root[each] for each in inspect.signature(score).parameters if each in root}
+    offered = {**own, "root": root}
+    known = {each: offered[each] for each in inspect.signature(score).parameters if each in offered}
     part = score(**known) if inspect.isclass(score) else bind(score, **known)
     stage = detect.Quarantine(part, threshold=torch.inf)
     watched = list(rounds(Scenario(**{**vars(scenario), "server_stages": [stage]})))

@@ -269,7 +269,7 @@ def test_a_minority_of_huge_rows_moves_no_robust_rule_far(name: str, value: floa
 
 def test_cosines_of_rows_of_very_unlike_sizes() -> None:
     rows = draw(12, 500)
-    sizes = torch.tensor([1e-6, 1.0, 1e6, 1e15, 1e25, 3e37] * 2)[:, None]
+    sizes = torch.tensor([1e-34, 1e-6, 1.0, 1e15, 1e25, 3e37] * 2)[:, None]
     wanted = torch.nn.functional.normalize(rows.double(), dim=1)
     torch.testing.assert_close(cosines(rows * sizes), wanted @ wanted.T, rtol=0, atol=1e-5)
     torch.testing.assert_close(cosines_to(rows * sizes, rows[0] * 1e30), wanted @ wanted[0], rtol=0, atol=1e-5)

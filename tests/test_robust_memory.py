@@ -77,7 +77,7 @@ def test_a_new_name_starts_anew(make: Any) -> None:
 @remembering
 @pytest.mark.parametrize("who", [[0, 1, 2, 3, 4, 5, -1], [-1] * 7])
 def test_rows_that_stand_for_several_are_refused(make: Any, who: list[int]) -> None:
-    with pytest.raises(ImpossibleRule, match=r"needs to know whose rows these are, clients >= 0; got \[.*-1\]"):
+    with pytest.raises(ImpossibleRule, match=r"needs rows that belong to one client each; got clients=\[.*-1\]"):
         call(make(), draw(7, 9), torch.tensor(who))
 
 
@@ -95,7 +95,7 @@ def test_who_sent_a_row_that_is_not_finite_keeps_its_past(make: Any) -> None:
 
 @remembering
 def test_a_run_whose_wire_merges_the_rows_is_refused_before_the_first_round(make: Any) -> None:
-    with pytest.raises(ImpossibleRule, match="needs to know whose rows these are"):
+    with pytest.raises(ImpossibleRule, match="needs rows that belong to one client each"):
         run(Scenario(clients=8, rounds=1, wire=lambda updates: updates.mean(dim=0, keepdim=True), **place(make())))
 
 

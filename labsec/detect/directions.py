@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from labsec.detect.shared import finite_of, for_all, unit_rows
-from labsec.geometry import check_updates, is_finite_row
-from labsec.guards import check_kind, check_number, kind
-from labsec.models import Model
-from labsec.train import local_updates
+from labsec.detect.shared import finite_of, for_all
+from labsec.geometry import check_updates, cosines, cosines_to, is_finite_row
+from labsec.guards import check_function, check_kind, kind
 from labsec.types import Update, Updates
 
 
@@ -30,58 +30,45 @@ def cosine(updates: Updates) -> Tensor:
     """
     check_updates(updates)
     finite = is_finite_row(updates)
-    units = unit_rows(updates[finite])  # [k, dim]
-    others = len(units) - 1
+    rows = updates[finite]
+    others = len(rows) - 1
     if others < 1:
-        return for_all(finite, units.new_zeros(len(units)))
-    cosines = (units @ units.T).double().clamp(-1, 1)  # [k, k]
-    to_others = cosines[~torch.eye(len(units), dtype=torch.bool, device=units.device)].view(-1, others)
+        return for_all(finite, rows.new_zeros(len(rows)))
+    is_other = ~torch.eye(len(rows), dtype=torch.bool, device=rows.device)
+    to_others = cosines(rows)[is_other].view(-1, others)  # [k, k - 1]
     return for_all(finite, 1 - to_others.quantile(0.5, dim=1))
 
 
-def cosine_to_root(
-    updates: Updates, *, params: Update, model: Model, x: Tensor, y: Tensor, lr: float, steps: int = 5
-) -> Tensor:
+def cosine_to_root(updates: Updates, *, params: Update, root: Callable[[Update], Update]) -> Tensor:
     """How far every update points away from what the server learns on data of its own: one minus the cosine to it.
 
     updates    [clients, dim]
     params     [dim] the model that the server sent, which the engine fills in
-    model      the network
-    x, y       [n, *shape], [n] the server's root data: few, clean, and like everybody's
-    lr         learning rate of the server's own training
-    steps      how many steps it takes, each on all root data
+    root       what the server learns from it: params [dim] -> [dim]; `train.RootUpdate` on data that are few, clean,
+               and like everybody's
     returns    [clients] from 0, as the server, to 2, against it; 1 for a row of zeros
 
     A majority of attackers cannot change what the server learns by itself. But honest clients whose data are unlike the
     root data point elsewhere, too.
 
-    >>> from labsec.models import mlp
-    >>> root = {"model": mlp((2,), 2, hidden=()), "x": torch.eye(2), "y": torch.tensor([0, 1])}
-    >>> own = local_updates(params=torch.zeros(6), batches=torch.tensor([[[0, 1]]]), lr=0.1, **root)
-    >>> cosine_to_root(torch.cat([own, -3 * own]), params=torch.zeros(6), lr=0.1, **root).round()
-    tensor([0., 2.], dtype=torch.float64)
+    >>> own = torch.tensor([0.0, 2.0])
+    >>> rows = torch.tensor([[0.0, 5.0], [3.0, 0.0], [0.0, -1.0]])
+    >>> cosine_to_root(rows, params=torch.zeros(2), root=lambda params: own)
+    tensor([0., 1., 2.], dtype=torch.float64)
 
-    Raises ValueError if a shape does not fit, unless steps >= 1, or if the server's own training is not finite.
-    Source: the trust score of FLTrust, Cao et al. 2021, arXiv:2012.13995, as a distance and not cut off at zero. The
-    paper's server trains on batches as the clients do; here every step takes all root data, and draws nothing.
+    Raises ValueError if the server's own update is not [dim], or not finite.
+    Source: the trust score of FLTrust, Cao et al. 2021, arXiv:2012.13995, as a distance and not cut off at zero.
     """
     check_updates(updates)
-    check_kind("cosine_to_root", Model, model=model)
+    check_function("cosine_to_root", root=root)
     check_kind("cosine_to_root", Tensor, params=params)
-    check_number("cosine_to_root", whole=True, above=0, steps=steps)
-    if updates.shape[1] != model.dim or params.shape != (model.dim,):
-        raise ValueError(
-            f"cosine_to_root needs updates [clients, {model.dim}] and params [{model.dim}] for {model.name}; "
-            f"got {kind(updates)} and {kind(params)}"
-        )
-    model.check_data(x, y, params.dtype)
-    whole = torch.arange(len(y), device=y.device).expand(1, steps, -1)
-    own = local_updates(model, params, x, y, whole, lr=lr)  # [1, dim]
-    if not own.isfinite().all():
-        raise ValueError(f"cosine_to_root needs a finite update of the server's own; got NaN or infinity at lr={lr}")
+    own = root(params)
+    check_kind("cosine_to_root", Tensor, own=own)
+    if own.shape != updates.shape[1:] or not own.isfinite().all():
+        wrong = "NaN or infinity" if own.shape == updates.shape[1:] else kind(own)
+        raise ValueError(f"cosine_to_root needs a finite update [{updates.shape[1]}] of the server's own; got {wrong}")
     finite = is_finite_row(updates)
-    units = unit_rows(updates[finite])  # [k, dim]
-    return for_all(finite, 1 - (units @ unit_rows(own).to(units.dtype)[0]).double().clamp(-1, 1))
+    return for_all(finite, 1 - cosines_to(updates[finite], own))
 
 
 class SybilSimilarity:
@@ -115,11 +102,11 @@ class SybilSimilarity:
             self._sums[client] = row.clone() if before is None else before + row
         if len(senders) < 2:
             return for_all(finite, updates.new_zeros(len(senders)))
-        units = unit_rows(torch.stack([self._sums[client] for client in senders]))  # [k, dim]
-        cosines = (units @ units.T).double().clamp(-1, 1).fill_diagonal_(-torch.inf)  # [k, k]
-        largest = cosines.amax(dim=1)  # [k]
+        sums = torch.stack([self._sums[client] for client in senders])  # [k, dim]
+        alike = cosines(sums).fill_diagonal_(-torch.inf)  # [k, k]
+        largest = alike.amax(dim=1)  # [k]
 
         # Row i, column j: how alike i is to j, pardoned where j looks more like a sybil than i does.
-        is_pardoned = (largest[None, :] > largest[:, None]) & (cosines > 0)
-        pardoned = torch.where(is_pardoned, cosines * largest[:, None] / largest[None, :], cosines)
+        is_pardoned = (largest[None, :] > largest[:, None]) & (alike > 0)
+        pardoned = torch.where(is_pardoned, alike * largest[:, None] / largest[None, :], alike)
         return for_all(finite, pardoned.amax(dim=1))

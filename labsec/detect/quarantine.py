@@ -8,8 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from labsec.detect.shared import check_clients
-from labsec.geometry import check_updates
+from labsec.geometry import check_clients, check_updates
 from labsec.guards import check_number, kind
 from labsec.parts import check_inner, keywords_asked, part_name
 from labsec.types import ENGINE_FILLS, Updates

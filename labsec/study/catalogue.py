@@ -441,10 +441,7 @@ DEFENCES: Mapping[str, Defence] = {
     ),
     "quarantine_root": Defence(
         title="quarantine by cosine (root) + mean",
-        fields=lambda f, root: _quarantine(
-            "cosine to root",
-            bind(detect.cosine_to_root, model=root.model, x=root.x, y=root.y, lr=root.lr, steps=root.steps),
-        ),
+        fields=lambda f, root: _quarantine("cosine to root", bind(detect.cosine_to_root, root=root)),
         needs_root=True,
     ),
 }

@@ -35,6 +35,7 @@ from labsec.guards import check_kind, check_number
 from labsec.models import Model
 from labsec.parts import keywords_asked
 from labsec.study.catalogue import ATTACKS, SKEWS, find
+from labsec.train import RootUpdate
 from labsec.types import generator
 
 Score = Callable[..., Tensor]
@@ -81,7 +82,7 @@ def scores() -> Mapping[str, Score]:
     return {
         "norm": detect.norm,
         "cosine": detect.cosine,
-        "cosine to root": bind(detect.cosine_to_root, model=model, x=x, y=y, lr=0.3),
+        "cosine to root": bind(detect.cosine_to_root, root=RootUpdate(model, x, y, lr=0.3, steps=5)),
         "root loss": bind(detect.root_loss, model=model, x=x, y=y),
         "loss trajectory": detect.LossTrajectory(model=model, x=x, y=y),
         "spectral": detect.spectral,
