@@ -14,7 +14,7 @@ import torch
 from benchmarks.report import replace_section
 
 NAMES = ("federation", "aggregation", "panel", "platforms")
-LONG = ("mutants",)  # no part of `all`
+LONG = ("mutants", "peer_setting")  # no part of `all`
 SETTINGS = {"federation": ("against",), "mutants": ("jobs", "sample", "seed")}  # of which benchmark an option is
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 
