@@ -56,7 +56,7 @@ HELD = "attack, mean"  # three honest messages and their mean times -3 add up to
 DIFFERENCES = """Where the two differ:
 
 - Batches: ByzFL's clients go through their shards in random order, and shuffle again at the end; labsec's draw with
-  replacement in every round. With the batches of labsec in both, the models stay together (above).
+  replacement in every round. This is what makes the tables differ: on the same batches the models stay together.
 - Momentum: ByzFL's client keeps the running mean of its gradients; in labsec it is a client stage with memory.
 - What the attacker sees: in both what the honest clients send, momentum included, before the server clips. ByzFL's
   attacker is a function of these messages; labsec's is a client without data, in an omniscient scenario.
@@ -332,18 +332,18 @@ def _span(values: Sequence[float]) -> str:
 
 
 def _verdict(effects: Mapping[str, Effect]) -> str:
-    """The verdicts counted, and by name those that are no yes."""
-    total = len(effects)
-    sentences = []
-    for title, verdicts in {
-        "Same direction": {name: effect.same_direction for name, effect in effects.items()},
-        "Same order of magnitude": {name: effect.same_order for name, effect in effects.items()},
-    }.items():
-        agreed = list(verdicts.values()).count("yes")
-        others = [f"{name} ({verdict})" for name, verdict in verdicts.items() if verdict != "yes"]
-        rest = f"; not {', '.join(others)}" if others else ""
-        sentences.append(f"{title} in {agreed} of {total}{rest}.")
-    return " ".join(sentences)
+    """The verdicts counted, and the names of those that are no yes."""
+    alike = {name: effect for name, effect in effects.items() if effect.same_direction == "yes"}
+    unlike = [f"{name}: {effect.same_direction}" for name, effect in effects.items() if name not in alike]
+    other_size = [name for name, effect in alike.items() if effect.same_order == "no"]
+    return (
+        f"Same direction: {len(alike)} of {len(effects)}{_listed(unlike)}. "
+        f"Same order of magnitude: {len(alike) - len(other_size)} of these {len(alike)}{_listed(other_size)}."
+    )
+
+
+def _listed(exceptions: Sequence[str]) -> str:
+    return f" (not {'; '.join(exceptions)})" if exceptions else ""
 
 
 def _agreement(distances: Mapping[str, float]) -> str:
