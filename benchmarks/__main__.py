@@ -1,6 +1,8 @@
 """`python -m benchmarks NAME … [--against REV]` measures and writes the section into docs/benchmarks.md.
 
 `python -m benchmarks mutants [--jobs N] [--sample N] [--seed N]` changes the source and tells what the tests notice.
+
+`python -m benchmarks peer_setting` needs ByzFL and the files of MNIST, whose folder the variable LABSEC_MNIST names.
 """
 
 from __future__ import annotations
