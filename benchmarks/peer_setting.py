@@ -56,7 +56,7 @@ HELD = "attack, mean"  # three honest messages and their mean times -3 add up to
 DIFFERENCES = """Where the two differ:
 
 - Batches: ByzFL's clients go through their shards in random order, and shuffle again at the end; labsec's draw with
-  replacement in every round. This is what makes the tables differ: on the same batches the models stay together.
+  replacement in every round. On the same batches only rounding is left between the models (above).
 - Momentum: ByzFL's client keeps the running mean of its gradients; in labsec it is a client stage with memory.
 - What the attacker sees: in both what the honest clients send, momentum included, before the server clips. ByzFL's
   attacker is a function of these messages; labsec's is a client without data, in an omniscient scenario.
