@@ -39,9 +39,16 @@ def test_byzfl_and_labsec_take_the_same_steps(row: str) -> None:
     setting = peer_setting.ROWS[row]
     dataset = noise()
     train = Images(dataset.x, dataset.y)
-    distance = peer_setting.distance_on_same_batches(training(setting), setting, train, train)
+    distance = peer_setting.distance_on_same_batches(
+        training(setting), setting, train, train, steps=peer_setting.SAME_BATCHES
+    )
     rounding = 1e-3 if row == peer_setting.HELD else 1e-4  # of the way; a model that is held hardly moves
     assert distance < rounding
+
+
+def test_a_nudge_of_the_start_moves_the_model_by_rounding_at_first() -> None:
+    s = training(Setting())
+    assert 0 < peer_setting.distance_after_a_nudge(s, steps=3) < 1e-3
 
 
 def test_honest_clients_follow_momentum_and_weight_decay() -> None:
