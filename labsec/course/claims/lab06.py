@@ -309,7 +309,8 @@ def is_replacement(name: str, measured: Spread, compared: Spread) -> bool:
 
 
 def replaces(measured: Spread, compared: Spread) -> str:
-    good = [name for name in measured if is_replacement(name, measured, compared)]
+    titles = [defence.title for defence in DEFENCES.values()]
+    good = [name for name in titles if is_replacement(name, measured, compared)]
     if len(good) == len(measured):
         return "held"
     return f"depends on the defence: only {', '.join(good)}" if good else "did not hold"
@@ -323,7 +324,8 @@ def is_broken(name: str, measured: Spread, compared: Spread) -> bool:
 
 
 def none_compensates(measured: Spread, compared: Spread) -> str:
-    whole = [name for name in measured if not is_broken(name, measured, compared)]
+    titles = [defence.title for defence in DEFENCES.values()]
+    whole = [name for name in titles if not is_broken(name, measured, compared)]
     if not whole:
         return "held"
     if len(whole) == len(measured):
