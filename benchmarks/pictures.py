@@ -1,4 +1,4 @@
-"""`python -m benchmarks.pictures` makes the README's pictures, and those of two more panels at two sizes of a screen."""
+"""`python -m benchmarks.pictures` makes the pictures of the README, and of two more panels at two sizes of a screen."""
 
 from __future__ import annotations
 
