@@ -18,8 +18,8 @@
 # 5. weigh messages by trust, and take a layered defence apart,
 # 6. choose a defence, and defend it against a portfolio of attacks.
 #
-# Before: labs 02 and 03. Run time on two cores: {{runtime}}. The exercises (● easy, ●● some thought) take about {{minutes}}
-# minutes, reading and playing about as long again.
+# Before: labs 02 and 03. Run time on two cores: {{runtime}}. The exercises (● easy, ●● some thought) take about
+# {{minutes}} minutes, reading and playing about as long again.
 
 # %% tags=["setup"]
 from dataclasses import replace
@@ -53,8 +53,8 @@ cards.safety()
 # A *score* says how suspicious a message is. It accuses nobody; that comes later.
 #
 # ### Exercise 6.1 · A score of lengths ● (4 minutes)
-# How long is each message, in units of the usual one? The usual length is the median of the round. Use `quantile(0.5)`,
-# which for an even number of clients is the mean of the two in the middle.
+# How long is each message, in units of the usual one? The usual length is the median of the round. Use
+# `quantile(0.5)`, which for an even number of clients is the mean of the two in the middle.
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -108,9 +108,9 @@ def cosine_score(updates):
 check("06.2", cosine_score)
 
 # %% [markdown]
-# Here are the messages of one round, by both scores. Six of thirty attack: with a shout, the opposite of what they learned
-# ten times as long, or quietly, with ALIE from lab 02: then all six send one and the same message, and lie on one point.
-# Suspicious is far to the right (long) and far up (against the others).
+# Here are the messages of one round, by both scores. Six of thirty attack: with a shout, the opposite of what they
+# learned ten times as long, or quietly, with ALIE from lab 02: then all six send one and the same message, and lie on
+# one point. Suspicious is far to the right (long) and far up (against the others).
 
 # %%
 seen = {}
@@ -211,9 +211,10 @@ reveal("06.b", 100 * accused.share_right)
 
 # %% [markdown]
 # ### The panel
-# The curve shows what every threshold finds, and what it costs. Drag the point, and watch the sum beside it. The ◇ is the
-# threshold that was tuned on alike clients while nobody attacked. Three things to look for: an attack that one score sees and another does
-# not; what the ◇ does among very unlike clients; the share of bad clients at which most accusations become true.
+# The curve shows what every threshold finds, and what it costs. Drag the point, and watch the sum beside it. The ◇ is
+# the threshold that was tuned on alike clients while nobody attacked. Three things to look for: an attack that one
+# score sees and another does not; what the ◇ does among very unlike clients; the share of bad clients at which most
+# accusations become true.
 
 # %%
 panel = lab06.panel()
@@ -221,14 +222,14 @@ panel
 
 # %% [markdown]
 # ## Part three: the quarantine
-# One alarm proves little. A quarantine leaves the client out, keeps watching it, and lets it back after some calm rounds:
-# its *probation*.
+# One alarm proves little. A quarantine leaves the client out, keeps watching it, and lets it back after some calm
+# rounds: its *probation*.
 #
 # ### Exercise 6.4 · A mask with a memory ●● (8 minutes)
-# `waits` says for how many more rounds each client is out; 0 is free. Who counts in this round? Whoever waits no longer
-# and is not above the threshold now. And how long do they wait after it? An alarm sets the wait to `probation`, also
-# for those who wait already. A calm round takes one off, down to 0. With a probation of 2, an alarm in round 5 means out
-# in rounds 5, 6 and 7.
+# `waits` says for how many more rounds each client is out; 0 is free. Who counts in this round? Whoever waits no
+# longer and is not above the threshold now. And how long do they wait after it? An alarm sets the wait to `probation`,
+# also for those who wait already. A calm round takes one off, down to 0. With a probation of 2, an alarm in round 5
+# means out in rounds 5, 6 and 7.
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -280,8 +281,9 @@ print(f"The same behind your guard    {guarded.final_accuracy:.2f}")
 print(f"Nobody attacks                {run(alike).final_accuracy:.2f}")
 
 # %% [markdown]
-# `detect.Quarantine` does the same, and leaves a note for every decision: who, when, by which detector, with which score.
-# As JSON lines they go to a SIEM, the system that collects a company's security events. Here it watches *very unlike* clients, and **nobody attacks**.
+# `detect.Quarantine` does the same, and leaves a note for every decision: who, when, by which detector, with which
+# score. As JSON lines they go to a SIEM, the system that collects a company's security events. Here it watches *very
+# unlike* clients, and **nobody attacks**.
 
 # %%
 stage = detect.Quarantine(norm_score, **settings)
@@ -299,7 +301,8 @@ pictures.isolated(watched.notes, clients=30, rounds=160, title=title)
 # model does not learn (probably that keeps them long).
 #
 # What does it cost those who are out? Take the accuracy on their classes: each class counts by how many of its samples
-# isolated clients hold, times the share of the rounds in which they were out. Compare with the run without a quarantine.
+# isolated clients hold, times the share of the rounds in which they were out. Compare with the run without a
+# quarantine.
 
 # %%
 predict(
@@ -359,16 +362,16 @@ for name, o in {"a shout": caught, "below the threshold": missed}.items():
     print(f"{name:20} {o.bad_out:12.0%} {o.honest_out:12.0%} {o.accuracy:10.2f}")
 
 # %% [markdown]
-# This attack does far *more* harm behind the quarantine than without it: 0.42 to 0.70 against 0.91 to 0.94 (five seeds).
-# Look at who was out: honest clients in many rounds, these attackers in none of this run, so their share of what is
-# averaged grew. Those who know the threshold stay below it; honest clients do not know that there is one.
+# This attack does far *more* harm behind the quarantine than without it: 0.42 to 0.70 against 0.91 to 0.94 (five
+# seeds). Look at who was out: honest clients in many rounds, these attackers in none of this run, so their share of
+# what is averaged grew. Those who know the threshold stay below it; honest clients do not know that there is one.
 #
 # ## Part four: weigh, do not accuse
 #
 # ### Exercise 6.5 · Trust by the server's own update ●● (6 minutes)
-# FLTrust (Cao et al. 2021) gives the server a hundred clean samples of its own, its *root samples*. It trains on them like a client, and
-# trusts a message by its cosine to that update; a negative cosine counts nothing. Every message gets the length of
-# the server's own. Then follows the mean, weighted by trust.
+# FLTrust (Cao et al. 2021) gives the server a hundred clean samples of its own, its *root samples*. It trains on them
+# like a client, and trusts a message by its cosine to that update; a negative cosine counts nothing. Every message
+# gets the length of the server's own. Then follows the mean, weighted by trust.
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -391,8 +394,8 @@ def fltrust(updates, own):
 check("06.5", fltrust)
 
 # %% [markdown]
-# The right baseline is not an accuracy of 0.10. It is what the server reaches with its hundred samples and **no clients
-# at all**.
+# The right baseline is not an accuracy of 0.10. It is what the server reaches with its hundred samples and **no
+# clients at all**.
 
 # %%
 _, x, y = detection.held_back()  # no client holds these
@@ -417,13 +420,14 @@ for name, attacked in {"nobody": {}, "a shout": loud, "sly": hidden}.items():
 
 # %% [markdown]
 # FLTrust stands: 0.91 to 0.94 in all three rows (five seeds, always these root samples). But the server alone reaches
-# 0.87 to 0.92 (five draws of a hundred samples). The clients add a few points only, and the mean that nobody attacks has
-# 0.95 to 0.97. Who pays the difference was not measured; the digits that the root samples show least are a first guess.
+# 0.87 to 0.92 (five draws of a hundred samples). The clients add a few points only, and the mean that nobody attacks
+# has 0.95 to 0.97. Who pays the difference was not measured; the digits that the root samples show least are a first
+# guess.
 #
 # ### Exercise 6.6 · A reputation ●● (6 minutes)
-# Trust of one round may be noisy. A *reputation* is its moving average: of the old one `decay` remains, and today's trust
-# fills the rest. Then multiply each row by its reputation, divided by the mean reputation, so that a plain mean behind
-# it is the weighted mean.
+# Trust of one round may be noisy. A *reputation* is its moving average: of the old one `decay` remains, and today's
+# trust fills the rest. Then multiply each row by its reputation, divided by the mean reputation, so that a plain mean
+# behind it is the weighted mean.
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -447,11 +451,11 @@ check("06.6", weigh)
 
 # %% [markdown]
 # ## Part five: layers
-# Products stack such layers. *FedShield (our reading; not the named product, of which there is no public description)* is
-# a clip to the running median length, a reputation, buckets of two clients, Multi-Krum over the buckets, and a clip around
-# the last result. Without root samples, the reputation trusts by the cosine to the median of the messages. Is the stack
-# better than its parts? Each line shows a run without an attack, and the worse of two attacks: a shout, and min-sum from
-# lab 02. Clients are very unlike.
+# Products stack such layers. *FedShield (our reading; not the named product, of which there is no public description)*
+# is a clip to the running median length, a reputation, buckets of two clients, Multi-Krum over the buckets, and a clip
+# around the last result. Without root samples, the reputation trusts by the cosine to the median of the messages. Is
+# the stack better than its parts? Each line shows a run without an attack, and the worse of two attacks: a shout, and
+# min-sum from lab 02. Clients are very unlike.
 
 
 # %%
@@ -487,9 +491,9 @@ found["only reputation, by root samples"] = lost({"aggregate": trusting})
 pictures.layers(found, title="Layers, one by one and all but one")
 
 # %% [markdown]
-# Which layer is missed most? Which two can stand in for each other? Is all of it better than its best part? And what does
-# the reputation alone reach with a hundred trusted samples? This is one seed and two attacks: claim 35 and part six ask
-# for more.
+# Which layer is missed most? Which two can stand in for each other? Is all of it better than its best part? And what
+# does the reputation alone reach with a hundred trusted samples? This is one seed and two attacks: claim 35 and part
+# six ask for more.
 #
 # ### What is left under secure aggregation?
 # Later labs hide single messages: the server sees only their sum (lab 09). Which layers survive?
@@ -523,20 +527,21 @@ proven = run(replace(shouted, wire=proven_sum)).final_accuracy
 print(f"Every client proves that it has clipped: {proven:.2f}")
 
 # %% [markdown]
-# Quarantine and reputation refuse a sum, and Multi-Krum finds too few rows. Other rules do not refuse, which is worse: the
-# median of one row is that row. A clip of the sum comes too late: a shorter shout is still a shout. A bound that every
-# client keeps before it sends helps against this shout, if attackers must *prove* that they kept it. It counts no votes
-# (lab 03). Noise can be added to a sum, too, and alone it stops no shout (claim 38).
+# Quarantine and reputation refuse a sum, and Multi-Krum finds too few rows. Other rules do not refuse, which is worse:
+# the median of one row is that row. A clip of the sum comes too late: a shorter shout is still a shout. A bound that
+# every client keeps before it sends helps against this shout, if attackers must *prove* that they kept it. It counts
+# no votes (lab 03). Noise can be added to a sum, too, and alone it stops no shout (claim 38).
 #
 # ## Part six: defend it against all of them
-# The whole table: thirteen attacks and eight backdoors against the nine rules of lab 02, ten more, and nine layered ones
-# and detectors, at three skews, five seeds each; 6 of 30 attack. Backdoors stamp a corner; their success is the share of
-# stamped digits of other classes that become a 0. The server holds 100 root samples in all cells. A frame marks the worst
-# row of each defence. The last row, *adaptive*, is that worst one again: it is known in hindsight only.
+# The whole table: thirteen attacks and eight backdoors against the nine rules of lab 02, ten more, and nine layered
+# ones and detectors, at three skews, five seeds each; 6 of 30 attack. Backdoors stamp a corner; their success is the
+# share of stamped digits of other classes that become a 0. The server holds 100 root samples in all cells. A frame
+# marks the worst row of each defence. The last row, *adaptive*, is that worst one again: it is known in hindsight
+# only.
 #
-# Of the rules that this course has not built, three will matter: **FLAME** groups messages by direction, leaves out the
-# odd ones, clips and adds noise; **DnC** leaves out those that stand out along the main direction of the messages; **RLR**
-# turns the step round in coordinates where few agree. `help(robust.flame)` says more, and so for the others.
+# Of the rules that this course has not built, three will matter: **FLAME** groups messages by direction, leaves out
+# the odd ones, clips and adds noise; **DnC** leaves out those that stand out along the main direction of the messages;
+# **RLR** turns the step round in coordinates where few agree. `help(robust.flame)` says more, and so for the others.
 
 # %%
 table = matrix.load("defences")
@@ -549,12 +554,12 @@ chooser = lab06_defences.panel(table)
 chooser
 
 # %% [markdown]
-# Look for the defence whose *worst* row you can live with: first by accuracy, then by the success of backdoors. Is it the
-# same one? And what does it cost when nobody attacks? Change the group and the skew before you choose.
+# Look for the defence whose *worst* row you can live with: first by accuracy, then by the success of backdoors. Is it
+# the same one? And what does it cost when nobody attacks? Change the group and the skew before you choose.
 #
 # **Your turn.** Put the server that you would deploy into `my_server`. `matrix.rehearse` tries 19 strategies of attack
-# against it, some of them louder or quieter than in the table, in whole runs, on very unlike clients. Those that harm most
-# come last.
+# against it, some of them louder or quieter than in the table, in whole runs, on very unlike clients. Those that harm
+# most come last.
 
 # %%
 my_server = {"aggregate": robust.FedShield(f=6, radius=0.5)}
@@ -564,9 +569,9 @@ matrix.rehearse(my_server, skew="dirichlet_0.1").tail(3)
 # One seed is an anecdote. Is the last line good enough for a hospital? And what would you look at besides accuracy?
 #
 # ## Seven claims
-# First say what you think: held, did not hold, or depends? Then the card shows what was measured. The first two take up
-# claims 34 and 61 of lab 02 with the defences that came since. 61b asks with 20 % malicious clients, and counts backdoors,
-# too.
+# First say what you think: held, did not hold, or depends? Then the card shows what was measured. The first two take
+# up claims 34 and 61 of lab 02 with the defences that came since. 61b asks with 20 % malicious clients, and counts
+# backdoors, too.
 
 # %%
 cards.claim("34b")
@@ -624,6 +629,7 @@ progress("06")
 # - Zhang et al. 2022, *FLDetector*, arXiv:2207.09209: predict every client's next update.
 # - Fung et al. 2020, *FoolsGold*, arXiv:1808.04866: sybils are too much alike.
 # - Karimireddy et al. 2022, *Byzantine-Robust Learning on Heterogeneous Datasets via Bucketing*, arXiv:2006.09365.
-# - Naseri et al. 2022, *Local and Central Differential Privacy for Robustness and Privacy in Federated Learning*, NDSS.
+# - Naseri et al. 2022, *Local and Central Differential Privacy for Robustness and Privacy in Federated Learning*,
+#   NDSS.
 #
 # </details>
