@@ -113,7 +113,7 @@ def _bias_gradient(name: str, view: ServerView, message: int) -> Tensor:
 
 
 def _whole(counts: Tensor, total: int) -> Tensor:
-    """Whole numbers [classes] next to the counts that add up to the total: those with the largest rest are rounded up."""
+    """Whole numbers [classes] near the counts that add up to the total: the largest rests are rounded up."""
     scaled = counts * (total / counts.sum())
     floors = scaled.floor()
     missing = total - int(floors.sum())
