@@ -42,7 +42,7 @@ ASSUMPTIONS = (
 )
 
 
-def closed_form(view: ServerView, *, message: int = 0, iterations: Sequence[int] = (400, 800, 800)) -> Reconstruction:
+def closed_form(view: ServerView, *, message: int = 0, iterations: Sequence[int] = (400, 800, 500)) -> Reconstruction:
     """The sample behind a message, recovered recursively from the last layer to the first (R-GAP).
 
     With W, b, dW of a layer, z what its activation was given, and delta the slope of the loss there, the input h solves
@@ -66,7 +66,8 @@ def closed_form(view: ServerView, *, message: int = 0, iterations: Sequence[int]
     Raises ValueError unless it is one step on one sample, if the label cannot be read, for a network that is no chain
     of layers with sigmoid or tanh (a ReLU cannot be undone), and unless iterations are whole numbers >= 1.
     Source: Zhu and Blaschko 2021, R-GAP, arXiv:2010.07733. There the output of the last layer follows from the loss of
-    a binary label; here from the gradient of the head, for any number of classes, and LSMR solves the systems.
+    a binary label; here from the gradient of the head, for any number of classes; LSMR solves the
+    systems, that of the picture in steps that are smooth first.
     """
     began = process_time()
     check_kind("closed_form", (tuple, list), iterations=iterations)
