@@ -42,6 +42,7 @@ ASSUMPTIONS = (
 )
 
 
+@one_thread()
 def closed_form(view: ServerView, *, message: int = 0, iterations: Sequence[int] = (400, 800, 500)) -> Reconstruction:
     """The sample behind a message, recovered recursively from the last layer to the first (R-GAP).
 
@@ -94,19 +95,18 @@ def closed_form(view: ServerView, *, message: int = 0, iterations: Sequence[int]
     above = layers[-2].T @ error  # [features], the slope of the loss there
 
     # Down through the layers: from each output its input, which is the output of the layer below.
-    with one_thread():
-        for depth, number in enumerate(reversed(range(len(plan.steps)))):
-            step = plan.steps[number]
-            weight = layers[2 * number].flatten(1)  # [out, seen]
-            bias = layers[2 * number + 1][:, None]  # [out, 1]
-            value = _inside(plan, h).view(len(weight), -1)  # [out, places]
-            delta = _SLOPES[plan.activation](value) * above.view_as(value)
-            given = _INVERSES[plan.activation][0](value)
-            system = Layer(step, weight, delta)
-            likely = Smoother(step.shape) if number == 0 else None
-            most = iterations[min(depth, len(iterations) - 1)]
-            h = system.solve(given - bias, gradients[2 * number].flatten(1), most=most, likely=likely)
-            above = step.fold((weight.T @ delta)[None])[0]
+    for depth, number in enumerate(reversed(range(len(plan.steps)))):
+        step = plan.steps[number]
+        weight = layers[2 * number].flatten(1)  # [out, seen]
+        bias = layers[2 * number + 1][:, None]  # [out, 1]
+        value = _inside(plan, h).view(len(weight), -1)  # [out, places]
+        delta = _SLOPES[plan.activation](value) * above.view_as(value)
+        given = _INVERSES[plan.activation][0](value)
+        system = Layer(step, weight, delta)
+        likely = Smoother(step.shape) if number == 0 else None
+        most = iterations[min(depth, len(iterations) - 1)]
+        h = system.solve(given - bias, gradients[2 * number].flatten(1), most=most, likely=likely)
+        above = step.fold((weight.T @ delta)[None])[0]
 
     # What was found is held against the message: the attacker's own evidence.
     found = h.flatten()[None] if plan.steps else _inside(plan, h)[None]

@@ -16,11 +16,13 @@ from labsec.guards import check_function, check_kind, check_number
 from labsec.invert.labels import label as read_label
 from labsec.invert.reconstruction import Reconstruction
 from labsec.invert.shared import Watch, gradient
+from labsec.invert.threads import one_thread
 from labsec.types import ServerView
 
 ONE_SAMPLE = "One sample and one step of plain SGD are behind the message."
 
 
+@one_thread()
 def dlg(
     view: ServerView,
     *,
@@ -58,6 +60,7 @@ def dlg(
     return _search("dlg", view, message, generator, iterations, seconds, watch, reads_label=False)
 
 
+@one_thread()
 def idlg(
     view: ServerView,
     *,
