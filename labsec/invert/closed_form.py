@@ -73,7 +73,7 @@ def closed_form(view: ServerView, *, message: int = 0, iterations: Sequence[int]
     began = process_time()
     check_kind("closed_form", (tuple, list), iterations=iterations)
     if not iterations:
-        raise ValueError("closed_form needs iterations for at least one layer; got none")
+        raise ValueError(f"closed_form needs iterations for at least one layer; got {iterations}")
     for number in iterations:
         check_number("closed_form", whole=True, least=1, iterations=number)
     flat = gradient("closed_form", view, message)
