@@ -3,6 +3,28 @@
 from labsec.invert.analytic import analytic
 from labsec.invert.cosine import cosine, smooth_cosine
 from labsec.invert.gallery import gallery
+from labsec.invert.malicious import Suspicion, imprint, read_imprint, suspicion, trap_weights
+from labsec.invert.observations import average, joint_cosine, rank_one
+from labsec.invert.own_model import module_gradient, obstacles, own_model
 from labsec.invert.reconstruction import Reconstruction
+from labsec.invert.simulation import simulate
 
-__all__ = ["Reconstruction", "analytic", "cosine", "gallery", "smooth_cosine"]
+__all__ = [
+    "Reconstruction",
+    "Suspicion",
+    "analytic",
+    "average",
+    "cosine",
+    "gallery",
+    "imprint",
+    "joint_cosine",
+    "module_gradient",
+    "obstacles",
+    "own_model",
+    "rank_one",
+    "read_imprint",
+    "simulate",
+    "smooth_cosine",
+    "suspicion",
+    "trap_weights",
+]
