@@ -218,7 +218,7 @@ def _logits(name: str, module: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
     try:
         logits = module(x)
     except (RuntimeError, IndexError, ValueError) as error:
-        raise ValueError(f"{name}: the module does not take samples {list(x.shape)}: {error}") from error
+        raise ValueError(f"{name} needs samples that the module takes; got {kind(x)}: {error}") from error
     check_kind(name, Tensor, logits=logits)
     if logits.ndim != 2 or len(logits) != len(labels):
         raise ValueError(f"{name} needs a module that answers with logits [{len(labels)}, classes]; got {kind(logits)}")
