@@ -146,6 +146,8 @@ def own_model(
     check_kind("own_model", Generator, generator=generator)
     check_kind("own_model", bool, smooth=smooth)
     check_sizes("own_model", shape=shape)
+    if not len(shape):
+        raise ValueError(f"own_model needs a shape with at least one size; got shape={[*shape]}")
     check_kind("own_model", Tensor, labels=labels)
     check_number("own_model", least=0, tv=tv)
     budget = Budget(name="own_model", iterations=iterations, seconds=seconds, watch=watch)
