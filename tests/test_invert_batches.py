@@ -202,7 +202,7 @@ def test_two_steps_are_found_by_taking_them_and_not_by_one_gradient():
     model = models.convnet(x.shape[1:], 10, activation=F.elu)
     view = sent(model, model.init(draws()), x, y, torch.tensor([[0], [1]]), lr=0.5)
     found = invert.simulate(view, labels=y, smooth=True, generator=draws(), iterations=300)
-    assert (metrics.psnr(found.estimate, x) >= 30).all()
+    assert (metrics.psnr(found.estimate, x) >= SUCCESS).all()
 
     # The same update taken for one gradient of both samples.
     mistaken = invert.smooth_cosine(
@@ -219,7 +219,7 @@ def test_epochs_over_the_same_samples_are_named_by_the_batches():
     model = models.convnet(x.shape[1:], 10, activation=F.elu)
     view = sent(model, model.init(draws()), x, y, epochs)
     found = invert.simulate(view, labels=y, batches=epochs, smooth=True, generator=draws(), iterations=300)
-    assert (metrics.psnr(found.estimate, x) >= 30).all()
+    assert (metrics.psnr(found.estimate, x) >= SUCCESS).all()
 
 
 def test_five_steps_of_sixteen_hide_their_samples():
