@@ -27,8 +27,8 @@ def picture_and_text(
 
     view       `view.messages[message]` must be the update of one step of plain SGD on one sample, as `models.join`
                makes it
-    returns    estimate [1, pixels + length * words]; `models.parts_of` takes picture and text apart. k is 0 if the words
-               cannot be matched to places
+    returns    estimate [1, pixels + length * words]; `models.parts_of` takes both parts out of it. k is 0 if the
+               words cannot be matched to places
 
     Each part leaves rows of its own: the words and their order show in the gradients of word and position rows, as for
     `ordered_tokens`. With the text known, the gradient of everything is matched over the picture alone.

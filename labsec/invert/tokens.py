@@ -46,7 +46,7 @@ def words_used(view: ServerView, *, message: int = 0) -> Tensor:
 
 
 def tokens(view: ServerView, *, message: int = 0) -> Reconstruction:
-    """The bag of words of one text behind a mean of embeddings: which, and how often each. Order is not in the gradient.
+    """The bag of words of one text behind a mean of embeddings: which, and how often each. Their order is lost.
 
     view       `view.messages[message]` must be the update of one step of plain SGD on one text by `models.embedding`
     returns    estimate [1, length], the words in rising order of their numbers, 0 behind them
