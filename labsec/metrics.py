@@ -346,12 +346,11 @@ def _best_share(name: str, found: Tensor, truth: Tensor, decide: Callable[[Tenso
     """Share of equal decisions between each truth and the best of the first n candidates: [n]."""
     if found.shape[1:] != truth.shape[1:] or 0 in truth.shape[1:]:
         raise ValueError(f"{name} needs samples of one shape; got {list(found.shape)} and {list(truth.shape)}")
-    if not len(found):
+    if not len(found) or not len(truth):
         return torch.zeros(len(truth))
     equal = decide(truth)[:, None] == decide(found[: len(truth)])[None]  # [n, k, places]
     finite = found[: len(truth)].flatten(1).isfinite().all(dim=1)  # [k]
-    shares = (equal.flatten(2).float().mean(dim=2) * finite).amax(dim=1) if len(truth) else torch.zeros(0)
-    return shares
+    return (equal.flatten(2).float().mean(dim=2) * finite).amax(dim=1)
 
 
 def _check_texts(name: str, found: Tensor, truth: Tensor) -> None:
