@@ -304,13 +304,13 @@ def genotype_accuracy(found: Tensor, truth: Tensor) -> Tensor:
     return _best_share("genotype_accuracy", found, truth, lambda x: (2 * x).round().flatten(1))
 
 
-def rare_allele_recall(found: Tensor, truth: Tensor, *, frequencies: Tensor, below: float = 0.05) -> float:
+def rare_allele_recall(found: Tensor, truth: Tensor, *, frequencies: Tensor, rare: float = 0.05) -> float:
     """Share of the rare alleles that a batch carries which the best match of their carrier shows, too.
 
     found          [k, loci], the first n count
     truth          [n, loci] genotypes by 2
     frequencies    [loci] of the rarer allele in the population
-    below          a frequency under which an allele is rare
+    rare           a frequency under which an allele is rare
 
     The most frequent genotype of a locus with a rare allele is "none", so a guess without a message recalls nothing.
     NaN if nobody carries a rare allele.
@@ -319,23 +319,23 @@ def rare_allele_recall(found: Tensor, truth: Tensor, *, frequencies: Tensor, bel
     >>> rare_allele_recall(torch.tensor([[0.5, 0.5, 0.0]]), truth, frequencies=torch.tensor([0.01, 0.01, 0.4]))
     1.0
 
-    Raises ValueError unless there is one frequency for each locus, and 0 < below <= 1.
+    Raises ValueError unless there is one frequency for each locus, and 0 < rare <= 1.
     """
     _check_images("rare_allele_recall", found, truth, least=2)
     check_kind("rare_allele_recall", Tensor, frequencies=frequencies)
-    check_number("rare_allele_recall", above=0, most=1, below=below)
+    check_number("rare_allele_recall", above=0, most=1, rare=rare)
     if found.shape[1:] != truth.shape[1:] or frequencies.shape != truth.shape[1:]:
         shapes = f"{kind(found)}, {kind(truth)} and {kind(frequencies)}"
         raise ValueError(f"rare_allele_recall needs found and truth [n, loci] and frequencies [loci]; got {shapes}")
     if not frequencies.is_floating_point() or not frequencies.isfinite().all():
-        raise ValueError(f"rare_allele_recall needs finite floating-point frequencies; got {frequencies}")
-    rare = frequencies < below  # [loci]
+        raise ValueError(f"rare_allele_recall needs finite floating-point frequencies; got {kind(frequencies)}")
+    is_rare = frequencies < rare  # [loci]
     carried = 0
     recalled = 0
     for person in truth:
         # The match is chosen by all loci, so that no lucky guess at the rare ones counts.
         shares = (found[: len(truth)] - person).abs().nan_to_num(1.0, 1.0, 1.0).mean(dim=1)  # [k]
-        has = (person > 0.25) & rare
+        has = (person > 0.25) & is_rare
         carried += int(has.sum())
         if len(shares):
             recalled += int((has & (found[shares.argmin()] > 0.25)).sum())

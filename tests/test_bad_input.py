@@ -607,7 +607,7 @@ CALLS: dict[str, Call] = {
             "found": images(2, 5),
             "truth": images(2, 5),
             "frequencies": torch.full((5,), 0.1),
-            "below": 0.5,
+            "rare": 0.5,
         },
     ),
     "metrics.token_recall": (metrics.token_recall, two_texts),
@@ -1096,6 +1096,12 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
     ("matrix.cell", "malicious", "None"): "nobody attacks",
     ("matrix.boosted", "fraction", "None"): "nobody attacks",
     ("metrics.best_matches", "candidates", "no rows"): "no candidate scores minus infinity",
+    ("metrics.rare_allele_recall", "truth", "no rows"): "nobody carries a rare allele",
+    **{
+        (f"metrics.{name}", part, "a million"): "any number may be a word"
+        for name in ("exact_order", "placed_tokens", "token_recall")
+        for part in ("found", "truth")
+    },
     ("metrics.wire_bytes", "messages", "no columns"): "nothing to send",
     ("plots.looks", "names", "texts in it"): "any name will do",
     **{

@@ -119,7 +119,8 @@ def test_a_search_finds_the_order_in_a_gru(notes, network):
 def test_a_search_with_the_wrong_counts_ends_far_from_the_message(notes, network):
     number = next(i for i in range(200) if len(notes.x[i][notes.x[i] > 0].unique()) < int((notes.x[i] > 0).sum()))
     found = invert.searched_order(captured(network["gru"], notes, [number]))
-    assert found.losses[-1] > 1e-3, "a word that occurs twice was taken once, and the loss says so"
+    assert found.losses[-1] > 1e-5, "a word that occurs twice was taken once, and the loss says so"
+    assert found.assumptions[-1] == "Failed: no order that was tried explains the message."
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_a_batch_and_several_steps_are_refused(attack, notes, network):
     view = captured(network[kind], notes, [3, 4])
     with pytest.raises(ValueError, match="needs the message of one text; got batch_size=2"):
         attack(view)
-    with pytest.raises(ValueError, match="one local step.*got local_steps=5"):
+    with pytest.raises(ValueError, match=r"one local step.*got local_steps=5"):
         attack(replace(view, local_steps=5))
 
 
@@ -184,9 +185,7 @@ def test_labels_of_a_batch_must_be_given_and_fit():
     credit = data.load("credit")
     view = captured(models.mlp(credit.shape, 2), credit, [3, 4])
     draw = generator(0, "search")
-    with pytest.raises(
-        ValueError, match=r"needs the labels of several samples, labels=…; got labels=None, batch_size=2"
-    ):
+    with pytest.raises(ValueError, match=r"needs the labels of several samples, .*; got labels=None, batch_size=2"):
         invert.categories(view, widths=WIDTHS, generator=draw)
     with pytest.raises(ValueError, match=r"needs int64 labels \[2\]; got torch.int64 of shape \[3\]"):
         invert.categories(view, widths=WIDTHS, labels=torch.tensor([0, 1, 1]), generator=draw)
