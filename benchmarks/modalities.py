@@ -252,6 +252,7 @@ def main() -> str:
     return (
         "## Inversion beyond pictures\n\n"
         f"{machine()}; {versions('torch', 'scipy')}\n\n"
-        f"One step on held-out samples, fresh models and samples for each message, lr {LR:g}, for notes alone {LR_NOTES:g}. Labels of a batch are "
-        "known, that of a single sample is read from the message.\n\n" + table(header, [measured(row) for row in rows])
+        f"One step on held-out samples, fresh models and samples for each message, lr {LR:g}, for notes alone "
+        f"{LR_NOTES:g}. Labels of a batch are known, that of a single sample is read from the message.\n\n"
+        + table(header, [measured(row) for row in rows])
     )

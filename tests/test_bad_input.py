@@ -113,6 +113,7 @@ WITHOUT_A_ROW = {
     "record.save_run": "writes a file: tests/test_record.py",
     "data.Column": "made by credit_columns",
     "data.credit_columns": "takes nothing",
+    "data.notes_words": "takes nothing",
     "data.read_notes": "reads a file: tests/test_faults.py",
     "sweep.describe": "takes anything",
     "sweep.fingerprint": "takes anything",

@@ -8,6 +8,7 @@ from time import process_time
 import torch
 from torch import Tensor
 
+from labsec.geometry import check_updates
 from labsec.guards import check_kind, kind
 from labsec.invert.reconstruction import Reconstruction
 from labsec.invert.shared import gradient, one_message
@@ -124,8 +125,18 @@ def match_rows(words: Tensor, places: Tensor) -> Tensor:
     >>> words = torch.tensor([[0.0, 0.0], [3.0, 1.0], [0.0, 2.0]])
     >>> match_rows(words, torch.tensor([[1.0, 1.0], [0.0, 2.0], [2.0, 0.0], [0.0, 0.0]]))
     tensor([[1, 2, 1, 0]])
+
+    Raises ValueError unless both are finite rows of one width and type.
     """
-    check_kind("match_rows", Tensor, words=words, places=places)
+    for rows, name in ((words, "words"), (places, "places")):
+        check_updates(rows, name=name)
+        spoiled = int((~rows.isfinite()).sum())
+        if spoiled:
+            raise ValueError(f"match_rows needs finite {name}; got {spoiled} NaN or infinite numbers")
+    if words.shape[1] != places.shape[1] or words.dtype != places.dtype:
+        raise ValueError(f"match_rows needs rows of one width and type; got {kind(words)} and {kind(places)}")
+    words = words.detach()
+    places = places.detach()
     used = words.any(dim=1).nonzero()[:, 0]  # [k]
     filled = places.any(dim=1).nonzero()[:, 0]  # [n]
     order = torch.zeros(1, len(places), dtype=torch.int64)
