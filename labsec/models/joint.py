@@ -37,7 +37,8 @@ def join(pictures: Tensor, tokens: Tensor, *, words: int) -> Tensor:
         raise ValueError(f"join needs floating-point pictures [n, *shape]; got {kind(pictures)}")
     if tokens.ndim != 2 or len(tokens) != len(pictures) or tokens.dtype != torch.int64 or not tokens.shape[1]:
         raise ValueError(
-            f"join needs int64 tokens [{len(pictures)}, length], a text for each of the pictures; got {kind(tokens)} for {kind(pictures)}"
+            f"join needs int64 tokens [{len(pictures)}, length], a text for each picture; "
+            f"got {kind(tokens)} for {kind(pictures)}"
         )
     if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < words:
         found = f"{int(tokens.min())} … {int(tokens.max())}"
