@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.report import replace_section
 
-NAMES = ("federation", "aggregation", "panel", "platforms")
+NAMES = ("federation", "aggregation", "modalities", "panel", "platforms")
 LONG = ("inversion", "mutants", "peer_setting")  # no part of `all`
 SETTINGS = {  # of which benchmark an option is
     "federation": ("against",),
