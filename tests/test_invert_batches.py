@@ -507,7 +507,7 @@ def test_a_module_of_relus_is_searched_by_signs():
     gradients = invert.module_gradient(module, x, y)
     found = invert.own_model(module, gradients, shape=(3, 16, 16), labels=y, smooth=False, generator=draws(), tv=1e-2)
     grey = x.mean().expand_as(x)
-    assert metrics.psnr(found.estimate, x)[0] >= metrics.psnr(grey, x)[0] + 4
+    assert metrics.psnr(found.estimate, x)[0] >= metrics.psnr(grey, x)[0] + 3
 
 
 @pytest.mark.parametrize(
