@@ -185,7 +185,7 @@ def test_rows_that_would_have_to_know_more_are_left_out() -> None:
 def test_a_high_success_is_the_worst() -> None:
     state, said = filtered(shows="success")
     assert state.mean[state.worst, [0, 1]] == pytest.approx([0.9, 0.3])
-    assert "By the success of its best backdoor, stands best: FedShield (0.30 ± 0.00" in said
+    assert "Of these 2 by the success of its best backdoor, stands best: FedShield (0.30 ± 0.00" in said
     assert state.calm == pytest.approx([0.01, 0.01])
 
 
@@ -236,7 +236,7 @@ def test_claim_38_is_about_both_together() -> None:
     calm = spread(dict.fromkeys(names, (0, 1)))
     bad = dict.fromkeys(names, (50, 90))
     assert measures.is_a_baseline(spread({**bad, "both": (5, 10)}), calm) == "held"
-    assert measures.is_a_baseline(spread({**bad, "robust alone": (5, 10)}), calm).endswith("only robust alone")
+    assert measures.is_a_baseline(spread({**bad, "clip + trimmed mean": (5, 10)}), calm).endswith("only clip + trimmed mean")
     assert measures.is_a_baseline(spread(bad), calm) == "did not hold"
 
 

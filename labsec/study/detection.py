@@ -353,6 +353,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seeds = range(options.seeds)
     changes = {"rounds": options.rounds}
     thresholds = tuned_thresholds(**changes)
+    given = f"--seeds {options.seeds} --rounds {options.rounds} --quarantines {options.quarantines}"
+    print(f"# What every score is worth\n\nPrinted by `python -m labsec.study.detection {given}`.\n")
     print(scores_in_words(seeds, thresholds, **changes), flush=True)
     if options.quarantines:
         for line in quarantines_in_words(range(options.quarantines), thresholds, **changes):
