@@ -2,6 +2,8 @@
 
 from labsec.invert.analytic import analytic
 from labsec.invert.gallery import gallery
+from labsec.invert.labels import label, label_counts
+from labsec.invert.matching import gauss_newton, lbfgs
 from labsec.invert.reconstruction import Reconstruction
 
-__all__ = ["Reconstruction", "analytic", "gallery"]
+__all__ = ["Reconstruction", "analytic", "gallery", "gauss_newton", "label", "label_counts", "lbfgs"]
