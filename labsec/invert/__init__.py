@@ -1,9 +1,26 @@
 """Gradient inversion: what a message gives away about the data behind it. Use it on your own data and systems only."""
 
 from labsec.invert.analytic import analytic
+from labsec.invert.evidence import believed, unexplained
 from labsec.invert.gallery import gallery
+from labsec.invert.gradinverter import Inversion, Tried, gradinverter
 from labsec.invert.labels import label, label_counts
 from labsec.invert.matching import gauss_newton, lbfgs
+from labsec.invert.polish import polish
 from labsec.invert.reconstruction import Reconstruction
 
-__all__ = ["Reconstruction", "analytic", "gallery", "gauss_newton", "label", "label_counts", "lbfgs"]
+__all__ = [
+    "Inversion",
+    "Reconstruction",
+    "Tried",
+    "analytic",
+    "believed",
+    "gallery",
+    "gauss_newton",
+    "gradinverter",
+    "label",
+    "label_counts",
+    "lbfgs",
+    "polish",
+    "unexplained",
+]
