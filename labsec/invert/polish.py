@@ -91,8 +91,9 @@ def polish(
         evaluations += 1
         loss = loss_at(x)
         (x.grad,) = torch.autograd.grad(loss, x)
-        if float(loss) < least and x.detach().isfinite().all():
-            least = float(loss)
+        value = float(loss.detach())
+        if value < least and x.detach().isfinite().all():
+            least = value
             best = x.detach().clone()
         return loss.detach()
 
