@@ -17,7 +17,6 @@ from labsec import storage
 from labsec.course import progress_file as progress
 from labsec.files import CLONE, COURSE, PACKAGE, learners_folder
 
-
 MODELS = ("mlp", "convnet", "lenet")  # the networks that `labsec capture` knows
 
 
@@ -241,7 +240,11 @@ def _add_invert(inverting: argparse.ArgumentParser) -> None:
         "--message", type=whole, default=0, metavar="N", help="which message of the file (default: 0)"
     )
     inverting.add_argument(
-        "--seconds", type=positive, default=60.0, metavar="S", help="of processor time, earlier calls included (60)"
+        "--seconds",
+        type=positive,
+        default=60.0,
+        metavar="S",
+        help="of processor time, with earlier calls (default: 60)",
     )
     inverting.add_argument("--seed", type=whole, default=0, metavar="N", help="of the random starts (default: 0)")
 
