@@ -244,7 +244,7 @@ def _add_invert(inverting: argparse.ArgumentParser) -> None:
         type=positive,
         default=60.0,
         metavar="S",
-        help="of processor time, with earlier calls (default: 60)",
+        help="of processor time, with earlier calls (60)",
     )
     inverting.add_argument("--seed", type=whole, default=0, metavar="N", help="of the random starts (default: 0)")
 

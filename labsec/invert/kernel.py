@@ -66,8 +66,8 @@ def kernel(model: Model, params: Tensor, target: Tensor, label: int) -> Kernel:
     (torch.Size([5]), torch.Size([5, 64]))
 
     Raises ValueError unless params and target are float64 [dim] and 0 <= label < classes.
-    Source: the loss is that of Zhu, Liu and Han 2019, arXiv:1906.08935; the tangent pass is Pearlmutter 1994, Fast exact
-    multiplication by the Hessian, for the mixed derivatives.
+    Source: the loss is that of Zhu, Liu and Han 2019, arXiv:1906.08935; the tangent pass is Pearlmutter 1994, Fast
+    exact multiplication by the Hessian, for the mixed derivatives.
     """
     check_kind("kernel", Model, model=model)
     check_kind("kernel", Tensor, params=params, target=target)
@@ -75,7 +75,7 @@ def kernel(model: Model, params: Tensor, target: Tensor, label: int) -> Kernel:
         if given.shape != (model.dim,) or given.dtype != torch.float64:
             raise ValueError(f"kernel needs params and target float64 [{model.dim}]; got {kind(given)}")
     check_number("kernel", whole=True, least=0, below=model.classes, label=label)
-    plan = _plan(model)
+    plan = plan_of(model)
     return ByHand(model, plan, params, target, label) if plan else Automatic(model, params, target, label)
 
 
@@ -132,7 +132,7 @@ class AutomaticLocal:
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """A layer below the head, as a matrix product: activation(weight @ unfold(h) + bias).
 
     window    (kernel, stride, padding) of a convolution; None for a dense layer
@@ -147,10 +147,15 @@ class _Step:
         if self.window is None:
             return h.view(len(h), -1, 1)
         k, stride, padding = self.window
-        channels, *sides = self.shape
-        padded = F.pad(h.view(-1, *self.shape), (padding,) * 4)
-        windows = padded.unfold(2, k, stride).unfold(3, k, stride)  # [c, channels, y, x, k, k]
-        return windows.permute(0, 1, 4, 5, 2, 3).reshape(len(h), channels * k * k, -1)
+        padded = F.pad(h.view(-1, *self.shape), (padding,) * 4)  # [c, channels, height, width]
+        candidates, channels, height, width = padded.shape
+        rows = (height - k) // stride + 1
+        columns = (width - k) // stride + 1
+
+        # A view that steps through the kernel before it steps through the places; its copy is the matrix.
+        sizes = (candidates, channels, k, k, rows, columns)
+        strides = (channels * height * width, height * width, width, 1, stride * width, stride)
+        return padded.as_strided(sizes, strides).reshape(candidates, channels * k * k, rows * columns)
 
     def fold(self, columns: Tensor) -> Tensor:
         """The other way, for slopes: [c, seen, places] -> [c, …], sums where places saw the same number."""
@@ -161,17 +166,17 @@ class _Step:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """The network as steps below a dense head."""
 
-    steps: tuple[_Step, ...]
+    steps: tuple[Step, ...]
     activation: Callable[[Tensor], Tensor]
 
 
 _WINDOWS = {"lenet": ((5, 2, 2), (5, 2, 2), (5, 1, 2)), "convnet": ((3, 2, 1), (3, 2, 1))}
 
 
-def _plan(model: Model) -> _Plan | None:
+def plan_of(model: Model) -> Plan | None:
     """How to compute the model by hand; None where that is not known."""
     constructor, arguments = model.origin
     activation = arguments.get("activation", torch.sigmoid if constructor == "lenet" else torch.relu)
@@ -179,20 +184,20 @@ def _plan(model: Model) -> _Plan | None:
         return None
     if constructor == "mlp":
         widths = [shape[1] for shape in model.shapes[:-2:2]]
-        return _Plan(tuple(_Step(None, (width,)) for width in widths), activation)
+        return Plan(tuple(Step(None, (width,)) for width in widths), activation)
     shape = model.shape
     steps = []
     for window, weight in zip(_WINDOWS[constructor], model.shapes[::2], strict=False):
-        steps.append(_Step(window, shape))
+        steps.append(Step(window, shape))
         k, stride, padding = window
         shape = (weight[0], *((side + 2 * padding - k) // stride + 1 for side in shape[1:]))
-    return _Plan(tuple(steps), activation)
+    return Plan(tuple(steps), activation)
 
 
 class ByHand:
     """The matching problem of a network whose steps are known."""
 
-    def __init__(self, model: Model, plan: _Plan, params: Tensor, target: Tensor, label: int) -> None:
+    def __init__(self, model: Model, plan: Plan, params: Tensor, target: Tensor, label: int) -> None:
         self.plan = plan
         self.weights, self.biases = _matrices(model, params)
         self.target_weights, self.target_biases = _matrices(model, target)
@@ -278,7 +283,7 @@ class ByHandLocal:
         head_back          how they move the slope at the features: row^T @ error, [c, features, 1]
         """
         # Forward: what enters the first step stands still.
-        moved = []  # of each step, before its activation
+        moved: list[Tensor] = []  # of each step, before its activation
         for i, step in enumerate(self._steps):
             move = torch.baddbmm(biases[i], weights[i], self._seen[i])
             if i:

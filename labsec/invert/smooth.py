@@ -19,8 +19,9 @@ TINT = 0.3  # how much less than brightness the differences between the three co
 class Smoother:
     """What steps are likely, as a symmetric linear map of samples [c, in]: `half` twice is `full`.
 
-    It is diagonal in the cosine transform, with weights 1 / (1 + (frequency / KNEE)²), the spectrum of natural pictures,
-    and less for colour than for brightness. Samples that are no pictures [channels, height, width] stay as they are.
+    It is diagonal in the cosine transform, with weights 1 / (1 + (frequency / KNEE)²), the spectrum of natural
+    pictures, and less for colour than for brightness. Samples that are no pictures [channels, height, width] stay as
+    they are.
 
     Source: the spectrum is Field 1987, Relations between the statistics of natural images and the response properties
     of cortical cells; its use as a preconditioner here is this course's own.
@@ -48,12 +49,11 @@ class Smoother:
         return self._weighted(x, self._weights.sqrt()) if self.is_picture else x
 
     def _weighted(self, x: Tensor, weights: Tensor) -> Tensor:
-        channels, height, width = self.shape
         patterns = self._rows @ x.view(-1, *self.shape) @ self._columns.T  # [c, channels, height, width]
-        if channels == 3:
+        if self.shape[0] == 3:
             patterns = (self._colours @ patterns.flatten(2)).view_as(patterns)
         patterns = patterns * weights
-        if channels == 3:
+        if self.shape[0] == 3:
             patterns = (self._colours.T @ patterns.flatten(2)).view_as(patterns)
         return (self._rows.T @ patterns @ self._columns).reshape(x.shape)
 
