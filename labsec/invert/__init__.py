@@ -11,6 +11,7 @@ from labsec.invert.matching import gauss_newton, lbfgs
 from labsec.invert.polish import polish
 from labsec.invert.published import dlg, idlg
 from labsec.invert.reconstruction import Reconstruction
+from labsec.invert.simulation import simulate
 
 __all__ = [
     "Inversion",
@@ -29,6 +30,7 @@ __all__ = [
     "label_counts",
     "lbfgs",
     "polish",
+    "simulate",
     "smooth_cosine",
     "unexplained",
 ]

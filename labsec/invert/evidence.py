@@ -17,8 +17,9 @@ MOST_COMPARED = 2**24  # numbers in the table of what candidates would send
 def unexplained(view: ServerView, samples: Tensor, labels: Tensor, *, message: int = 0) -> float:
     """The share of a message's squared length that samples do not explain: 0 is a perfect match, 1 is no better than 0.
 
-    The client is played again with these samples, all of them in every step, and what it would have sent is held
-    against what it did. The number is the same for every attack, so that their results can be compared.
+    The client is played again with these samples, and what it would have sent is held against what it did. The number
+    means the same for every attack, so that their results can be compared. Where there are as many samples as several
+    steps took together, each step takes its own, in their order; otherwise every step takes them all.
 
     view       `view.messages[message]` is the update of one client
     samples    [b, *shape] the candidates
@@ -45,8 +46,12 @@ def unexplained(view: ServerView, samples: Tensor, labels: Tensor, *, message: i
         raise ValueError(f"unexplained needs a message that is not zero; message {message} holds nothing else")
     if not samples.isfinite().all():
         return float("inf")
-    everybody = torch.arange(len(samples), device=samples.device)
-    would_send = _played(view, samples, labels, everybody.expand(1, view.local_steps, -1))[0]  # [dim]
+    places = torch.arange(len(samples), device=samples.device)
+    if view.batch_size is not None and len(samples) == view.local_steps * view.batch_size:
+        batches = places.view(1, view.local_steps, view.batch_size)
+    else:
+        batches = places.expand(1, view.local_steps, -1)
+    would_send = _played(view, samples, labels, batches)[0]  # [dim]
     share = float((would_send - sent).square().sum()) / length
     return share if share == share else float("inf")  # a NaN is no share of anything
 

@@ -13,20 +13,25 @@ from dataclasses import dataclass, replace
 from time import process_time
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from labsec.guards import check_function, check_kind, check_number, kind
 from labsec.invert.analytic import analytic
+from labsec.invert.closed_form import closed_form
+from labsec.invert.cosine import cosine, smooth_cosine
 from labsec.invert.evidence import believed, unexplained
 from labsec.invert.labels import label, label_counts
 from labsec.invert.matching import gauss_newton, lbfgs
 from labsec.invert.polish import polish
 from labsec.invert.reconstruction import Reconstruction
 from labsec.invert.shared import Watch, one_message
+from labsec.invert.simulation import simulate
 from labsec.types import ServerView
 
 FOUND = 1e-9  # a candidate that leaves a smaller share of the message unexplained is not searched for any further
 RESTARTS = 8  # of a search that starts anew, at most
+KINKED = (torch.relu, F.hardtanh, F.leaky_relu)  # activations without a curvature
 LEAST_SECONDS = 0.05  # it is not worth while to start a rung with less
 
 
@@ -106,6 +111,55 @@ def _analytic(job: Job) -> Reconstruction:
     return Reconstruction(method="analytic", estimate=samples, labels=labels, assumptions=said)
 
 
+def _closed_form(job: Job) -> Reconstruction:
+    return closed_form(job.view, message=job.message)
+
+
+def _smooth_cosine(job: Job) -> Reconstruction:
+    if not _is_smooth(job):
+        raise ValueError(f"smooth_cosine needs activations that bend everywhere; those of {job.view.model.name} do not")
+    return smooth_cosine(
+        job.view,
+        message=job.message,
+        labels=job.known_labels(),
+        generator=job.generator,
+        restarts=RESTARTS,
+        seconds=job.seconds,
+        watch=job.watch,
+    )
+
+
+def _cosine(job: Job) -> Reconstruction:
+    return cosine(
+        job.view,
+        message=job.message,
+        labels=job.known_labels(),
+        generator=job.generator,
+        seconds=job.seconds,
+        watch=job.watch,
+    )
+
+
+def _simulate(job: Job) -> Reconstruction:
+    if job.view.local_steps == 1:
+        raise ValueError("simulation is for several local steps; this message is of one, which is a gradient")
+    return simulate(
+        job.view,
+        message=job.message,
+        labels=job.known_labels(),
+        smooth=_is_smooth(job),
+        generator=job.generator,
+        seconds=job.seconds,
+        watch=job.watch,
+    )
+
+
+def _is_smooth(job: Job) -> bool:
+    """Whether every activation of the network bends everywhere; the default activation is a ReLU."""
+    constructor, arguments = job.view.model.origin
+    return constructor == "lenet" or arguments.get("activation", torch.relu) not in KINKED
+
+
 def _gauss_newton(job: Job) -> Reconstruction:
     return gauss_newton(
         job.view,
@@ -146,8 +200,12 @@ def _go_on(job: Job) -> Reconstruction:
 RUNGS = (
     Rung("an earlier result, polished", _go_on),
     Rung("analytic first layer", _analytic),
+    Rung("closed form, layer by layer", _closed_form),
     Rung("deep leakage by Gauss-Newton", _gauss_newton),
     Rung("deep leakage by L-BFGS", _lbfgs),
+    Rung("cosine matching in waves", _smooth_cosine),
+    Rung("cosine matching with total variation", _cosine),
+    Rung("simulation of the local steps", _simulate),
     Rung("the best result, polished", _go_on),
 )
 
