@@ -1,4 +1,4 @@
-"""The inversion service: a result for whoever has the token, words for everybody else, and nothing left when it stops."""
+"""The inversion service: a result for whoever has the token, words for all others, and nothing left when it stops."""
 
 import http.client
 import json
