@@ -148,8 +148,7 @@ def main(cases: int = CASES) -> str:
             *lines,
             "",
             f"{cases:,} malformed files (seed {SEED}): {others:,} errors other than the documented one; "
-            f"{seconds:.0f} s, at most {1000 * longest:.0f} ms each, and {peak_megabytes() - before:.0f} MB more memory "
-            "at the peak. A file "
-            "whose numbers alone were changed is still a captured update, and is read.",
+            f"{seconds:.0f} s, at most {1000 * longest:.0f} ms each; {peak_megabytes() - before:.0f} MB more memory at "
+            "the peak. A file whose numbers alone were changed is still a captured update, and is read.",
         ]
     )

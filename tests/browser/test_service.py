@@ -1,4 +1,4 @@
-"""The page of the inversion service in Chromium: a captured update goes in, the picture emerges, the result comes out."""
+"""The page of the inversion service in Chromium: an update goes in, the picture emerges, the result comes out."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +36,7 @@ def started() -> Iterator[service.Service]:
 
 @pytest.fixture
 def page(browser: Browser, started: service.Service) -> Iterator[Page]:
-    """The page at the size of a small laptop; whatever it asks for elsewhere, and every fault of its script, is kept."""
+    """The page at the size of a small laptop; it must ask for nothing elsewhere, and its script must have no fault."""
     context = browser.new_context(viewport={"width": 1024, "height": 640}, reduced_motion="reduce")
     opened = context.new_page()
     opened.set_default_timeout(60_000)
