@@ -20,7 +20,7 @@ from labsec.federation.population import Population
 from labsec.service import server as serving
 from labsec.study import capture
 
-PATIENCE = 240.0  # seconds for a process to load torch on a busy machine
+PATIENCE = 900.0  # seconds for a process to load torch on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ def test_requests_that_are_no_http_are_survived(shared):
     assert ask(shared, "/job")[0] == 200
 
 
-@pytest.mark.parametrize("size", [1001, 100_000])
+@pytest.mark.parametrize("size", [1001, 2001, 5_000_000])
 def test_too_large_an_upload_is_told_so(size):
     with service.running(size=1000) as started:
         status, _, body = ask(started, "/job", "POST", bytes(size))

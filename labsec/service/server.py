@@ -222,21 +222,14 @@ class _Job(_Guarded):
         self.received = bytearray()
         self.is_too_large = False
         super().prepare()
-        if self.request.method == "POST":
-            self._look_at_length()
 
-    def _look_at_length(self) -> None:
-        """Refuse an upload before it is read. What is sent all the same is passed over, for PATIENCE seconds."""
-        if self.bench.is_busy:
-            raise self._busy()
+        # An answer before the upload has ended would cut the connection, and the words would be lost with it. So what
+        # is too large is passed over as it comes, for PATIENCE seconds, and is refused then.
         length = self.request.headers.get("Content-Length", "0")
         if length.isdecimal() and int(length) > self.size:
-            self._pass_over(int(length))
-            raise self._too_large()
-
-    def _pass_over(self, length: int) -> None:
-        connection: Any = self.request.connection
-        connection.set_max_body_size(length)
+            self.is_too_large = True
+            connection: Any = self.request.connection
+            connection.set_max_body_size(int(length))
 
     def data_received(self, chunk: bytes) -> None:
         self.is_too_large = self.is_too_large or len(self.received) + len(chunk) > self.size
@@ -244,8 +237,10 @@ class _Job(_Guarded):
             self.received += chunk
 
     def post(self) -> None:
+        if self.bench.is_busy:
+            raise self._busy()
         if self.is_too_large:
-            raise self._too_large()
+            raise Refused(413, f"The file is larger than {self.size} bytes.")
         data = bytes(self.received)
         try:
             decoded(data)
@@ -264,9 +259,6 @@ class _Job(_Guarded):
     def delete(self) -> None:
         self.bench.cancel()
         self.get()
-
-    def _too_large(self) -> Refused:
-        return Refused(413, f"The file is larger than {self.size} bytes.")
 
     def _busy(self) -> Refused:
         return Refused(409, "One job at a time: cancel the one that is running, or wait for it.")

@@ -16,7 +16,7 @@ from labsec.study import capture
 ROOT = Path(__file__).parents[2]
 ARTIFACTS = ROOT / "artifacts" / "browser"
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
-PATIENCE = 240_000  # milliseconds for a process to load torch on a busy machine
+PATIENCE = 900_000  # milliseconds for a process to load torch on a busy machine
 LEAST_SIDE = 96  # pixels of the picture
 
 # Whether anything but the background is drawn on the canvas.
