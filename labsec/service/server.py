@@ -226,7 +226,7 @@ class _Job(_Guarded):
         # An answer before the upload has ended would cut the connection, and the words would be lost with it. So what
         # is too large is passed over as it comes, for PATIENCE seconds, and is refused then.
         length = self.request.headers.get("Content-Length", "0")
-        if length.isdecimal() and int(length) > self.size:
+        if length.isdecimal() and len(length) < 20 and int(length) > self.size:
             self.is_too_large = True
             connection: Any = self.request.connection
             connection.set_max_body_size(int(length))
@@ -237,8 +237,6 @@ class _Job(_Guarded):
             self.received += chunk
 
     def post(self) -> None:
-        if self.bench.is_busy:
-            raise self._busy()
         if self.is_too_large:
             raise Refused(413, f"The file is larger than {self.size} bytes.")
         data = bytes(self.received)
@@ -249,7 +247,7 @@ class _Job(_Guarded):
         try:
             job = self.bench.begin(data)
         except Busy:
-            raise self._busy() from None
+            raise Refused(409, "One job at a time: cancel the one that is running, or wait for it.") from None
         self.set_status(202)
         self.finish(job.told())
 
@@ -259,9 +257,6 @@ class _Job(_Guarded):
     def delete(self) -> None:
         self.bench.cancel()
         self.get()
-
-    def _busy(self) -> Refused:
-        return Refused(409, "One job at a time: cancel the one that is running, or wait for it.")
 
 
 class _Result(_Guarded):
