@@ -76,7 +76,7 @@ class Worker:
     event, and with {"kind": "gone"} after the process has ended.
     """
 
-    def __init__(self, hear: Callable[[Worker, Event], None]) -> None:
+    def __init__(self, hear: Callable[[Worker, Event], object]) -> None:
         path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "labsec.service.worker"],
