@@ -49,7 +49,8 @@ def ask(started, path, method="GET", body=None, **headers):
     """Status, headers and body of an answer."""
     connection = http.client.HTTPConnection("127.0.0.1", started.port, timeout=60)
     try:
-        connection.request(method, path, body, {"Authorization": f"Bearer {started.token}", **headers})
+        told = {"Authorization": f"Bearer {started.token}", **headers}
+        connection.request(method, path, body, told, encode_chunked="Transfer-Encoding" in headers)
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read()
     finally:

@@ -38,9 +38,8 @@ def unexplained(view: ServerView, samples: Tensor, labels: Tensor, *, message: i
     Source: the matching loss of Zhu, Liu and Han 2019, arXiv:1906.08935, relative to the message.
     """
     sent = one_message("unexplained", view, message)  # [dim]
-    check_kind("unexplained", Tensor, samples=samples, labels=labels)
-    if not len(samples):
-        raise ValueError(f"unexplained needs at least one sample; got {kind(samples)}")
+    check_kind("unexplained", Tensor, labels=labels)
+    check_samples("unexplained", view, samples)
     length = float(sent.square().sum())
     if length == 0:
         raise ValueError(f"unexplained needs a message that is not zero; message {message} holds nothing else")
@@ -80,14 +79,12 @@ def believed(
     Raises ValueError if there is no such message or candidate, and if the message is not finite.
     """
     sent = one_message("believed", view, message)  # [dim]
-    check_kind("believed", Tensor, candidates=candidates)
+    check_samples("believed", view, candidates)
     model = view.model
     classes = torch.arange(model.classes, device=candidates.device) if labels is None else labels.unique()
 
     # The table has a row for each pair, and the most plausible candidates come first.
     candidates = candidates[: max(1, MOST_COMPARED // (len(classes) * model.dim))]
-    if not len(candidates):
-        raise ValueError(f"believed needs at least one candidate; got {kind(candidates)}")
     samples = candidates.repeat_interleave(len(classes), dim=0)  # [k * classes, *shape]
     tried = classes.repeat(len(candidates))  # [k * classes]
     alone = torch.arange(len(samples), device=candidates.device)[:, None, None]  # [k * classes, 1, 1]
@@ -95,6 +92,17 @@ def believed(
     behind = len(candidates) if view.batch_size is None else view.batch_size * view.local_steps
     chosen = gallery(sent[None], expected, samples=min(behind, len(candidates)))[0]  # [b]
     return samples[chosen], tried[chosen]
+
+
+def check_samples(name: str, view: ServerView, samples: Tensor) -> None:
+    """Raise unless samples are [n, *shape] with n >= 1, of the kind that the view's model takes; name: who needs it."""
+    model = view.model
+    check_kind(name, Tensor, samples=samples)
+    is_of_kind = samples.is_floating_point() if model.vocabulary is None else samples.dtype == torch.int64
+    if samples.ndim < 1 or samples.shape[1:] != model.shape or not len(samples) or not is_of_kind:
+        what = "floating-point" if model.vocabulary is None else "int64"
+        wanted = ", ".join(map(str, model.shape))
+        raise ValueError(f"{name} needs {what} samples [n, {wanted}] with n >= 1; got {kind(samples)}")
 
 
 def _played(view: ServerView, samples: Tensor, labels: Tensor, batches: Tensor) -> Tensor:

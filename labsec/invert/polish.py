@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from labsec.guards import check_function, check_kind, check_number, kind
+from labsec.invert.evidence import check_samples
 from labsec.invert.reconstruction import Reconstruction
 from labsec.invert.shared import Watch, gradient
 from labsec.types import ServerView
@@ -59,11 +60,12 @@ def polish(
     check_number("polish", above=0, most=math.inf, seconds=seconds)
     if watch is not None:
         check_function("polish", watch=watch)
-    check_kind("polish", Tensor, samples=samples, labels=labels)
+    wanted = gradient("polish", view, message)  # [dim]
+    check_kind("polish", Tensor, labels=labels)
+    check_samples("polish", view, samples)
     model = view.model
     if model.vocabulary is not None:
         raise ValueError(f"polish needs samples that are numbers; those of {model.name} are tokens")
-    wanted = gradient("polish", view, message)  # [dim]
     scale = float(wanted.square().sum())
     if scale == 0:
         raise ValueError(f"polish needs a message that is not zero; message {message} holds nothing else")
