@@ -56,7 +56,7 @@ class Job:
         self.said = said
         self.ended = monotonic()
 
-    def told(self) -> Event:
+    def told(self) -> dict[str, Any]:
         """What the page is told."""
         until = self.ended if self.state != "running" else monotonic()
         return {
