@@ -236,7 +236,9 @@ def test_claim_38_is_about_both_together() -> None:
     calm = spread(dict.fromkeys(names, (0, 1)))
     bad = dict.fromkeys(names, (50, 90))
     assert measures.is_a_baseline(spread({**bad, "both": (5, 10)}), calm) == "held"
-    assert measures.is_a_baseline(spread({**bad, "clip + trimmed mean": (5, 10)}), calm).endswith("only clip + trimmed mean")
+    assert measures.is_a_baseline(spread({**bad, "clip + trimmed mean": (5, 10)}), calm).endswith(
+        "only clip + trimmed mean"
+    )
     assert measures.is_a_baseline(spread(bad), calm) == "did not hold"
 
 

@@ -4,25 +4,31 @@ from labsec.invert.analytic import analytic
 from labsec.invert.categories import categories
 from labsec.invert.closed_form import closed_form
 from labsec.invert.cosine import cosine, smooth_cosine
+from labsec.invert.evidence import believed, unexplained
 from labsec.invert.gallery import gallery
 from labsec.invert.genome import bases, genotypes
+from labsec.invert.gradinverter import Inversion, Tried, gradinverter
 from labsec.invert.joint import picture_and_text
 from labsec.invert.labels import label, label_counts
 from labsec.invert.malicious import Suspicion, imprint, read_imprint, suspicion, trap_weights
 from labsec.invert.matching import gauss_newton, lbfgs
 from labsec.invert.observations import average, joint_cosine, rank_one
 from labsec.invert.own_model import module_gradient, obstacles, own_model
+from labsec.invert.polish import polish
 from labsec.invert.published import dlg, idlg
 from labsec.invert.reconstruction import Reconstruction
 from labsec.invert.simulation import simulate
 from labsec.invert.tokens import match_rows, ordered_tokens, searched_order, span_check, tokens, words_used
 
 __all__ = [
+    "Inversion",
     "Reconstruction",
     "Suspicion",
+    "Tried",
     "analytic",
     "average",
     "bases",
+    "believed",
     "categories",
     "closed_form",
     "cosine",
@@ -30,6 +36,7 @@ __all__ = [
     "gallery",
     "gauss_newton",
     "genotypes",
+    "gradinverter",
     "idlg",
     "imprint",
     "joint_cosine",
@@ -42,6 +49,7 @@ __all__ = [
     "ordered_tokens",
     "own_model",
     "picture_and_text",
+    "polish",
     "rank_one",
     "read_imprint",
     "searched_order",
@@ -51,5 +59,6 @@ __all__ = [
     "suspicion",
     "tokens",
     "trap_weights",
+    "unexplained",
     "words_used",
 ]
