@@ -187,7 +187,10 @@ LABS = ", ".join(sorted(path.name[:2] for path in (cli.COURSE / "solutions").glo
         (["build", ""], f"Nothing more was built: there is no lab '' in solutions/; there are {LABS}.\n"),
         (["reset", ""], f"There is no lab ''; there are {LABS}.\n"),
         (["open", "../x"], f"There is no lab '../x'; there are {LABS}.\n"),
-        (["matrix", "all"], "no table is called 'all'; known: rehearsal, matrix, breakdown, three_percent, defences.\n"),
+        (
+            ["matrix", "all"],
+            "no table is called 'all'; known: rehearsal, matrix, breakdown, three_percent, defences.\n",
+        ),
     ],
 )
 def test_what_is_not_there_is_named_beside_what_is(command, said, capsys):
