@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.report import replace_section
 
-NAMES = ("federation", "aggregation", "panel", "platforms")
+NAMES = ("federation", "aggregation", "modalities", "panel", "platforms")
 LONG = ("mutants",)  # no part of `all`
 SETTINGS = {"federation": ("against",), "mutants": ("jobs", "sample", "seed")}  # of which benchmark an option is
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"

@@ -1,9 +1,12 @@
 """Gradient inversion: what a message gives away about the data behind it. Use it on your own data and systems only."""
 
 from labsec.invert.analytic import analytic
+from labsec.invert.categories import categories
 from labsec.invert.closed_form import closed_form
 from labsec.invert.cosine import cosine, smooth_cosine
 from labsec.invert.gallery import gallery
+from labsec.invert.genome import bases, genotypes
+from labsec.invert.joint import picture_and_text
 from labsec.invert.labels import label, label_counts
 from labsec.invert.malicious import Suspicion, imprint, read_imprint, suspicion, trap_weights
 from labsec.invert.matching import gauss_newton, lbfgs
@@ -11,28 +14,39 @@ from labsec.invert.observations import average, joint_cosine, rank_one
 from labsec.invert.own_model import module_gradient, obstacles, own_model
 from labsec.invert.reconstruction import Reconstruction
 from labsec.invert.simulation import simulate
+from labsec.invert.tokens import match_rows, ordered_tokens, searched_order, span_check, tokens, words_used
 
 __all__ = [
     "Reconstruction",
     "Suspicion",
     "analytic",
     "average",
+    "bases",
+    "categories",
     "closed_form",
     "cosine",
     "gallery",
     "gauss_newton",
+    "genotypes",
     "imprint",
     "joint_cosine",
     "label",
     "label_counts",
     "lbfgs",
+    "match_rows",
     "module_gradient",
     "obstacles",
+    "ordered_tokens",
     "own_model",
+    "picture_and_text",
     "rank_one",
     "read_imprint",
+    "searched_order",
     "simulate",
     "smooth_cosine",
+    "span_check",
     "suspicion",
+    "tokens",
     "trap_weights",
+    "words_used",
 ]
