@@ -220,8 +220,6 @@ def quick() -> dict[str, Any]:
     return {"restarts": 1, "iterations": 3}
 
 
-def estimate_of(attack: Callable[..., Any]) -> Callable[..., Any]:
-    return functools.wraps(attack)(lambda **arguments: attack(**arguments).estimate)
 def broadcast_view() -> BroadcastView:
     return BroadcastView(**vars(server_view()), honest=server_view().params)
 
