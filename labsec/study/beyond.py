@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from labsec import invert, metrics
 from labsec.data import Dataset
+from labsec.federation.engine import rounds
+from labsec.federation.scenario import Scenario
 from labsec.invert.fitting import search
 from labsec.models import Model
 from labsec.train import local_updates
-from labsec.types import ServerView, generator
+from labsec.types import Broadcast, ServerView, generator
 
+MOVED = 1e-5  # of the largest move of a bias; a bin that moved by less holds nothing
 SPREAD = 0.1  # of a start's free numbers around "nothing is known"
 
 
@@ -70,3 +76,119 @@ def matched(
     starts = [SPREAD * torch.randn(shape, generator=draw, dtype=torch.float64) for _ in range(restarts)]
     found, _ = search("matched", view, 0, labels, decode, starts, iterations=iterations)
     return decode(found.best.free).to(view.params.dtype)
+
+
+def noisy(view: ServerView, *, std: float, seed: int) -> ServerView:
+    """The same view of a client that adds Gaussian noise to every number of its message.
+
+    >>> from labsec import data, models
+    >>> view = one_message(models.mlp((128,), 2), data.load("snps"), torch.tensor([3]), seed=0)
+    >>> bool((noisy(view, std=0.0, seed=0).messages == view.messages).all())
+    True
+    """
+    noise = torch.randn(view.messages.shape, generator=generator(seed, "noise"))
+    return replace(view, messages=view.messages + std * noise)
+
+
+def most_frequent(known: Tensor) -> Tensor:
+    """The guess without a message: of each cell what most samples have, [cells], from public samples [n, cells].
+
+    >>> most_frequent(torch.tensor([[1, 0], [1, 2], [3, 2]]))
+    tensor([1, 2])
+    """
+    return known.mode(dim=0).values
+
+
+def usual_record(known: Tensor, widths: Sequence[int]) -> Tensor:
+    """The guess for a table: the most frequent category of each column and the median of each number, [1, places].
+
+    >>> usual_record(torch.tensor([[0.2, 1.0, 0.0], [0.4, 1.0, 0.0], [0.9, 0.0, 1.0]]), [1, 2])
+    tensor([[0.4000, 1.0000, 0.0000]])
+    """
+    parts = []
+    for part in known.split(list(widths), dim=1):
+        if part.shape[1] == 1:
+            parts.append(part.median(dim=0, keepdim=True).values)
+        else:
+            parts.append(F.one_hot(part.mean(dim=0).argmax(), part.shape[1])[None].to(part))
+    return torch.cat(parts, dim=1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answer:
+    """One client's answer in one round, and the truth behind it, for the score alone.
+
+    view     what the server sees; its params are what it sent
+    truth    [batch, *shape]
+    """
+
+    view: ServerView
+    truth: Tensor
+
+
+def one_round(
+    model: Model, data: Dataset, *, batch: int, seed: int, steps: int = 1, broadcast: Broadcast | None = None
+) -> Answer:
+    """A round of a real federation of three clients, and what the first of them answers.
+
+    broadcast    what a malicious server sends in place of its model; None for an honest server
+
+    >>> from labsec import data, models
+    >>> one_round(models.mlp((128,), 2), data.load("snps"), batch=4, seed=0).truth.shape
+    torch.Size([4, 128])
+
+    Raises ValueError as `Scenario` does.
+    """
+    s = Scenario(
+        data=data,
+        model=model,
+        clients=3,
+        rounds=1,
+        local_steps=steps,
+        batch_size=batch,
+        lr=0.1,
+        broadcast=broadcast,
+        train=(recorder := Recorder()),
+        seed=seed,
+    )
+    (first,) = rounds(s)
+    params = recorder.params if recorder.params.ndim == 1 else recorder.params[0]
+    view = ServerView(
+        params=params, messages=first.messages[:1], model=model, lr=s.lr, local_steps=steps, batch_size=batch
+    )
+    return Answer(view=view, truth=data.x[recorder.batches[0].flatten()])
+
+
+class Recorder:
+    """Plain local training that notes what the clients were sent, and on which samples they trained."""
+
+    def __init__(self) -> None:
+        self.params = torch.empty(0)
+        self.batches = torch.empty(0, dtype=torch.int64)
+
+    def __call__(
+        self, model: Model, params: Tensor, x: Tensor, y: Tensor, batches: Tensor, *, lr: float, chunk: int | None
+    ) -> Tensor:
+        self.params = params
+        self.batches = batches  # [clients, steps, batch]
+        return local_updates(model, params, x, y, batches, lr=lr, chunk=chunk)
+
+
+def audit(answer: Answer, *, bins: bool, least: float = 25.0) -> float:
+    """What a client reads out of its own message before it sends it: the share of its samples at `least` dB or more.
+
+    bins    whether to try neighbours' differences as well, which bins need; the ratios of single neurons come always
+
+    >>> from labsec import data, models
+    >>> audit(one_round(models.mlp((128,), 2), data.load("snps"), batch=1, seed=0), bins=False)
+    1.0
+    """
+    candidates = [invert.analytic(answer.view)]
+    if bins:
+        weight, bias = (layer[0] for layer in answer.view.model.layers(answer.view.messages)[:2])
+        apart = bias[:-1] - bias[1:]
+        moved = apart.abs() > MOVED * bias.abs().max()
+        rows = ((weight[:-1] - weight[1:])[moved] / apart[moved, None]).clamp(0, 1)
+        candidates.append(rows.view(-1, *answer.view.model.shape))
+    scores = metrics.best_matches(torch.cat(candidates), answer.truth)[1]
+    return float((scores >= least).double().mean())
