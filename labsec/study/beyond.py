@@ -12,6 +12,7 @@ from torch import Tensor
 from labsec import invert, metrics
 from labsec.data import Dataset
 from labsec.federation.engine import rounds
+from labsec.federation.population import Population
 from labsec.federation.scenario import Scenario
 from labsec.invert.fitting import search
 from labsec.models import Model
@@ -19,6 +20,7 @@ from labsec.train import local_updates
 from labsec.types import Broadcast, ServerView, generator
 
 MOVED = 1e-5  # of the largest move of a bias; a bin that moved by less holds nothing
+LR = 0.1  # of a client's step in a round
 SPREAD = 0.1  # of a start's free numbers around "nothing is known"
 
 
@@ -131,7 +133,7 @@ def one_round(
 ) -> Answer:
     """A round of a real federation of three clients, and what the first of them answers.
 
-    broadcast    what a malicious server sends in place of its model; None for an honest server
+    broadcast    (params, generator) -> [dim], what a malicious server sends; None for an honest one
 
     >>> from labsec import data, models
     >>> one_round(models.mlp((128,), 2), data.load("snps"), batch=4, seed=0).truth.shape
@@ -139,6 +141,8 @@ def one_round(
 
     Raises ValueError as `Scenario` does.
     """
+    honest = model.init(generator(seed, "start"))  # [dim]
+    sent = honest if broadcast is None else broadcast(honest, generator=generator(seed, "broadcast"))
     s = Scenario(
         data=data,
         model=model,
@@ -146,49 +150,39 @@ def one_round(
         rounds=1,
         local_steps=steps,
         batch_size=batch,
-        lr=0.1,
-        broadcast=broadcast,
-        train=(recorder := Recorder()),
+        lr=LR,
+        start=honest,
+        broadcast=None if broadcast is None else lambda params: sent,
         seed=seed,
     )
     (first,) = rounds(s)
-    params = recorder.params if recorder.params.ndim == 1 else recorder.params[0]
-    view = ServerView(
-        params=params, messages=first.messages[:1], model=model, lr=s.lr, local_steps=steps, batch_size=batch
-    )
-    return Answer(view=view, truth=data.x[recorder.batches[0].flatten()])
+    view = ServerView(params=sent, messages=first.messages[:1], model=model, lr=LR, local_steps=steps, batch_size=batch)
+
+    # The truth, for the score alone.
+    behind = Population(s).batches(first.number, first.clients)[0].flatten()  # [steps * batch]
+    return Answer(view=view, truth=data.x[behind])
 
 
-class Recorder:
-    """Plain local training that notes what the clients were sent, and on which samples they trained."""
-
-    def __init__(self) -> None:
-        self.params = torch.empty(0)
-        self.batches = torch.empty(0, dtype=torch.int64)
-
-    def __call__(
-        self, model: Model, params: Tensor, x: Tensor, y: Tensor, batches: Tensor, *, lr: float, chunk: int | None
-    ) -> Tensor:
-        self.params = params
-        self.batches = batches  # [clients, steps, batch]
-        return local_updates(model, params, x, y, batches, lr=lr, chunk=chunk)
-
-
-def audit(answer: Answer, *, bins: bool, least: float = 25.0) -> float:
+def audit(answer: Answer, *, least: float = 25.0) -> float:
     """What a client reads out of its own message before it sends it: the share of its samples at `least` dB or more.
 
-    bins    whether to try neighbours' differences as well, which bins need; the ratios of single neurons come always
+    It tries the ratios of single neurons (`invert.analytic`), and those of the differences of neighbours, in which bins
+    show. A server with another trick may read more.
 
     >>> from labsec import data, models
-    >>> audit(one_round(models.mlp((128,), 2), data.load("snps"), batch=1, seed=0), bins=False)
+    >>> audit(one_round(models.mlp((128,), 2), data.load("snps"), batch=1, seed=0))
     1.0
+
+    Raises ValueError if the first layer is not fully connected.
     """
-    candidates = [invert.analytic(answer.view)]
-    if bins:
-        weight, bias = (layer[0] for layer in answer.view.model.layers(answer.view.messages)[:2])
-        apart = bias[:-1] - bias[1:]
-        moved = apart.abs() > MOVED * bias.abs().max()
-        rows = ((weight[:-1] - weight[1:])[moved] / apart[moved, None]).clamp(0, 1)
-        candidates.append(rows.view(-1, *answer.view.model.shape))
-    scores = metrics.best_matches(torch.cat(candidates), answer.truth)[1]
-    return float((scores >= least).double().mean())
+    view = answer.view
+    ratios = invert.analytic(view)
+    weight, bias = (layer[0] for layer in view.model.layers(view.messages.double())[:2])  # [n, in], [n]
+    apart = bias[:-1] - bias[1:]  # [n - 1]
+    moved = apart.abs() > MOVED * bias.abs().max()
+    rows = ((weight[:-1] - weight[1:])[moved] / apart[moved, None]).clamp(0, 1)  # [k, in]
+    bins = rows.view(-1, *view.model.shape).to(view.params.dtype)
+
+    # Each attack has as many guesses as there are samples; a sample is read if either reads it.
+    scores = torch.stack([metrics.best_matches(found, answer.truth)[1] for found in (ratios, bins)])  # [2, n]
+    return float((scores.amax(dim=0) >= least).double().mean())

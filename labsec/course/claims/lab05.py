@@ -1,0 +1,3 @@
+"""What lab 05 measures for its claims."""
+
+CLAIMS = ()
