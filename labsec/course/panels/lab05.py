@@ -29,7 +29,7 @@ BATCHES = (1, 4, 16, 64, 128)
 SERVERS = {"honest": "honest", "bins": "bins", "traps": "traps"}
 READ_FROM = 25.0  # dB
 SEEDS = range(4)
-SHOWN = 8
+SHOWN = 4
 SCALE = 0.7  # of the traps
 
 
@@ -144,19 +144,18 @@ def reading(controls: Mapping[str, Any], state: Caught) -> str:
 
 
 class ImprintDrawing:
-    """Eight pictures and what was read of them, above the share that was read against the batch size.
+    """Four pictures and what was read of them, above the share that was read against the batch size.
 
     Artists are made once; `update` changes their data only.
     """
 
     def __init__(self) -> None:
-        self.figure = plots.figure(5.0, 4.2)
+        self.figure = plots.figure(5.0, 4.4)
         # Places by hand: the layout of so many small axes takes a tenth of a second, and never changes.
         self.figure.set_layout_engine("none")
         with plots.style():
             rows = [
-                [self.figure.add_axes((0.02 + 0.1205 * i, low, 0.114, 0.136)) for i in range(SHOWN)]
-                for low in (0.78, 0.63)
+                [self.figure.add_axes((0.05 + 0.235 * i, low, 0.2, 0.225)) for i in range(SHOWN)] for low in (0.7, 0.46)
             ]
             blank = np.zeros((28, 28))
             look = {"cmap": "gray", "vmin": 0, "vmax": 1}
@@ -167,8 +166,8 @@ class ImprintDrawing:
             for spine in self.frames:
                 spine.set_visible(True)
                 spine.set_linewidth(2)
-            self.figure.text(0.02, 0.94, "The client's pictures, and below them what was read", fontsize=10)
-            self._shares(self.figure.add_axes((0.13, 0.12, 0.84, 0.45)))
+            self.figure.text(0.05, 0.95, "The client's pictures, and below them what was read", fontsize=10)
+            self._shares(self.figure.add_axes((0.13, 0.11, 0.84, 0.3)))
         images = [image for row in self.pictures for image in row]
         self.moving = [*images, *self.frames, self.line, self.dots]
 
