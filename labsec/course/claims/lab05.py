@@ -6,6 +6,7 @@ another client's samples. A share is called read if it closes half of the gap be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from statistics import fmean
@@ -22,7 +23,7 @@ from labsec.models import Model
 from labsec.study import beyond
 from labsec.types import ServerView, generator
 
-UNSEEN = range(10, 15)  # the attacks were tried out on seeds 0 to 4
+UNSEEN = range(20, 25)  # the attacks were tried out on seeds 0 to 14
 GAP = 0.5  # of what lies between the baseline and 100 %
 LR_NOTES = 4.0  # with which the notes are learned elsewhere
 READ_FROM = 25.0  # dB
@@ -199,7 +200,7 @@ def _genomes(seed: int) -> Measured:
         table[f"genotypes, {batch} persons" if batch > 1 else "genotypes, 1 person"] = _mean(pairs)
         if batch > 1:
             # Of a single person's message nobody may carry a rare allele.
-            table[f"rare alleles, {batch} persons"] = _mean([pair for pair in alleles if pair == pair])
+            table[f"rare alleles, {batch} persons"] = _mean([pair for pair in alleles if all(map(math.isfinite, pair))])
 
     dna = data.load("dna64")
     usual = torch.nn.functional.one_hot(dna.x_test.mean(dim=0).argmax(dim=0), 4).T[None].float()
@@ -412,7 +413,7 @@ CLAIMS = (
         statement="Tabular financial records can be read out of gradients.",
         measure=cells_read,
         baseline=cells_guessed,
-        verdict=partial(by_setting, "how many rows share the step"),
+        verdict=partial(by_setting, "how many rows share the step, and on what counts as right"),
         seeds=UNSEEN,
         tolerance=15.0,
         unit="%",
