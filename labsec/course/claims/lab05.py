@@ -81,7 +81,7 @@ def _order(found: Tensor, truth: Tensor) -> float:
 @cache
 def _texts(seed: int) -> Measured:
     notes = data.load("notes")
-    sizes = (*notes.shape, notes.vocabulary or 0, notes.classes)
+    sizes = (notes.shape[0], notes.vocabulary or 0, notes.classes)
     mean = models.embedding(*sizes)
     fixed = models.transformer(*sizes, learned_positions=False)
     settings: dict[str, tuple[Model, Callable[[ServerView], Reconstruction], int, Score]] = {
@@ -265,7 +265,7 @@ def _words_of(x: Tensor, vocabulary: int) -> Tensor:
 def _channels(seed: int) -> Measured:
     notes = data.load("notes")
     vocabulary = notes.vocabulary or 0
-    net = models.embedding(*notes.shape, vocabulary, notes.classes)
+    net = models.embedding(notes.shape[0], vocabulary, notes.classes)
     width = net.shapes[0][1]
     behind = net.dim - vocabulary * width  # numbers of the other layers
     own = beyond.drawn(notes, READ, seed=seed)

@@ -158,7 +158,7 @@ class ImprintDrawing:
                 [self.figure.add_axes((0.05 + 0.235 * i, low, 0.2, 0.225)) for i in range(SHOWN)] for low in (0.7, 0.46)
             ]
             blank = np.zeros((28, 28))
-            look = {"cmap": "gray", "vmin": 0, "vmax": 1}
+            look: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 1}
             self.pictures = [[ax.imshow(blank, **look) for ax in row] for row in rows]
             for ax in (*rows[0], *rows[1]):
                 ax.set(xticks=[], yticks=[])

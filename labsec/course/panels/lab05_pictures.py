@@ -45,7 +45,7 @@ def by_batch(found: Mapping[str, Mapping[int, float]], *, title: str) -> plots.P
     for name, line in found.items():
         colour, dash = looks[name]
         ax.plot(list(line), list(line.values()), color=colour, linestyle=dash, marker="o")
-        ends.append((list(line.values())[-1], name, colour))
+        ends.append(([*line.values()][-1], name, colour))
         words.append(f"{name}: " + ", ".join(f"{batch} {share:.0%}" for batch, share in line.items()))
     with plots.style():
         ax.set(xscale="log", ylim=(0, 1.04), xlabel="rows in the step", ylabel="share right", title=title)
@@ -59,6 +59,7 @@ def by_batch(found: Mapping[str, Mapping[int, float]], *, title: str) -> plots.P
 def caught(truth: Tensor, read: Tensor, *, title: str, most: int = 10) -> plots.Picture:
     """The first samples [n, 1, h, w], and below each the candidate that fits it best.
 
+    >>> import torch
     >>> caught(torch.zeros(2, 1, 4, 4), torch.zeros(1, 1, 4, 4), title="Two")
     Two rows of 2 pictures. Two. 2 of 2 samples were read at 25 dB or more.
     """
