@@ -132,7 +132,7 @@ for name, named in {"message": mine, "guess": frequent, "stranger": stranger}.it
 # %%
 predict(
     "05.a",
-    "One note in the step. In how many of these four models is the order in the gradient?",
+    "One note in the step. How many of these four models give away the order?",
     0,
     4,
     unit="models",
@@ -261,8 +261,8 @@ reveal("05.c", 100 * scores["message"][8])
 # message was read. Somebody else's rows do better still, since each is held against the client it fits best. A share
 # of right cells without these two lines says nothing.
 #
-# **What a client could have done.** Take larger steps: at 16 rows most of the advantage over the stranger is gone.
-# Or look: a client can run this attack on its own message before it sends it.
+# **What a client could have done.** Take larger steps; it helps slowly: of 16 rows the search still gets 78 to 92 % of the
+# cells, a stranger 55 to 62 % (five seeds). Or look: a client can run this attack on its own message before it sends it.
 #
 # ## Part three: genomes
 # A person has 0, 1 or 2 copies of the rarer allele at each of 128 places. The values are stored as 0, 0.5 and 1.
@@ -288,8 +288,8 @@ def copies(values):
 check("05.3", copies)
 
 # %% [markdown]
-# A client adds noise to its message: 0.01 on every number, so that the noise is more than half as long as the message.
-# For a picture lab 04 would say 31 dB. And for a genome?
+# A client adds noise to its message: 0.01 on every number, so that the noise is about half as long as the message. Of a
+# picture this would leave a noisy copy. And of a genome?
 
 # %%
 predict(
@@ -340,7 +340,7 @@ for std in (0.01, 0.03):
     print(f"noise {std}: {share:.0%} of the rare alleles of {len(carriers)} carriers")
 
 # %% [markdown]
-# Sequences of bases are read by convolutions. There the kind of network decides.
+# Sequences of bases are read by convolutions, here with sigmoids and with ReLUs.
 
 # %%
 dna = data.load("dna64")
@@ -442,7 +442,7 @@ print(f"{len(opened)} bins hold something")
 # %%
 predict(
     "05.e",
-    "64 pictures in the step, 256 bins. What share of the pictures is read exactly (25 dB or more)?",
+    "64 pictures, 256 bins. What share of the pictures is read (25 dB or more)?",
     0,
     100,
     unit="%",
@@ -588,7 +588,7 @@ print(
 threat_card(roles.KEEPS_MESSAGES, title="The server keeps every message")
 
 # %% [markdown]
-# A client holds one person's genotypes and adds noise of 0.1 to every number: it is six times as long as the message. In
+# A client holds one person's genotypes and adds noise of 0.1 to every number: it is about five times as long as the message. In
 # every round the server sends another model, and the client answers about the same person. `invert.rank_one` lays all
 # its messages one below the other.
 

@@ -390,6 +390,22 @@ def parts_guessed(seed: int) -> Mapping[str, float]:
     return _baseline(_together(seed))
 
 
+def about_text(measured: Spread, compared: Spread) -> str:
+    return by_setting("what the model knows of places, and on how many notes share the step", measured, compared)
+
+
+def about_tables(measured: Spread, compared: Spread) -> str:
+    return by_setting("how many rows share the step, and on what counts as right", measured, compared)
+
+
+def about_channels(measured: Spread, compared: Spread) -> str:
+    return by_setting("what is counted", measured, compared)
+
+
+def about_several(measured: Spread, compared: Spread) -> str:
+    return by_setting("the order of reading, and works today", measured, compared)
+
+
 RULE = (
     "Read: in every seed the share closes half of the gap between the baseline's highest seed and 100 %. Held if all "
     "settings are read; depends if some are; else did not hold. The seeds were not looked at when the rule was written."
@@ -401,7 +417,7 @@ CLAIMS = (
         statement="Text sequences can be read out of gradients.",
         measure=words_read,
         baseline=words_guessed,
-        verdict=partial(by_setting, "what the model knows of places, and on how many notes share the step"),
+        verdict=about_text,
         seeds=UNSEEN,
         tolerance=10.0,
         unit="%",
@@ -413,7 +429,7 @@ CLAIMS = (
         statement="Tabular financial records can be read out of gradients.",
         measure=cells_read,
         baseline=cells_guessed,
-        verdict=partial(by_setting, "how many rows share the step, and on what counts as right"),
+        verdict=about_tables,
         seeds=UNSEEN,
         tolerance=15.0,
         unit="%",
@@ -441,7 +457,7 @@ CLAIMS = (
         statement="Timing and other side channels give the data away.",
         measure=told_by_counts,
         baseline=told_by_nothing,
-        verdict=partial(by_setting, "what is counted"),
+        verdict=about_channels,
         seeds=UNSEEN,
         tolerance=10.0,
         unit="%",
@@ -453,7 +469,7 @@ CLAIMS = (
         statement="From 2027 on, gradients of several kinds of data are attacked together.",
         measure=parts_read,
         baseline=parts_guessed,
-        verdict=partial(by_setting, "the order of reading, and works today"),
+        verdict=about_several,
         seeds=UNSEEN,
         tolerance=30.0,
         unit="%",

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from labsec.course.questions.base import Finding, Item, Teaching
 
+# Seeds 0 to 4:
+# 05.a    share of the words at their place: mean 6 %, learned positions 100, fixed positions 100, GRU 100, 100, 33, 100, 100
+# 05.b    words named by a step of 16 notes: 100, 97, 98, 96, 103
+# 05.c    categories right of 8 rows, in percent: 91.7, 100, 95.8, 81.2, 100; of 16 rows 83, 78, 92, 90, 83; a stranger
+#         65, 52, 56, 48, 50 and 57, 57, 55, 59, 62; the most frequent category 40, 55, 45, 35, 43
+# 05.d    genotypes right under noise of 0.01: 100 in all five; 0.03: 99, 97, 98, 95, 99; 0.1: 72, 67, 54, 63, 69
+# 05.e    pictures read from bins, in percent: 79.7, 70.3, 84.4, 78.1, 70.3; honest model 3, 8, 5, 6, 5
+# 05.f    likeness of an honest layer .029, .029, .029, .028, .029; of traps .032 in all five; read from traps 50, 48,
+#         42, 50, 48 %
+# 05.g    100 rounds: 100 in all five; 10 rounds: 82, 95, 96, 96, 93; one round: nothing stands out in any
 FINDINGS = {
     "05.a": Finding(
         "Three of four: both transformers give the order of every note, the GRU where no word comes twice. The mean "
@@ -15,16 +25,19 @@ FINDINGS = {
         seen=(80, 110),
     ),
     "05.c": Finding(
-        "Far more than a guess, and less than all: from this size on rows are mixed up.",
+        "81 to 100 % in five seeds; the most frequent category of each column 35 to 55 %.",
         seen=(60, 100),
     ),
-    "05.d": Finding("All of them, or nearly: rounding removes the noise.", seen=(95, 100)),
-    "05.e": Finding("Three quarters, give or take the luck of the draw; the theory says 78 %.", seen=(60, 95)),
+    "05.d": Finding("All of them, in all five seeds: rounding removes the noise.", seen=(95, 100)),
+    "05.e": Finding("70 to 84 % in five seeds. The theory says 78 %.", seen=(60, 95)),
     "05.f": Finding(
-        "No: every trap has a direction of its own. The audit of the client's own message finds what it gives away.",
+        "No: 0.03 for both (five seeds), for every trap has a direction of its own. The audit finds what the message gives "
+        "away, whatever the trick.",
         seen="no",
     ),
-    "05.g": Finding("All of them: the noise of each round is new, and the person is the same.", seen=(95, 100)),
+    "05.g": Finding(
+        "All of them, in all five seeds: the noise of each round is new, and the person is the same.", seen=(95, 100)
+    ),
 }
 
 QUIZ = (
