@@ -534,7 +534,8 @@ reveal("05.f", "yes" if alike["traps"] > 2 * alike["an honest server"] else "no"
 
 # %% [markdown]
 # The last column is a better check: **attack your own message before you send it.** It asks what matters, and needs no
-# idea of what the server did: `beyond.audit` tries the ratios of single neurons and of neighbours. Try it with batches of 4
+# idea of what the server did; it is as good as the attacks that it tries. `beyond.audit` tries two: the ratios of single
+# neurons, and those of neighbours. Try it with batches of 4
 # or 16: an honest model gives pictures away, too, when the batch is small.
 #
 # **What a client could have done.** Look at what arrives, compare it with the last round's and with what others got,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from labsec.course.questions.base import Finding, Item, Teaching
 
 # Seeds 0 to 4:
-# 05.a    share of the words at their place: mean 6 %, learned positions 100, fixed positions 100, GRU 100, 100, 33, 100, 100
+# 05.a    share of the words at their place, in percent: mean 6, learned and fixed positions 100, GRU 100, 100, 33, 100, 100
 # 05.b    words named by a step of 16 notes: 100, 97, 98, 96, 103
 # 05.c    categories right of 8 rows, in percent: 91.7, 100, 95.8, 81.2, 100; of 16 rows 83, 78, 92, 90, 83; a stranger
 #         65, 52, 56, 48, 50 and 57, 57, 55, 59, 62; the most frequent category 40, 55, 45, 35, 43
@@ -31,8 +31,8 @@ FINDINGS = {
     "05.d": Finding("All of them, in all five seeds: rounding removes the noise.", seen=(95, 100)),
     "05.e": Finding("70 to 84 % in five seeds. The theory says 78 %.", seen=(60, 95)),
     "05.f": Finding(
-        "No: 0.03 for both (five seeds), for every trap has a direction of its own. The audit finds what the message gives "
-        "away, whatever the trick.",
+        "No: 0.03 for both (five seeds), for every trap has a direction of its own. The audit reads 42 to 50 % of the "
+        "pictures from the answer to traps, and 3 to 8 % from that to an honest model.",
         seen="no",
     ),
     "05.g": Finding(
@@ -76,7 +76,7 @@ QUIZ = (
     Item(
         "Which check at the client needs no idea of what the server did?",
         (
-            ("Attack one's own message before sending it", "It asks what the message gives away, whatever the trick."),
+            ("Attack one's own message before sending it", "It asks what the message gives away. It is as good as the attacks that it tries."),
             ("Compare the directions of the neurons", "That finds bins, and not traps."),
             ("Check the server's certificate", "It says who sent the model, not what the model does."),
         ),
