@@ -5,7 +5,8 @@ from __future__ import annotations
 from labsec.course.questions.base import Finding, Item, Teaching
 
 # Seeds 0 to 4:
-# 05.a    share of the words at their place, in percent: mean 6, learned and fixed positions 100, GRU 100, 100, 33, 100, 100
+# 05.a    share of the words at their place, in percent: mean 6, learned and fixed positions 100, GRU 100, 100, 33, 100,
+#         100
 # 05.b    words named by a step of 16 notes: 100, 97, 98, 96, 103
 # 05.c    categories right of 8 rows, in percent: 91.7, 100, 95.8, 81.2, 100; of 16 rows 83, 78, 92, 90, 83; a stranger
 #         65, 52, 56, 48, 50 and 57, 57, 55, 59, 62; the most frequent category 40, 55, 45, 35, 43
@@ -76,7 +77,10 @@ QUIZ = (
     Item(
         "Which check at the client needs no idea of what the server did?",
         (
-            ("Attack one's own message before sending it", "It asks what the message gives away. It is as good as the attacks that it tries."),
+            (
+                "Attack one's own message before sending it",
+                "It asks what the message gives away. It is as good as the attacks that it tries.",
+            ),
             ("Compare the directions of the neurons", "That finds bins, and not traps."),
             ("Check the server's certificate", "It says who sent the model, not what the model does."),
         ),
