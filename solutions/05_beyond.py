@@ -22,8 +22,6 @@
 # minutes, reading and playing about as long again.
 
 # %% tags=["setup"]
-from dataclasses import replace
-
 import torch
 import torch.nn.functional as F
 
@@ -393,7 +391,7 @@ print(f"stranger    {float(metrics.psnr(picture, digits.x[1:2])[0]):.0f} dB")
 threat_card(roles.SENDS_ITS_OWN, title="The server sends a model of its own")
 
 # %% [markdown]
-# It gives all neurons of the first layer one direction, such as the brightness of the picture, and each neuron a
+# It gives all neurons of the first layer one direction, drawn at random, and each neuron a
 # threshold of its own, higher from neuron to neuron. A neuron wakes for all samples above its threshold. So neuron
 # $k$ adds up the samples from *bin* $k$ on, and neuron $k+1$ those from bin $k+1$ on.
 #
