@@ -101,7 +101,15 @@ def compute(*, server: str, neurons: int, batch: int, check: bool) -> Iterator[C
 
     check    whether the client looks at the model before it trains, and refuses one that looks in one direction
     """
-    found = [_answer(server, neurons, batch, seed) for seed in SEEDS]
+    # A state after every batch, so that the first picture does not wait for the last batch.
+    found = []
+    for seed in SEEDS:
+        found.append(_answer(server, neurons, batch, seed))
+        yield _state(found, neurons=neurons, check=check)
+
+
+def _state(found: list[tuple[Tensor, Tensor, Tensor, float]], *, neurons: int, check: bool) -> Caught:
+    """What the batches so far come to; the pictures are those of the first."""
     truth, matches, scores, score = found[0]
     refuses = check and score >= invert.malicious.ALIKE
     shown = torch.arange(SHOWN).clamp(max=len(truth) - 1)
@@ -113,7 +121,7 @@ def compute(*, server: str, neurons: int, batch: int, check: bool) -> Iterator[C
         read = torch.full_like(read, 0.5)
     shares = tuple(0.0 if refuses else float((each[2] >= READ_FROM).double().mean()) for each in found)
     baseline = metrics.best_matches(mean, truth)[1]
-    yield Caught(
+    return Caught(
         truth=truth[shown],
         read=read,
         good=good,
@@ -137,7 +145,8 @@ def reading(controls: Mapping[str, Any], state: Caught) -> str:
     if controls["server"] == "bins":
         line = f" Alone in its bin, by theory: {theory(controls['neurons'], batch):.0%}."
     return (
-        f"Of {pictures} in a step, {np.mean(state.shares):.0%} are read at {READ_FROM:g} dB or more (four batches: "
+        f"Of {pictures} in a step, {np.mean(state.shares):.0%} are read at {READ_FROM:g} dB or more "
+        f"({len(state.shares)} of {len(SEEDS)} batches: "
         f"{min(state.shares):.0%} … {max(state.shares):.0%}; the mean picture, which needs no message, "
         f"{state.baseline:.0%}).{line} {looks}{judged}."
     )
