@@ -214,7 +214,7 @@ NAMED = (
     ),
     # Data
     Change(
-        "labsec/data.py",
+        "labsec/data/partition.py",
         "draws.permutation(np.flatnonzero(y == label))",
         "np.flatnonzero(y == label)",
         "Dirichlet shards hold neighbours of the file",

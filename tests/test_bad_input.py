@@ -111,6 +111,8 @@ WITHOUT_A_ROW = {
     "matrix.run_table": "runs a whole table",
     "record.load_run": "reads a file: tests/test_record.py",
     "record.save_run": "writes a file: tests/test_record.py",
+    "data.Column": "made by credit_columns",
+    "data.credit_columns": "takes nothing",
     "data.read_notes": "reads a file: tests/test_faults.py",
     "sweep.describe": "takes anything",
     "sweep.fingerprint": "takes anything",

@@ -1,6 +1,7 @@
 """Data sets and partitions."""
 
 import gzip
+import importlib.util
 import os
 import re
 import shutil
@@ -14,6 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labsec import data
+from labsec.data.files import read_table
+from labsec.data.genomes import DNA_SHA256, SNPS_SHA256
+from labsec.data.tables import CREDIT_SHA256
+from labsec.storage import BrokenFileError
 
 REAL_MNIST = Path(os.environ.get("LABSEC_MNIST", Path(__file__).parents[2] / "shared" / "data" / "MNIST" / "raw"))
 
@@ -34,6 +39,110 @@ def test_bundled(name, shape, classes, size):
     assert d.x.dtype == torch.float32
     assert d.y.dtype == torch.int64
     assert set(d.y.tolist()) == set(range(classes)) == set(d.y_test.tolist())
+
+
+@pytest.mark.parametrize(("name", "train", "test"), [("retina", 716, 329), ("histology", 609, 145)])
+def test_crops_of_one_picture_show_the_same_places_at_every_size(name, train, test):
+    small, middle, large = (data.load(f"{name}{side}") for side in ("16", "", "64"))
+    assert [d.shape for d in (small, middle, large)] == [(3, 16, 16), (3, 32, 32), (3, 64, 64)]
+    assert (len(large.x), len(large.x_test)) == (train, test)
+    assert torch.equal(small.y, large.y)
+    shrunk = torch.nn.functional.avg_pool2d(large.x, 4)
+    torch.testing.assert_close(small.x, shrunk, atol=1e-6, rtol=0)
+    assert abs(float(small.y.float().mean()) - 0.5) < 0.01, "the median region of the training part is the border"
+    assert 0.3 < float(small.y_test.float().mean()) < 0.7
+
+
+@pytest.mark.parametrize("name", ["retina64", "histology64"])
+def test_train_and_test_share_no_region(name):
+    """A strip of pixels that both held would occur in both, bit for bit."""
+    d = data.load(name)
+    strips = {part[:, begin : begin + 16].numpy().tobytes() for part in d.x for begin in (0, 48)}
+    assert not any(part[:, begin : begin + 16].numpy().tobytes() in strips for part in d.x_test for begin in (0, 48))
+
+
+def test_photos_tell_four_photographs_apart_by_colour():
+    d = data.load("photos")
+    assert d.shape == (3, 32, 32)
+    assert d.classes == 4
+    assert d.y_test.bincount(minlength=4).min() >= 40
+    blue = (d.x[:, 2] - d.x[:, 0]).flatten(1).mean(dim=1)  # [n]
+    assert blue[d.y == 3].mean() > 0 > blue[d.y == 2].mean(), "the rocket stands before a blue sky, the cup on wood"
+
+
+def test_credit_columns_describe_every_place():
+    d = data.load("credit")
+    columns = data.credit_columns()
+    groups = d.x.split([column.width for column in columns], dim=1)
+    for column, group in zip(columns, groups, strict=True):
+        if column.categories:
+            assert torch.equal(group.sum(dim=1), torch.ones(len(d.x))), column.name
+            assert set(group.unique().tolist()) == {0.0, 1.0}
+    ages = groups[0] * (columns[0].high - columns[0].low) + columns[0].low
+    assert (columns[0].name, round(float(ages.mean()))) == ("age", 41)
+    modes = [group.mean(dim=0).max() for column, group in zip(columns, groups, strict=True) if column.categories]
+    assert float(torch.stack(modes).mean()) == pytest.approx(0.44, abs=0.01)  # as the card says
+
+
+def test_sequences_are_one_hot_and_hold_the_motif_of_their_class(make):
+    d = data.load("dna")
+    assert d.shape == (4, 128)
+    assert torch.equal(d.x.sum(dim=1), torch.ones(len(d.x), 128))
+    assert torch.equal(d.x[:, :, :64], data.load("dna64").x)
+    assert data.load("dna256").shape == (4, 256)
+    texts = ["".join("ACGT"[base] for base in sample.argmax(dim=0)) for sample in d.x]
+    motifs = make("genomes").MOTIFS
+    whole = [motifs[label] in text[:64] for label, text in zip(d.y.tolist(), texts, strict=True)]
+    assert 0.5 < sum(whole) / len(whole) < 0.9, "of ten bases each is drawn anew with probability .05"
+    assert not any(motifs[(label + 1) % 4] in text[:64] for label, text in zip(d.y.tolist(), texts, strict=True))
+
+
+def test_genotypes_follow_their_frequencies(make):
+    d = data.load("snps")
+    copies = 2 * d.x
+    assert set(copies.unique().tolist()) == {0.0, 1.0, 2.0}
+    wanted = torch.tensor(make("genomes").frequencies())
+    controls = copies[d.y == 0].mean(dim=0) / 2
+    assert float((controls - wanted).abs().max()) < 4 * 0.5 / (2 * int((d.y == 0).sum())) ** 0.5
+    shifted = copies[d.y == 1].mean(dim=0) / 2 - controls > 0.12
+    assert int(shifted.sum()) == make("genomes").SHIFTED
+    mode = copies.mode(dim=0).values
+    assert float((copies == mode).float().mean()) == pytest.approx(0.67, abs=0.01)  # as the card says
+    assert mode[wanted < 0.05].sum() == 0, "the most frequent genotype knows no rare allele"
+
+
+FOLDER = Path(__file__).parent.parent / "data"
+
+
+@pytest.fixture
+def make():
+    """The script data/make_NAME.py as a module."""
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(f"make_{name}", FOLDER / f"make_{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+def test_the_committed_tables_are_those_of_their_scripts(make, tmp_path):
+    make("credit").write(tmp_path / "credit.csv")
+    make("genomes").write_all(tmp_path)
+    for written in sorted(tmp_path.iterdir()):
+        committed = (FOLDER / written.name).read_bytes()
+        assert written.read_bytes() == committed, written.name
+        assert len(committed) < 300_000
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("name", ["credit", "dna", "snps"])
+def test_a_table_that_is_not_the_courses_is_refused(name, tmp_path):
+    path = tmp_path / f"{name}.csv"
+    path.write_bytes((FOLDER / f"{name}.csv").read_bytes().replace(b"1", b"2", 1))
+    with pytest.raises(BrokenFileError, match=r"lines are not the rows of the course"):
+        read_table(path, {"credit": CREDIT_SHA256, "dna": DNA_SHA256, "snps": SNPS_SHA256}[name], "rows")
 
 
 def test_digits_are_the_ones_of_scikit_learn():

@@ -19,20 +19,47 @@ MODELS = [
     models.lenet((1, 25, 25), 2),
     models.convnet((1, 28, 28), 10),
     models.convnet((2, 9, 12), 4, activation=torch.nn.functional.elu),
+    models.sequence_net((4, 64), 4),
+    models.sequence_net((4, 33), 2, activation=torch.relu),
 ]
+TEXTS = [
+    models.embedding(12, 30, 4),
+    models.transformer(12, 30, 4, width=8),
+    models.transformer(12, 30, 4, width=8, learned_positions=False),
+    models.gru(12, 30, 4, width=6),
+]
+JOINT = models.joint((2, 9, 10), 12, 30, 4, width=6)
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.name} {m.shape}")
+def texts(c, n, seed=1):
+    """Token numbers [c, n, 12] below 30: one text with padding, and one that is nothing else."""
+    tokens = torch.randint(1, 30, (c, n, 12), generator=generator(seed, "tokens"))
+    tokens[0, 0, 5:] = 0
+    tokens[-1, -1] = 0
+    return tokens
+
+
+def samples(model, c, n):
+    """Samples [c, n, *shape] that the model can take."""
+    if model.vocabulary is not None:
+        return texts(c, n)
+    if model is not JOINT:
+        return torch.rand(c, n, *model.shape, generator=generator(9))
+    pictures = torch.rand(c * n, 2, 9, 10, generator=generator(9))
+    return models.join(pictures, texts(c, n).flatten(0, 1), words=30).view(c, n, -1)
+
+
+@pytest.mark.parametrize("model", [*MODELS, *TEXTS, JOINT], ids=lambda m: f"{m.name} {m.shape} {m.dim}")
 def test_stack_is_the_modules_side_by_side(model):
     params = torch.stack([model.init(generator(seed)) for seed in range(3)])
-    x = torch.rand(3, 4, *model.shape, generator=generator(9))
+    x = samples(model, 3, 4)
     stacked = model(params, x)
     assert stacked.shape == (3, 4, model.classes)
     alone = torch.stack([model.twin(p)(sample) for p, sample in zip(params, x, strict=True)])
     assert torch.allclose(stacked, alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", MODELS[:4], ids=lambda m: m.name)
+@pytest.mark.parametrize("model", [*MODELS[:4], *TEXTS, JOINT], ids=lambda m: f"{m.name} {m.dim}")
 def test_flat_layout_is_that_of_torch(model):
     params = model.init(generator(0))
     assert params.shape == (model.dim,)
@@ -69,10 +96,10 @@ def test_a_token_that_the_model_does_not_know_is_named():
         model(params, torch.tensor([[[1, -1, 2]]]))
 
 
-ALL = [*MODELS, models.embedding(12, 30, 4), models.mlp((5,), 3, activation=torch.nn.functional.relu)]
+ALL = [*MODELS, *TEXTS, JOINT, models.mlp((5,), 3, activation=torch.nn.functional.relu)]
 
 
-@pytest.mark.parametrize("model", ALL, ids=lambda m: f"{m.name} {m.shape}")
+@pytest.mark.parametrize("model", ALL, ids=lambda m: f"{m.name} {m.shape} {m.dim}")
 @pytest.mark.parametrize(
     "send",
     [lambda m: models.build(json.loads(json.dumps(m.spec))), lambda m: pickle.loads(pickle.dumps(m))],
@@ -85,7 +112,7 @@ def test_a_model_travels_as_its_spec(model, send):
     assert arrived.spec == model.spec
     params = model.init(generator(0))
     assert torch.equal(arrived.init(generator(0)), params)
-    x = torch.randint(30, (1, 4, 12)) if "Embedding" in model.name else torch.rand(1, 4, *model.shape)
+    x = texts(1, 4) if model.vocabulary else torch.rand(1, 4, *model.shape)
     assert torch.equal(arrived(params[None], x), model(params[None], x))
 
 
@@ -159,3 +186,44 @@ GOOD = {"shape": [5], "classes": 3}
 def test_a_spec_that_is_none_is_refused(spec, message):
     with pytest.raises(ValueError, match=message):
         models.build(spec)
+
+
+@pytest.mark.parametrize("model", TEXTS, ids=lambda m: f"{m.name} {m.dim}")
+def test_only_the_order_that_a_network_can_see_changes_its_answer(model):
+    """The mean of embeddings is the same for every order of the words; a transformer and a GRU tell orders apart."""
+    params = model.init(generator(0))[None]
+    text = texts(1, 2)[:, :1].clone()
+    text[0, 0] = torch.arange(1, 13)
+    there, back = model(params, text), model(params, text.flip(2))
+    assert torch.allclose(there, back, atol=1e-6) == (model.name == TEXTS[0].name)
+
+
+@pytest.mark.parametrize("model", TEXTS, ids=lambda m: f"{m.name} {m.dim}")
+def test_padding_leaves_no_trace_in_the_gradient(model):
+    params = model.init(generator(0))[None].requires_grad_()
+    text = torch.zeros(1, 1, 12, dtype=torch.int64)
+    text[0, 0, :4] = torch.tensor([3, 7, 7, 2])
+    (slopes,) = torch.autograd.grad(model(params, text)[0, 0, 0], params)
+    rows = model.layers(slopes)[0][0].abs().amax(dim=1)  # [vocabulary]
+    assert rows.nonzero()[:, 0].tolist() == [2, 3, 7]
+
+
+def test_fixed_positions_are_those_of_the_paper():
+    """Entry 2i of place p is sin(p / 10000^(2i / width)), the next is its cosine: here p = 3, i = 1, width = 8."""
+    table = models.fixed_positions(5, 8)
+    assert float(table[3, 2]) == pytest.approx(0.29552020666133955)  # sin(3 / 10)
+    assert float(table[3, 3]) == pytest.approx(0.955336489125606)
+
+
+def test_two_parts_come_back_as_they_were_joined():
+    pictures = torch.rand(3, 2, 9, 10, generator=generator(9))
+    tokens = texts(1, 3)[0]
+    joined = models.join(pictures, tokens, words=30)
+    assert joined.shape == (3, 180 + 12 * 30)
+    seen, read = models.parts_of(joined, shape=(2, 9, 10), words=30)
+    assert torch.equal(seen, pictures)
+    assert torch.equal(read, tokens)
+    with pytest.raises(ValueError, match=r"join needs token numbers in 0 … 28; got 0 … 29"):
+        models.join(pictures, tokens.clamp_min(29) - 29 * (tokens == 0), words=29)
+    with pytest.raises(ValueError, match=r"parts_of needs x \[n, 180 \+ length \* 31\]"):
+        models.parts_of(joined, shape=(2, 9, 10), words=31)

@@ -24,7 +24,7 @@ from labsec.course.panels import lab00
 
 for module in pkgutil.walk_packages(labsec.__path__, "labsec."):
     importlib.import_module(module.name)
-for name in ("digits", "faces", "breast_cancer"):
+for name in ("digits", "faces", "breast_cancer", "retina16", "histology16", "photos", "credit", "dna64", "snps"):
     data.load(name)
 run(Scenario(rounds=2))
 privacy.epsilon(1.0, rate=0.5, rounds=3, delta=1e-5)

@@ -81,7 +81,8 @@ def test_the_wheel_carries_what_is_read_and_no_more(wheel: Path) -> None:
     carried = {name.removeprefix("labsec/shipped/") for name in names if name.startswith("labsec/shipped/")}
     notebooks = {f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
     tables = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.csv")}
-    assert carried >= {"constraints.txt", "pyproject.toml", "data/notes.csv", "docs/claims.json"} | notebooks | tables
+    data = {f"data/{name}.csv" for name in ("notes", "credit", "dna", "snps")}
+    assert carried >= {"constraints.txt", "pyproject.toml", "docs/claims.json"} | data | notebooks | tables
     assert {Path(name).suffix for name in carried} == {".txt", ".toml", ".csv", ".json", ".ipynb"}
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "labsec").rglob("*.py")}
     assert sources == {name for name in names if name.endswith(".py")}
