@@ -178,7 +178,8 @@ _WINDOWS = {"lenet": ((5, 2, 2), (5, 2, 2), (5, 1, 2)), "convnet": ((3, 2, 1), (
 
 def plan_of(model: Model) -> Plan | None:
     """How to compute the model by hand; None where that is not known."""
-    constructor, arguments = model.origin
+    made_by, arguments = model.origin
+    constructor = made_by.__name__
     activation = arguments.get("activation", torch.sigmoid if constructor == "lenet" else torch.relu)
     if activation not in _CURVES or constructor not in ("mlp", *_WINDOWS):
         return None
