@@ -1,6 +1,7 @@
 """`python -m benchmarks NAME … [--against REV]` measures and writes the section into docs/benchmarks.md.
 
 `python -m benchmarks mutants [--jobs N] [--sample N] [--seed N]` changes the source and tells what the tests notice.
+`python -m benchmarks inversion [--pairs N]` reconstructs pictures from messages.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ import torch
 from benchmarks.report import replace_section
 
 NAMES = ("federation", "aggregation", "panel", "platforms")
-LONG = ("mutants",)  # no part of `all`
-SETTINGS = {"federation": ("against",), "mutants": ("jobs", "sample", "seed")}  # of which benchmark an option is
+LONG = ("inversion", "mutants")  # no part of `all`
+SETTINGS = {
+    "federation": ("against",),
+    "inversion": ("pairs",),
+    "mutants": ("jobs", "sample", "seed"),
+}  # of which benchmark an option is
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 
 
@@ -29,6 +34,7 @@ def main(arguments: list[str] | None = None, page: Path = PAGE) -> None:
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="mutants at a time (default: 2)")
     parser.add_argument("--sample", type=int, default=2, metavar="N", help="generated mutants of a file (default: 2)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of mutants (default: 0)")
+    parser.add_argument("--pairs", type=int, default=24, metavar="N", help="pictures of each attack (default: 24)")
     options = parser.parse_args(arguments)
     chosen = options.names
     if options.against is not None and not {"federation", "all"} & set(chosen):

@@ -189,6 +189,32 @@ def server_view() -> ServerView:
     return ServerView(params=params, messages=message, model=network(), lr=0.1, local_steps=1, batch_size=1)
 
 
+def smooth_view() -> ServerView:
+    """The message of one sample from a network without a kink."""
+    model = models.mlp((3,), 2, hidden=(8,), activation=torch.sigmoid)
+    params = model.init(stream())
+    message = train.local_updates(model, params, images(6, 3), labels(), torch.tensor([[[0]]]), lr=0.1)
+    return ServerView(params=params, messages=message, model=model, lr=0.1, local_steps=1, batch_size=1)
+
+
+def a_search() -> dict[str, Any]:
+    return {"view": smooth_view(), "message": 0, "generator": stream(), "seconds": 60.0, "watch": no_stop}
+
+
+def no_stop(iteration: int, estimate: Tensor, loss: float) -> None:
+    """Look over an attack's shoulder and let it go on."""
+
+
+def estimate_of(attack: Callable[..., invert.Reconstruction]) -> Callable[..., Tensor]:
+    """The attack, with its estimate as the result."""
+
+    @functools.wraps(attack)
+    def found(**given: Any) -> Tensor:
+        return attack(**given).estimate
+
+    return found
+
+
 def lesson() -> dict[str, Any]:
     batches = torch.tensor([[[0, 1]], [[2, -1]]])
     return {
@@ -464,6 +490,25 @@ CALLS: dict[str, Call] = {
         lambda: {"messages": rows()["updates"], "expected": torch.eye(9, 5), "samples": 2},
     ),
     "invert.analytic": (invert.analytic, lambda: {"view": server_view(), "message": 0}),
+    "invert.closed_form": (
+        estimate_of(invert.closed_form),
+        lambda: {"view": smooth_view(), "message": 0, "iterations": [5, 5]},
+    ),
+    "invert.dlg": (estimate_of(invert.dlg), lambda: {**a_search(), "iterations": 2}),
+    "invert.gauss_newton": (
+        estimate_of(invert.gauss_newton),
+        lambda: {**a_search(), "label": 0, "restarts": 2, "outer": 2, "inner": 3, "target": 1e-3},
+    ),
+    "invert.idlg": (estimate_of(invert.idlg), lambda: {**a_search(), "iterations": 2}),
+    "invert.label": (invert.label, lambda: {"view": smooth_view(), "message": 0}),
+    "invert.label_counts": (
+        invert.label_counts,
+        lambda: {"view": smooth_view(), "message": 0, "examples": images(2, 3)},
+    ),
+    "invert.lbfgs": (
+        estimate_of(invert.lbfgs),
+        lambda: {**a_search(), "label": 0, "restarts": 2, "iterations": 3, "memory": 2, "target": 1e-3},
+    ),
     "json_lines": (labsec.json_lines, lambda: {"notes": [a_note()]}),
     "judging.accusations": (
         lambda **given: judging.accusations(**given).wrong,

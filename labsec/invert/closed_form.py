@@ -42,7 +42,8 @@ ASSUMPTIONS = (
 )
 
 
-def closed_form(view: ServerView, *, message: int = 0, iterations: Sequence[int] = (400, 800, 800)) -> Reconstruction:
+@one_thread()
+def closed_form(view: ServerView, *, message: int = 0, iterations: Sequence[int] = (400, 800, 500)) -> Reconstruction:
     """The sample behind a message, recovered recursively from the last layer to the first (R-GAP).
 
     With W, b, dW of a layer, z what its activation was given, and delta the slope of the loss there, the input h solves
@@ -66,12 +67,13 @@ def closed_form(view: ServerView, *, message: int = 0, iterations: Sequence[int]
     Raises ValueError unless it is one step on one sample, if the label cannot be read, for a network that is no chain
     of layers with sigmoid or tanh (a ReLU cannot be undone), and unless iterations are whole numbers >= 1.
     Source: Zhu and Blaschko 2021, R-GAP, arXiv:2010.07733. There the output of the last layer follows from the loss of
-    a binary label; here from the gradient of the head, for any number of classes, and LSMR solves the systems.
+    a binary label; here from the gradient of the head, for any number of classes; LSMR solves the
+    systems, that of the picture in steps that are smooth first.
     """
     began = process_time()
     check_kind("closed_form", (tuple, list), iterations=iterations)
     if not iterations:
-        raise ValueError("closed_form needs iterations for at least one layer; got none")
+        raise ValueError(f"closed_form needs iterations for at least one layer; got {iterations}")
     for number in iterations:
         check_number("closed_form", whole=True, least=1, iterations=number)
     flat = gradient("closed_form", view, message)
@@ -93,19 +95,18 @@ def closed_form(view: ServerView, *, message: int = 0, iterations: Sequence[int]
     above = layers[-2].T @ error  # [features], the slope of the loss there
 
     # Down through the layers: from each output its input, which is the output of the layer below.
-    with one_thread():
-        for depth, number in enumerate(reversed(range(len(plan.steps)))):
-            step = plan.steps[number]
-            weight = layers[2 * number].flatten(1)  # [out, seen]
-            bias = layers[2 * number + 1][:, None]  # [out, 1]
-            value = _inside(plan, h).view(len(weight), -1)  # [out, places]
-            delta = _SLOPES[plan.activation](value) * above.view_as(value)
-            given = _INVERSES[plan.activation][0](value)
-            system = Layer(step, weight, delta)
-            likely = Smoother(step.shape) if number == 0 else None
-            most = iterations[min(depth, len(iterations) - 1)]
-            h = system.solve(given - bias, gradients[2 * number].flatten(1), most=most, likely=likely)
-            above = step.fold((weight.T @ delta)[None])[0]
+    for depth, number in enumerate(reversed(range(len(plan.steps)))):
+        step = plan.steps[number]
+        weight = layers[2 * number].flatten(1)  # [out, seen]
+        bias = layers[2 * number + 1][:, None]  # [out, 1]
+        value = _inside(plan, h).view(len(weight), -1)  # [out, places]
+        delta = _SLOPES[plan.activation](value) * above.view_as(value)
+        given = _INVERSES[plan.activation][0](value)
+        system = Layer(step, weight, delta)
+        likely = Smoother(step.shape) if number == 0 else None
+        most = iterations[min(depth, len(iterations) - 1)]
+        h = system.solve(given - bias, gradients[2 * number].flatten(1), most=most, likely=likely)
+        above = step.fold((weight.T @ delta)[None])[0]
 
     # What was found is held against the message: the attacker's own evidence.
     found = h.flatten()[None] if plan.steps else _inside(plan, h)[None]

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from labsec.guards import check_kind, kind
 from labsec.invert.shared import gradient
+from labsec.models import Model
 from labsec.types import ServerView
 
 
@@ -82,15 +83,8 @@ def label_counts(view: ServerView, *, message: int = 0, examples: Tensor | None 
     params = view.params.detach().double()
     if examples is None:
         examples = torch.full((1, *model.shape), 0.5, dtype=torch.float64, device=params.device)
-    elif not isinstance(examples, Tensor) or examples.shape != (model.classes, *model.shape):
-        wanted = [model.classes, *model.shape]
-        raise ValueError(f"label_counts needs examples {wanted}, one for each class; got {kind(examples)}")
-    if model.vocabulary is None:
-        check_kind("label_counts", Tensor, examples=examples)
-        wrong = int((~examples.isfinite()).sum())
-        if wrong:
-            raise ValueError(f"label_counts needs finite examples; {wrong} numbers are NaN or infinite")
-        examples = examples.double()
+    else:
+        examples = _checked(examples, model)
     with torch.no_grad():
         answers = model(params[None], examples[None])[0].softmax(dim=1)  # [classes or 1, classes]
     answers = answers.expand(model.classes, -1)
@@ -103,10 +97,26 @@ def label_counts(view: ServerView, *, message: int = 0, examples: Tensor | None 
     return _whole(counts.clamp_min(0), batch)
 
 
+def _checked(examples: Tensor, model: Model) -> Tensor:
+    """Examples [classes, *shape], float64, or token numbers as they are."""
+    check_kind("label_counts", Tensor, examples=examples)
+    wanted = [model.classes, *model.shape]
+    is_text = model.vocabulary is not None
+    if list(examples.shape) != wanted or examples.is_floating_point() == is_text:
+        numbers = "int64" if is_text else "floating-point"
+        raise ValueError(f"label_counts needs {numbers} examples {wanted}, one for each class; got {kind(examples)}")
+    if is_text:
+        return examples
+    wrong = int((~examples.isfinite()).sum())
+    if wrong:
+        raise ValueError(f"label_counts needs finite examples; {wrong} numbers are NaN or infinite")
+    return examples.double()
+
+
 def _bias_gradient(name: str, view: ServerView, message: int) -> Tensor:
     """The gradient of the last layer's bias [classes], float64."""
-    model = view.model
     own = gradient(name, view, message)
+    model = view.model
     if model.shapes[-1] != (model.classes,):
         raise ValueError(f"{name} needs a last layer with a bias for each class; {model.name} has {model.shapes[-1]}")
     return own[-model.classes :]

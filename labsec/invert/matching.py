@@ -36,6 +36,7 @@ ASSUMPTIONS = (
 )
 
 
+@one_thread()
 def gauss_newton(
     view: ServerView,
     *,
@@ -103,6 +104,7 @@ def gauss_newton(
     return run.report("gauss_newton")
 
 
+@one_thread()
 def lbfgs(
     view: ServerView,
     *,
@@ -151,7 +153,7 @@ def lbfgs(
     options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": memory, "ftol": 0, "gtol": 0}
     for number, start in enumerate(starts):
         line = _Line(run, number, start, smoother)
-        with suppress(_Stopped), one_thread():
+        with suppress(_Stopped):
             minimize(line, torch.zeros_like(start).numpy(), jac=True, method="L-BFGS-B", options=options)
         if run.is_over:
             break

@@ -1,27 +1,33 @@
-"""One thread for numpy and scipy: torch's own limit does not reach their libraries.
+"""One thread: a search multiplies matrices so small that a second thread waits more than it works.
 
-A search multiplies matrices that are so small that a second thread of theirs waits more than it works: L-BFGS-B took
-thirty times as long with two.
+L-BFGS-B took thirty times as long with two. Torch has a limit of its own; numpy and scipy bring their own libraries.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
+import torch
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 
-def one_thread() -> AbstractContextManager[object]:
-    """Within this context, the linear algebra of numpy and scipy keeps to one thread."""
-    limit: AbstractContextManager[object] = _libraries().limit(limits=1, user_api="blas")
-    return limit
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within this context, and in a function with this decorator, linear algebra keeps to one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _libraries().limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @cache
 def _libraries() -> ThreadpoolController:
-    # It goes through all libraries that are loaded, which takes milliseconds, so once is enough.
-
+    # It looks through all libraries that are loaded, which takes milliseconds, so once is enough.
     import scipy.linalg  # noqa: F401  # loads them
 
     return ThreadpoolController()
