@@ -179,3 +179,115 @@ def _check_images(name: str, images: Tensor, truth: Tensor, *, least: int) -> No
     for given in (images, truth):
         if given.ndim < least or not given.is_floating_point():
             raise ValueError(f"{name} needs floating-point images of {least} dimensions or more; got {kind(given)}")
+
+
+# --- many reconstructions together: who was found, how surely, and how much of it is luck
+
+
+def success_share(scores: Tensor, *, threshold: float, confidence: float = 0.95) -> tuple[float, float, float]:
+    """The share of scores [n] that reach a threshold, with its Wilson interval: (share, low, high).
+
+    scores        such as PSNRs in dB; minus infinity and NaN are failures
+    confidence    chance that the interval holds the true share, in (0, 1)
+
+    >>> tuple(round(end, 3) for end in success_share(torch.full((24,), 40.0), threshold=25))
+    (1.0, 0.862, 1.0)
+
+    24 successes out of 24 say no more than that: at least 86 %. Raises ValueError if there is no score.
+    Source: Wilson 1927, Journal of the American Statistical Association 22(158).
+    """
+    check_kind("success_share", Tensor, scores=scores)
+    check_number("success_share", threshold=threshold)
+    check_number("success_share", above=0, below=1, confidence=confidence)
+    if scores.ndim != 1 or not len(scores):
+        raise ValueError(f"success_share needs scores [n] with n >= 1; got {kind(scores)}")
+    n = len(scores)
+    share = float((scores >= threshold).double().mean())
+    z = float(torch.special.ndtri(torch.tensor((1 + confidence) / 2, dtype=torch.float64)))
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    return share, max(0.0, middle - half), min(1.0, middle + half)
+
+
+def success_beyond(scores: Tensor, strangers: Tensor, *, threshold: float) -> float:
+    """The share of scores [n] that reach a threshold, less that of the strangers [m]: what the message itself gave.
+
+    strangers    scores of the same attack on somebody else's message, held against the same truth
+
+    An attack that paints an average face finds every face a little; it finds the stranger's as often.
+
+    >>> success_beyond(torch.tensor([30.0, 26.0, 10.0, 28.0]), torch.tensor([9.0, 26.0, 10.0, 11.0]), threshold=25)
+    0.5
+
+    Raises ValueError as `success_share` does.
+    """
+    found = success_share(scores, threshold=threshold)[0]
+    by_chance = success_share(strangers, threshold=threshold)[0]
+    return found - by_chance
+
+
+def assigned(candidates: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """How well ranked candidates recover a batch, each counted for one sample only: [n, *shape] and PSNRs [n].
+
+    candidates, truth    as for `best_matches`, which lets one candidate stand for two samples
+
+    The candidates are dealt out so that the sum of the PSNRs is largest. A sample that gets none has a match of NaN
+    and scores minus infinity, as does one whose candidate is not finite.
+
+    >>> truth = torch.tensor([[0.0, 0.0], [0.1, 0.1]])
+    >>> assigned(torch.tensor([[0.0, 0.0], [0.9, 0.9]]), truth)[1]
+    tensor([120.0000,   1.9382])
+
+    Raises ValueError unless all are floating-point samples of one shape.
+    Source: the Hungarian method, Kuhn 1955, by scipy.
+    """
+    from scipy.optimize import linear_sum_assignment  # a tenth of a second, and few need it
+
+    _check_images("assigned", candidates, truth, least=2)
+    if candidates.shape[1:] != truth.shape[1:]:
+        raise ValueError(f"assigned needs samples of one shape; got {list(candidates.shape)} and {list(truth.shape)}")
+    first = candidates[: len(truth)]
+    matches = torch.full_like(truth, torch.nan)
+    scores = torch.full((len(truth),), -torch.inf)
+    if len(first) == 0:
+        return matches, scores
+    table = torch.stack([psnr(first, sample.expand_as(first)) for sample in truth])  # [n, k]
+    # A candidate that is not finite is worth less than any other, and can still be dealt to whoever gets no better.
+    worth = table.nan_to_num(neginf=-1e6).double()
+    samples, places = linear_sum_assignment(worth.numpy(), maximize=True)
+    matches[samples] = first[places].to(truth.dtype)
+    scores[samples] = table[samples, places]
+    return matches, scores
+
+
+def reidentified(images: Tensor, gallery: Tensor, places: Tensor) -> Tensor:
+    """Whether each image looks more like its own original than like any other in a gallery: bool [n].
+
+    images     [n, *shape] reconstructions; one that is not finite is like nothing
+    gallery    [m, *shape] originals, the right ones among them
+    places     [n] int64, where in the gallery each image's original is
+
+    Likeness is the PSNR. The mean of the result is the re-identification@1; by chance it is 1 / m. A grey picture may
+    score many dB and is nobody.
+
+    >>> gallery = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    >>> reidentified(torch.tensor([[0.2, 0.9], [0.6, 0.7]]), gallery, torch.tensor([2, 0]))
+    tensor([ True, False])
+
+    Raises ValueError unless all are floating-point samples of one shape, and every place is one of the gallery.
+    """
+    _check_images("reidentified", images, gallery, least=2)
+    check_kind("reidentified", Tensor, places=places)
+    if images.shape[1:] != gallery.shape[1:] or not len(gallery):
+        raise ValueError(
+            f"reidentified needs samples of one shape and a gallery; got {list(images.shape)} and {list(gallery.shape)}"
+        )
+    if places.shape != (len(images),) or places.dtype != torch.int64:
+        raise ValueError(f"reidentified needs int64 places [{len(images)}]; got {kind(places)}")
+    if len(places) and not 0 <= int(places.min()) <= int(places.max()) < len(gallery):
+        raise ValueError(
+            f"reidentified needs places in 0 … {len(gallery) - 1}; got {int(places.min())} … {int(places.max())}"
+        )
+    known = gallery.flatten(1).double()
+    distances = torch.cdist(images.flatten(1).double().nan_to_num(), known)  # [n, m]
+    return (distances.argmin(dim=1) == places) & images.flatten(1).isfinite().all(dim=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -106,6 +106,54 @@ class ServerView:
     lr: float
     local_steps: int
     batch_size: int | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ServerMemory:
+    """What a curious server knows that keeps its messages: its views of several rounds, and who sent what.
+
+    Threat model: the server follows the protocol and changes nothing, but throws nothing away. It can hold several
+    messages about the same data against each other. No client can tell that it does; one that never sends twice about
+    the same data gives it nothing to compare.
+
+    rounds     a view for each round
+    clients    for each round the identities [k] behind its messages
+
+    Raises ValueError if there is no round, or unless every message has an identity.
+    """
+
+    rounds: tuple[ServerView, ...]
+    clients: tuple[Tensor, ...]
+
+    def __post_init__(self) -> None:
+        counts = [len(view.messages) for view in self.rounds]
+        names = [len(clients) for clients in self.clients]
+        if not counts or counts != names:
+            raise ValueError(
+                f"ServerMemory needs an identity for each message of one or more rounds; got {counts} messages "
+                f"and {names} identities"
+            )
+
+    def of(self, client: int) -> tuple[ServerView, ...]:
+        """The views, one message in each, of the rounds in which this client took part."""
+        return tuple(
+            replace(view, messages=view.messages[clients == client])
+            for view, clients in zip(self.rounds, self.clients, strict=True)
+            if bool((clients == client).any())
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BroadcastView(ServerView):
+    """What a malicious server knows: `params` are what it sent in place of its model, made to be read out again.
+
+    Threat model: the server breaks the protocol, and so it can be caught. Whoever looks at the parameters that arrive
+    (`invert.suspicion`), or compares them with those of another client or with the last round's result, holds evidence.
+
+    honest    [dim] the model that it should have sent
+    """
+
+    honest: Tensor
 
 
 def generator(seed: int, *place: Any, device: str | torch.device = "cpu") -> torch.Generator:

@@ -418,7 +418,7 @@ EXERCISES: tuple[Exercise, ...] = (
         ),
         hints=(
             "What do you have to remember while the search goes on, and what do you compare at its end?",
-            "Begin with best = start. After each step: stop if the loss is not finite; keep the picture if it is lower.",
+            "Begin with best = start. After each step: stop if the loss is not finite; keep the picture if lower.",
             "for _ in range(iterations):\n    x = step(x)\n    loss = loss_of(x)\n    if not math.isfinite(loss):\n"
             "        return best, least, True\n    if loss < least:\n        …\nreturn best, least, loss > began",
         ),
