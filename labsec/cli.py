@@ -4,6 +4,7 @@ import argparse
 import codecs
 import io
 import itertools
+import math
 import os
 import shutil
 import sys
@@ -15,6 +16,8 @@ from labsec import browser as browsers
 from labsec import storage
 from labsec.course import progress_file as progress
 from labsec.files import CLONE, COURSE, PACKAGE, learners_folder
+
+MODELS = ("mlp", "convnet", "lenet")  # the networks that `labsec capture` knows
 
 
 class CourseError(Exception):
@@ -170,6 +173,24 @@ def count(text: str) -> int:
     return int(text)
 
 
+def whole(text: str) -> int:
+    """Return the whole number that an argument names; raises ArgumentTypeError unless it is at least 0."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, such as 2; got {text!r}")
+    return int(text)
+
+
+def positive(text: str) -> float:
+    """Return the number that an argument names; raises ArgumentTypeError unless it is finite and above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, such as 0.5; got {text!r}")
+    return number
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = argparse.ArgumentParser(prog="labsec", description="Attack and defend federated learning.")
@@ -189,7 +210,43 @@ def parser() -> argparse.ArgumentParser:
     _add_wheels(commands.add_parser("wheels", help="fetch all packages for a room without a network (for teachers)"))
     commands.add_parser("ledger", help="print the claims and their verdicts")
     _add_matrix(commands.add_parser("matrix", help="run every attack against every rule, and plot the results"))
+    _add_capture(commands.add_parser("capture", help="write down what a curious server holds of one client's round"))
+    _add_invert(commands.add_parser("invert", help="read samples out of a captured update (your own data only)"))
     return top
+
+
+def _add_capture(capturing: argparse.ArgumentParser) -> None:
+    capturing.description = "Runs a federation as far as the round, and writes what one client sent in it."
+    capturing.add_argument("file", type=Path, metavar="FILE", help="such as update.safetensors; never overwritten")
+    capturing.add_argument("--data", default="digits", help="name of a data set (default: digits)")
+    capturing.add_argument("--model", choices=MODELS, default="mlp", help="of the clients (default: mlp)")
+    capturing.add_argument("--clients", type=count, default=20, metavar="N", help="in the federation (default: 20)")
+    capturing.add_argument("--client", type=whole, default=0, metavar="N", help="whose message (default: 0)")
+    capturing.add_argument("--round", type=whole, default=0, metavar="N", help="of the message (default: 0, the first)")
+    capturing.add_argument("--local-steps", type=count, default=1, metavar="N", help="of a client (default: 1)")
+    capturing.add_argument("--batch-size", type=count, default=1, metavar="N", help="samples of a step (default: 1)")
+    capturing.add_argument("--lr", type=positive, default=0.1, help="learning rate of the clients (default: 0.1)")
+    capturing.add_argument("--seed", type=whole, default=0, metavar="N", help="of every draw (default: 0)")
+
+
+def _add_invert(inverting: argparse.ArgumentParser) -> None:
+    inverting.description = (
+        "Use it on your own data and systems only. Writes the reconstruction, pictures, a report and numbers. With a "
+        "larger budget, the same command goes on from the best that was kept."
+    )
+    inverting.add_argument("file", type=Path, metavar="FILE", help="a captured update, as `labsec capture` writes it")
+    inverting.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the files go")
+    inverting.add_argument(
+        "--message", type=whole, default=0, metavar="N", help="which message of the file (default: 0)"
+    )
+    inverting.add_argument(
+        "--seconds",
+        type=positive,
+        default=60.0,
+        metavar="S",
+        help="of processor time, with earlier calls (60)",
+    )
+    inverting.add_argument("--seed", type=whole, default=0, metavar="N", help="of the random starts (default: 0)")
 
 
 def _add_matrix(measuring: argparse.ArgumentParser) -> None:
@@ -249,6 +306,68 @@ def measure_tables(arguments: argparse.Namespace, course: Path) -> None:
         print("\n".join(f"Wrote {file}." for file in files))
 
 
+def capture_update(arguments: argparse.Namespace) -> None:
+    """Write the file of a `capture` command; raises CourseError for one that is there, and for what cannot be run."""
+    from labsec import Scenario, data, models
+    from labsec.study import capture
+
+    if arguments.file.exists():
+        raise CourseError(f"{arguments.file} is there already, and is kept: name another file, or move it away.")
+    try:
+        samples = data.load(arguments.data)
+        model = getattr(models, arguments.model)(samples.shape, samples.classes)
+        scenario = Scenario(
+            data=samples,
+            model=model,
+            clients=arguments.clients,
+            local_steps=arguments.local_steps,
+            batch_size=arguments.batch_size,
+            lr=arguments.lr,
+            seed=arguments.seed,
+        )
+        captured = capture.from_run(scenario, round=arguments.round, client=arguments.client)
+        capture.save(arguments.file, captured.view, round=captured.round)
+    except storage.BrokenFileError:
+        raise
+    except ValueError as error:
+        raise CourseError(f"Nothing was captured: {error}.") from error
+    print(f"Wrote {arguments.file}: round {captured.round} of client {arguments.client}, {model.name}.")
+
+
+def invert_update(arguments: argparse.Namespace) -> None:
+    """Fill the folder of an `invert` command, and say what was found; raises CourseError for a file that is none."""
+    from tqdm import tqdm
+
+    from labsec.study import inversion
+
+    layout = "{l_bar}{bar}| {n:.1f}/{total:.0f} s{postfix}"
+    with tqdm(total=arguments.seconds, bar_format=layout, disable=None) as bar:
+
+        def progress(spent: float, least: float) -> None:
+            bar.set_postfix_str(f"unexplained {least:.2g}", refresh=False)
+            bar.update(min(spent, arguments.seconds) - bar.n)
+
+        try:
+            found = inversion.invert_file(
+                arguments.file,
+                arguments.out,
+                message=arguments.message,
+                seconds=arguments.seconds,
+                seed=arguments.seed,
+                progress=progress,
+            )
+        except storage.BrokenFileError:
+            raise
+        except ValueError as error:
+            raise CourseError(f"Nothing was inverted: {error}.") from error
+    if len(found.estimate):
+        said = f"{len(found.estimate)} sample(s) by {found.method}, which leave {found.unexplained:.2g} of the message"
+        print(f"Found {said} unexplained; a guess without the message leaves {found.baseline:.2g}.")
+    else:
+        print("No attack applies; the report says why.")
+    print(f"Wrote {arguments.out / inversion.PAGE} and what it shows.")
+
+
 def build_labs(numbers: list[str]) -> None:
     """Build some labs, or all; raises CourseError if there is no such lab, or one cannot be published."""
     from labsec.course.build import BuildError, build
@@ -304,6 +423,10 @@ def run_command(arguments: argparse.Namespace, course: Path) -> int:
             print(show())
         case "matrix":
             measure_tables(arguments, course)
+        case "capture":
+            capture_update(arguments)
+        case "invert":
+            invert_update(arguments)
     return 0
 
 

@@ -31,9 +31,10 @@ ROOMS = {  # each room of labsec, and the rooms that it may import when it is lo
     "federation": {*FLOOR, *LEARNED, "robust"},
     "plots": {"federation", "guards"},
     "study": {*LABORATORY, "plots", "files", "storage"},
-    "course": {*LABORATORY, "plots", "study", "lazy", "files", "storage"},
+    "service": {"files", "guards", "invert", "study", "types"},
+    "course": {*LABORATORY, "plots", "study", "service", "lazy", "files", "storage"},
     "doctor": {"files", "storage"},
-    "cli": {"browser", "course", "doctor", "files", "storage", "study", "wheels"},
+    "cli": {"browser", "course", "data", "doctor", "federation", "files", "models", "storage", "study", "wheels"},
     "__init__": {"lazy"},
 }
 

@@ -1,0 +1,103 @@
+"""What speaks for a candidate without a look at the truth: how much of the message it explains."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from labsec.guards import check_kind, kind
+from labsec.invert.gallery import gallery
+from labsec.invert.shared import one_message
+from labsec.train import local_updates
+from labsec.types import ServerView
+
+MOST_COMPARED = 2**24  # numbers in the table of what candidates would send
+
+
+def unexplained(view: ServerView, samples: Tensor, labels: Tensor, *, message: int = 0) -> float:
+    """The share of a message's squared length that samples do not explain: 0 is a perfect match, 1 is no better than 0.
+
+    The client is played again with these samples, and what it would have sent is held against what it did. The number
+    means the same for every attack, so that their results can be compared. Where there are as many samples as several
+    steps took together, each step takes its own, in their order; otherwise every step takes them all.
+
+    view       `view.messages[message]` is the update of one client
+    samples    [b, *shape] the candidates
+    labels     [b] int64 their classes
+    returns    |would send - sent|² / |sent|²; infinite where numbers are not finite
+
+    >>> from labsec.models import mlp
+    >>> model, x, y = mlp((4,), 3), torch.rand(1, 4), torch.tensor([2])
+    >>> params = model.init(torch.Generator().manual_seed(0))
+    >>> update = local_updates(model, params, x, y, torch.tensor([[[0]]]), lr=0.1)
+    >>> view = ServerView(params=params, messages=update, model=model, lr=0.1, local_steps=1, batch_size=1)
+    >>> unexplained(view, x, y) < 1e-9, unexplained(view, 1 - x, y) > 0.1
+    (True, True)
+
+    Raises ValueError if there is no such message, if it is zero or not finite, and unless samples and labels fit.
+    Source: the matching loss of Zhu, Liu and Han 2019, arXiv:1906.08935, relative to the message.
+    """
+    sent = one_message("unexplained", view, message)  # [dim]
+    check_kind("unexplained", Tensor, samples=samples, labels=labels)
+    if not len(samples):
+        raise ValueError(f"unexplained needs at least one sample; got {kind(samples)}")
+    length = float(sent.square().sum())
+    if length == 0:
+        raise ValueError(f"unexplained needs a message that is not zero; message {message} holds nothing else")
+    if not samples.isfinite().all():
+        return float("inf")
+    places = torch.arange(len(samples), device=samples.device)
+    if view.batch_size is not None and len(samples) == view.local_steps * view.batch_size:
+        batches = places.view(1, view.local_steps, view.batch_size)
+    else:
+        batches = places.expand(1, view.local_steps, -1)
+    would_send = _played(view, samples, labels, batches)[0]  # [dim]
+    share = float((would_send - sent).square().sum()) / length
+    return share if share == share else float("inf")  # a NaN is no share of anything
+
+
+def believed(
+    view: ServerView, candidates: Tensor, *, message: int = 0, labels: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Of many candidates without labels those that explain the message together, each with its likeliest class.
+
+    Every candidate is tried with every class, and a matched filter (`gallery`) picks as many pairs as samples are
+    behind the message.
+
+    candidates    [k, *shape], k >= 1, the most plausible first
+    labels        [b] the classes that are known to be there; None tries all
+    returns       samples [b, *shape] and labels [b]; fewer than the message has where there are fewer candidates
+
+    >>> from labsec.models import mlp
+    >>> model, x, y = mlp((4,), 3), torch.rand(2, 4), torch.tensor([2, 0])
+    >>> params = model.init(torch.Generator().manual_seed(0))
+    >>> update = local_updates(model, params, x, y, torch.tensor([[[0, 1]]]), lr=0.1)
+    >>> view = ServerView(params=params, messages=update, model=model, lr=0.1, local_steps=1, batch_size=2)
+    >>> samples, labels = believed(view, torch.cat([torch.rand(3, 4), x]))
+    >>> sorted(labels.tolist()), sorted(samples[:, 0].tolist()) == sorted(x[:, 0].tolist())
+    ([0, 2], True)
+
+    Raises ValueError if there is no such message or candidate, and if the message is not finite.
+    """
+    sent = one_message("believed", view, message)  # [dim]
+    check_kind("believed", Tensor, candidates=candidates)
+    model = view.model
+    classes = torch.arange(model.classes, device=candidates.device) if labels is None else labels.unique()
+
+    # The table has a row for each pair, and the most plausible candidates come first.
+    candidates = candidates[: max(1, MOST_COMPARED // (len(classes) * model.dim))]
+    if not len(candidates):
+        raise ValueError(f"believed needs at least one candidate; got {kind(candidates)}")
+    samples = candidates.repeat_interleave(len(classes), dim=0)  # [k * classes, *shape]
+    tried = classes.repeat(len(candidates))  # [k * classes]
+    alone = torch.arange(len(samples), device=candidates.device)[:, None, None]  # [k * classes, 1, 1]
+    expected = _played(view, samples, tried, alone)  # [k * classes, dim]
+    behind = len(candidates) if view.batch_size is None else view.batch_size * view.local_steps
+    chosen = gallery(sent[None], expected, samples=min(behind, len(candidates)))[0]  # [b]
+    return samples[chosen], tried[chosen]
+
+
+def _played(view: ServerView, samples: Tensor, labels: Tensor, batches: Tensor) -> Tensor:
+    """What clients with these batches [c, steps, batch] of the samples would send, float64 [c, dim]."""
+    x = samples.detach() if view.model.vocabulary is not None else samples.detach().double()
+    return local_updates(view.model, view.params.detach().double(), x, labels, batches, lr=view.lr)
