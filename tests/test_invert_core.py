@@ -321,17 +321,14 @@ def test_the_published_attacks_find_a_digit():
 
 
 def test_the_published_attack_runs_off_and_says_so_where_the_repaired_one_does_not():
-    x, y = digit(0)
-    lost = 0
-    for seed in range(8):
+    x, y = digit(1)
+    for seed in (2, 3, 9):
         view = captured(x, y, seed=seed, dtype=torch.float32)
-        found = invert.dlg(view, generator=generator(seed, "start"), iterations=50)
-        if found.divergences:
-            assert found.losses[-1] > found.losses[0] or not found.succeeded
-            assert psnr(found, x) < 20
-            lost += 1
+        found = invert.dlg(view, generator=generator(seed, "start"))
+        assert found.divergences == 1
+        assert not found.losses[-1] <= found.losses[0]
+        assert psnr(found, x) < 0
         assert psnr(invert.gauss_newton(view), x) >= 40
-    assert lost >= 1
 
 
 def test_numbers_that_are_not_finite_are_a_failure():

@@ -25,8 +25,14 @@ from labsec.models import Model
 
 # Of each activation, its slope and its second derivative at a point, both in terms of its value there.
 _CURVES: dict[Callable[[Tensor], Tensor], tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
-    torch.sigmoid: (lambda value: value * (1 - value), lambda value, slope: slope * (1 - 2 * value)),
-    torch.tanh: (lambda value: 1 - value * value, lambda value, slope: -2 * value * slope),
+    torch.sigmoid: (
+        lambda value: torch.addcmul(value, value, value, value=-1),  # v - v²
+        lambda value, slope: torch.addcmul(slope, slope, value, value=-2),  # (1 - 2 v) slope
+    ),
+    torch.tanh: (
+        lambda value: torch.addcmul(value.new_ones(()), value, value, value=-1),  # 1 - v²
+        lambda value, slope: -2 * value * slope,
+    ),
 }
 
 
@@ -202,6 +208,7 @@ class ByHand:
         self.plan = plan
         self.weights, self.biases = _matrices(model, params)
         self.target_weights, self.target_biases = _matrices(model, target)
+        self.minus_target_head = -self.target_weights[-1]
         self.label = label
 
     def at(self, x: Tensor) -> ByHandLocal:
@@ -212,6 +219,12 @@ def _matrices(model: Model, flat: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """Weights [1, out, seen] and biases [1, out, 1] of every layer."""
     layers = model.layers(flat[None])
     return [layer.flatten(2) for layer in layers[::2]], [layer[:, :, None] for layer in layers[1::2]]
+
+
+def _squares(rows: Tensor) -> Tensor:
+    """Sums of squares [c] of rows [c, …]."""
+    flat = rows.flatten(1)
+    return torch.bmm(flat[:, None], flat[:, :, None])[:, 0, 0]
 
 
 class ByHandLocal:
@@ -225,7 +238,8 @@ class ByHandLocal:
         candidates = len(x)
         slope_of, curve_of = _CURVES[problem.plan.activation]
         self._steps = problem.plan.steps
-        self._weights = [weight.expand(candidates, -1, -1) for weight in problem.weights]
+        self._weights = [weight.expand(candidates, -1, -1) for weight in problem.weights[:-1]]
+        self._head = problem.weights[-1][0]  # [classes, features], the same for all candidates and never copied
         self._seen = []  # of each step, [c, seen, places]
         self._slopes = []  # of each step's activation, [c, out, places]
         curves = []
@@ -238,14 +252,14 @@ class ByHandLocal:
             self._slopes.append(slope_of(h))
             curves.append(curve_of(h, self._slopes[-1]))
         self._features = h.view(candidates, -1, 1)  # [c, features, 1]
-        self._shares = torch.baddbmm(problem.biases[-1], self._weights[-1], self._features).softmax(dim=1)
+        self._shares = (problem.biases[-1] + self._logits(self._features)).softmax(dim=1)
         self._error = self._shares.clone()  # [c, classes, 1]: the slope of the loss at the logits
         self._error[:, problem.label] -= 1
 
         # Backward: the slope of the loss at each step's output, and at what its activation was given.
         self._deltas = [h] * len(self._steps)
         self._bends = [h] * len(self._steps)  # curve * slope at the output: what a move before the activation adds
-        above = torch.bmm(self._weights[-1].transpose(1, 2), self._error)
+        above = self._to_features(self._error)
         for i in reversed(range(len(self._steps))):
             above = above.view_as(self._slopes[i])
             self._deltas[i] = self._slopes[i] * above
@@ -253,21 +267,29 @@ class ByHandLocal:
             if i:
                 above = self._steps[i].fold(torch.bmm(self._weights[i].transpose(1, 2), self._deltas[i]))
 
-        # Residuals, layer by layer, and the loss.
+        # Residuals, layer by layer, and the loss. The head's weight has an outer product as its gradient.
         weights = []
         biases = []
-        deltas = [*self._deltas, self._error]
-        seen = [*self._seen, self._features]
-        for delta, columns, weight, bias in zip(
-            deltas, seen, problem.target_weights, problem.target_biases, strict=True
+        for delta, seen, weight, bias in zip(
+            self._deltas, self._seen, problem.target_weights, problem.target_biases, strict=False
         ):
-            weights.append(torch.baddbmm(weight, delta, columns.transpose(1, 2), beta=-1))
+            weights.append(torch.baddbmm(weight, delta, seen.transpose(1, 2), beta=-1))
             biases.append(delta.sum(dim=2, keepdim=True) - bias)
-        parts = [part.flatten(1).square().sum(dim=1) for part in (*weights, *biases)]
+        head = torch.addcmul(problem.minus_target_head, self._error, self._features.transpose(1, 2))
+        head_bias = self._error - problem.target_biases[-1]
+        parts = [_squares(part) for part in (*weights, *biases, head, head_bias)]
         self.losses = torch.stack(parts).sum(dim=0) / 2
-        head_forward = torch.bmm(weights[-1], self._features) + biases[-1]
-        head_back = torch.bmm(weights[-1].transpose(1, 2), self._error)
-        self.slopes = self._back(weights[:-1], biases[:-1], head_forward, head_back)
+        head_forward = torch.baddbmm(head_bias, head, self._features)
+        head_back = torch.bmm(head.transpose(1, 2), self._error)
+        self.slopes = self._back(weights, biases, head_forward, head_back)
+
+    def _logits(self, features: Tensor) -> Tensor:
+        """The head without its bias, [c, features, 1] -> [c, classes, 1]."""
+        return (features[:, :, 0] @ self._head.T)[:, :, None]
+
+    def _to_features(self, error: Tensor) -> Tensor:
+        """The slope at the features, [c, classes, 1] -> [c, features, 1]."""
+        return (error[:, :, 0] @ self._head)[:, :, None]
 
     def _moved_error(self, logits: Tensor) -> Tensor:
         """How the error moves with the logits, [c, classes, 1]."""
@@ -291,11 +313,11 @@ class ByHandLocal:
                 move.baddbmm_(self._weights[i], step.unfold(self._slopes[i - 1] * moved[-1]))
             moved.append(move)
         features = (self._slopes[-1] * moved[-1]).view_as(self._features) if moved else None
-        logits = head_forward if features is None else torch.baddbmm(head_forward, self._weights[-1], features)
+        logits = head_forward if features is None else head_forward + self._logits(features)
         error = self._moved_error(logits)
 
         # Backward.
-        above = torch.baddbmm(head_back, self._weights[-1].transpose(1, 2), error)
+        above = head_back + self._to_features(error)
         for i in reversed(range(len(self._steps))):
             delta = torch.addcmul(self._bends[i] * moved[i], self._slopes[i], above.view_as(self._slopes[i]))
             columns = torch.bmm(self._weights[i].transpose(1, 2), delta)
@@ -314,12 +336,12 @@ class ByHandLocal:
             moved.append(torch.bmm(weight, seen[-1]))
             h = slope * moved[-1]
         features = h.reshape(self._features.shape)
-        error = self._moved_error(torch.bmm(self._weights[-1], features))
+        error = self._moved_error(self._logits(features))
 
         # Backward, and the move of each step's own gradient.
         weights = [h] * len(self._steps)
         biases = [h] * len(self._steps)
-        above = torch.bmm(self._weights[-1].transpose(1, 2), error)
+        above = self._to_features(error)
         for i in reversed(range(len(self._steps))):
             delta = torch.addcmul(self._bends[i] * moved[i], self._slopes[i], above.view_as(self._slopes[i]))
             weights[i] = torch.bmm(delta, self._seen[i].transpose(1, 2))
