@@ -199,11 +199,11 @@ def success_share(scores: Tensor, *, threshold: float, confidence: float = 0.95)
     check_kind("success_share", Tensor, scores=scores)
     check_number("success_share", threshold=threshold)
     check_number("success_share", above=0, below=1, confidence=confidence)
-    if scores.ndim != 1 or not len(scores):
-        raise ValueError(f"success_share needs scores [n] with n >= 1; got {kind(scores)}")
+    if scores.ndim != 1 or not len(scores) or not scores.is_floating_point():
+        raise ValueError(f"success_share needs floating-point scores [n] with n >= 1; got {kind(scores)}")
     n = len(scores)
     share = float((scores >= threshold).double().mean())
-    z = float(torch.special.ndtri(torch.tensor((1 + confidence) / 2, dtype=torch.float64)))
+    z = float(torch.special.ndtri(torch.tensor((1 + float(confidence)) / 2, dtype=torch.float64)))
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
     return share, max(0.0, middle - half), min(1.0, middle + half)
@@ -251,7 +251,7 @@ def assigned(candidates: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     scores = torch.full((len(truth),), -torch.inf)
     if len(first) == 0:
         return matches, scores
-    table = torch.stack([psnr(first, sample.expand_as(first)) for sample in truth])  # [n, k]
+    table = torch.stack([psnr(first, sample.expand_as(first)) for sample in truth]).detach()  # [n, k]
     # A candidate that is not finite is worth less than any other, and can still be dealt to whoever gets no better.
     worth = table.nan_to_num(neginf=-1e6).double()
     samples, places = linear_sum_assignment(worth.numpy(), maximize=True)

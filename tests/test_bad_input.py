@@ -46,7 +46,7 @@ from labsec.federation.engine import rounds, run
 from labsec.federation.history import History
 from labsec.federation.scenario import Scenario
 from labsec.study import detection, doors, matrix, record, sweep
-from labsec.types import AttackerView, ServerView
+from labsec.types import AttackerView, BroadcastView, ServerMemory, ServerView
 
 PACKAGE = Path(labsec.__file__).parent
 MODULES: dict[str, ModuleType] = {
@@ -92,6 +92,7 @@ WITHOUT_A_ROW = {
     "detection.scores_in_words": "runs many scenarios: tests/test_detection.py",
     "detection.tuned_thresholds": "runs many scenarios: tests/test_detection.py",
     "geometry.check_clients": "takes any whole number: tests/test_robust_memory.py",
+    "invert.Suspicion": "made by suspicion",
     "invert.Reconstruction": "made by an attack; its refusals: tests/test_invert.py",
     "judging.Accusations": "made by accusations",
     "matrix": "a module",
@@ -213,6 +214,29 @@ def estimate_of(attack: Callable[..., invert.Reconstruction]) -> Callable[..., T
         return attack(**given).estimate
 
     return found
+
+
+def broadcast_view() -> BroadcastView:
+    return BroadcastView(**vars(server_view()), honest=server_view().params)
+
+
+def memory() -> ServerMemory:
+    """The same message twice."""
+    return ServerMemory(rounds=(server_view(), server_view()), clients=(torch.tensor([3]), torch.tensor([3])))
+
+
+def search() -> dict[str, Any]:
+    """What a search of two steps takes beside what it looks at."""
+    return {"labels": torch.tensor([1]), "generator": stream(), "tv": 0.0, "iterations": 2, "seconds": 9.0}
+
+
+def module() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Sigmoid(), torch.nn.Linear(4, 2))
+
+
+def broadcast() -> dict[str, Any]:
+    return {"params": network().init(stream()), "model": network(), "generator": stream()}
 
 
 def lesson() -> dict[str, Any]:
@@ -489,6 +513,55 @@ CALLS: dict[str, Call] = {
         invert.gallery,
         lambda: {"messages": rows()["updates"], "expected": torch.eye(9, 5), "samples": 2},
     ),
+    "invert.average": (
+        lambda **given: invert.average(**given).messages,
+        lambda: {"memory": memory(), "client": 3},
+    ),
+    "invert.cosine": (
+        estimate_of(invert.cosine),
+        lambda: {"view": server_view(), "message": 0, **search(), "lr": 0.1, "restarts": 2},
+    ),
+    "invert.imprint": (
+        invert.imprint,
+        lambda: {**broadcast(), "public": images(40, 3), "one_hot": False},
+    ),
+    "invert.joint_cosine": (
+        estimate_of(invert.joint_cosine),
+        lambda: {"memory": memory(), "client": 3, **search()},
+    ),
+    "invert.module_gradient": (
+        invert.module_gradient,
+        lambda: {"module": module(), "x": images(2, 3), "y": labels(2)},
+    ),
+    "invert.obstacles": (invert.obstacles, lambda: {"module": module()}),
+    "invert.own_model": (
+        estimate_of(invert.own_model),
+        lambda: {
+            "module": module(),
+            "gradients": invert.module_gradient(module(), images(1, 3), torch.tensor([1])),
+            "shape": (3,),
+            "smooth": True,
+            **search(),
+        },
+    ),
+    "invert.rank_one": (estimate_of(invert.rank_one), lambda: {"memory": memory(), "client": 3}),
+    "invert.read_imprint": (
+        estimate_of(invert.read_imprint),
+        lambda: {"view": broadcast_view(), "message": 0, "one_hot": False},
+    ),
+    "invert.simulate": (
+        estimate_of(invert.simulate),
+        lambda: {"view": server_view(), "message": 0, "smooth": True, "batches": torch.tensor([[0]]), **search()},
+    ),
+    "invert.smooth_cosine": (
+        estimate_of(invert.smooth_cosine),
+        lambda: {"view": server_view(), "message": 0, **search(), "restarts": 2, "stop_at": 0.0},
+    ),
+    "invert.suspicion": (
+        lambda **given: invert.suspicion(**given).score,
+        lambda: {"params": network().init(stream()), "model": network()},
+    ),
+    "invert.trap_weights": (invert.trap_weights, lambda: {**broadcast(), "scale": 0.9}),
     "invert.analytic": (invert.analytic, lambda: {"view": server_view(), "message": 0}),
     "invert.closed_form": (
         estimate_of(invert.closed_form),
@@ -561,6 +634,22 @@ CALLS: dict[str, Call] = {
     "metrics.wire_bytes": (metrics.wire_bytes, lambda: {"messages": draw(3, 5)}),
     "metrics.psnr": (metrics.psnr, lambda: {"images": images(2, 1, 8, 8), "truth": images(2, 1, 8, 8) / 2}),
     "metrics.ssim": (metrics.ssim, lambda: {"images": images(2, 1, 8, 8), "truth": images(2, 1, 8, 8) / 2}),
+    "metrics.assigned": (
+        lambda **given: metrics.assigned(**given)[1],
+        lambda: {"candidates": images(2, 5), "truth": images(2, 5) / 2},
+    ),
+    "metrics.reidentified": (
+        lambda **given: metrics.reidentified(**given).float(),
+        lambda: {"images": images(2, 5), "gallery": images(4, 5), "places": torch.tensor([0, 1])},
+    ),
+    "metrics.success_beyond": (
+        metrics.success_beyond,
+        lambda: {"scores": draw(7), "strangers": draw(6), "threshold": 0.5},
+    ),
+    "metrics.success_share": (
+        metrics.success_share,
+        lambda: {"scores": draw(7), "threshold": 0.5, "confidence": 0.9},
+    ),
     "metrics.best_matches": (
         metrics.best_matches,
         lambda: {"candidates": images(3, 4), "truth": images(2, 4) / 2},
@@ -1030,6 +1119,7 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
     **{("matrix.boosted", "boost", label): "bound to the attack, which looks at it" for label in ANY},
     ("matrix.cell", "malicious", "None"): "nobody attacks",
     ("matrix.boosted", "fraction", "None"): "nobody attacks",
+    ("metrics.assigned", "candidates", "no rows"): "no candidate scores minus infinity",
     ("metrics.best_matches", "candidates", "no rows"): "no candidate scores minus infinity",
     ("metrics.wire_bytes", "messages", "no columns"): "nothing to send",
     ("plots.looks", "names", "texts in it"): "any name will do",

@@ -49,16 +49,17 @@ def imprint(params: Tensor, *, model: Model, public: Tensor, one_hot: bool, gene
     check_kind("imprint", bool, one_hot=one_hot)
     check_kind("imprint", Tensor, public=public)
     check_kind("imprint", Generator, generator=generator)
-    if public.shape[1:] != model.shape or len(public) < 32 or not public.isfinite().all():
+    fits = public.shape[1:] == model.shape and len(public) >= 32 and public.is_floating_point()
+    if not fits or not public.isfinite().all():
         raise ValueError(
-            f"imprint needs 32 or more finite public samples [m, {', '.join(map(str, model.shape))}]; "
+            f"imprint needs 32 or more finite floating-point samples [m, {', '.join(map(str, model.shape))}]; "
             f"got {kind(public)}"
         )
     sent = params.detach().clone()
     weight, bias, weight_2, bias_2 = (layer[0] for layer in model.layers(sent[None])[:4])  # views into `sent`
 
     # A direction across the mean picture, so that projections lie around zero and the biases stay small.
-    x = public.flatten(1).double()
+    x = public.detach().flatten(1).double()
     direction = torch.randn(x.shape[1], generator=generator, dtype=torch.float64)
     mean = x.mean(dim=0)
     direction -= (direction @ mean) / mean.square().sum().clamp_min(1e-12) * mean
@@ -92,6 +93,9 @@ def _neurons(name: str, params: Tensor, model: Model) -> int:
     check_kind(name, Tensor, params=params)
     if params.shape != (model.dim,) or not params.is_floating_point():
         raise ValueError(f"{name} needs params [{model.dim}] for {model.name}; got {kind(params)}")
+    wrong = int((~params.isfinite()).sum())
+    if wrong:
+        raise ValueError(f"{name} needs finite params; got {wrong} NaN or infinite numbers")
     inputs = torch.Size(model.shape).numel()
     shapes = model.shapes
     if len(shapes) < 4 or shapes[0][1:] != (inputs,) or shapes[2][1:] != shapes[1] or model.vocabulary is not None:

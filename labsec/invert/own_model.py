@@ -46,9 +46,10 @@ def module_gradient(module: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, ..
     """
     check_kind("module_gradient", nn.Module, module=module)
     check_kind("module_gradient", Tensor, x=x, y=y)
-    if y.ndim != 1 or y.dtype != torch.int64 or len(x.shape) < 2 or len(x) != len(y) or not len(y):
+    if x.ndim < 2 or not x.is_floating_point() or y.shape != (len(x),) or y.dtype != torch.int64 or not len(y):
         raise ValueError(
-            f"module_gradient needs samples [batch, …] and int64 labels [batch]; got {kind(x)} and {kind(y)}"
+            "module_gradient needs floating-point samples [batch, …] and int64 labels [batch]; "
+            f"got {kind(x)} and {kind(y)}"
         )
     sent = _sent("module_gradient", module, y, x.dtype)
     return tuple(part[0].detach() for part in sent(x[None]))
@@ -136,7 +137,7 @@ def own_model(
     True
 
     Raises ValueError unless there is a finite gradient for each parameter and they are not all zero, and for a setting
-    out of its range. Whatever the module's own code raises goes through.
+    out of its range. What the module itself says against the samples is passed on as a ValueError.
     Source: as for `cosine`; the batch norm of Geiping et al. 2020, arXiv:2003.14053, is in eval mode, as Huang et al.
     2021, arXiv:2112.00059, point out.
     """
@@ -145,6 +146,8 @@ def own_model(
     check_kind("own_model", Generator, generator=generator)
     check_kind("own_model", bool, smooth=smooth)
     check_sizes("own_model", shape=shape)
+    if not len(shape):
+        raise ValueError(f"own_model needs a shape with at least one size; got shape={[*shape]}")
     check_kind("own_model", Tensor, labels=labels)
     check_number("own_model", least=0, tv=tv)
     budget = Budget(name="own_model", iterations=iterations, seconds=seconds, watch=watch)
@@ -180,7 +183,8 @@ def own_model(
 def _target(module: nn.Module, gradients: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
     """The gradients, [1, …] each, checked against the module's parameters."""
     check_kind("own_model", Sequence, gradients=gradients)
-    check_kind("own_model", Tensor, **{f"gradients[{i}]": part for i, part in enumerate(gradients)})
+    if isinstance(gradients, str) or not all(isinstance(part, Tensor) for part in gradients):
+        raise TypeError(f"own_model needs gradients to be a list or a tuple of tensors; got {gradients!r}")
     expected = [tuple(parameter.shape) for parameter in module.parameters()]
     given = [tuple(part.shape) for part in gradients]
     if given != expected:
@@ -204,8 +208,23 @@ def _sent(name: str, module: nn.Module, labels: Tensor, dtype: torch.dtype) -> S
         parameter.requires_grad_()
 
     def sent(x: Tensor) -> list[Tensor]:
-        loss = F.cross_entropy(own(x[0]), labels)
+        loss = F.cross_entropy(_logits(name, own, x[0], labels), labels)
         parts = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
         return [part[None] for part in parts]
 
     return sent
+
+
+def _logits(name: str, module: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
+    """The module's answer [batch, classes] to x [batch, *shape], in which every label is a class."""
+    try:
+        logits = module(x)
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise ValueError(f"{name} needs samples that the module takes; got {kind(x)}: {error}") from error
+    check_kind(name, Tensor, logits=logits)
+    if logits.ndim != 2 or len(logits) != len(labels):
+        raise ValueError(f"{name} needs a module that answers with logits [{len(labels)}, classes]; got {kind(logits)}")
+    least, most = (int(end) for end in labels.aminmax())
+    if least < 0 or most >= logits.shape[1]:
+        raise ValueError(f"{name} needs labels in 0 … {logits.shape[1] - 1}; got {least} … {most}")
+    return logits

@@ -24,6 +24,7 @@ Sent = Callable[[Tensor], Sequence[Tensor]]
 """x [r, b, *shape], r restarts of b samples each -> what each would send, layer by layer: [r, …]."""
 
 STEEPNESS = 0.7  # amplitudes of a photograph fall with the frequency about as 1 / f; a little less leaves details free
+NEGLIGIBLE = 1e-6  # a layer whose share of the message is shorter than this says nothing
 COLOUR = 0.4  # how much smaller differences of colour are than differences of brightness
 
 
@@ -60,8 +61,13 @@ def distance(sent: Sequence[Tensor], target: Sequence[Tensor], *, by_layer: bool
 
     by_layer    the mean over the layers of each one's own, in which a small layer counts as much as a large one
     """
+    # A layer that was hardly moved (a bias in front of batch norm) points where rounding errors point.
+    lengths = torch.stack([wanted.norm() for wanted in target])
+    counts = (lengths > NEGLIGIBLE * lengths.norm()).tolist()
     parts = [
-        (own.flatten(1), wanted.flatten(1)) for own, wanted in zip(sent, target, strict=True) if wanted.count_nonzero()
+        (own.flatten(1), wanted.flatten(1))
+        for own, wanted, does_count in zip(sent, target, counts, strict=True)
+        if does_count
     ]
     if not by_layer:
         parts = [(torch.cat([own for own, _ in parts], dim=1), torch.cat([wanted for _, wanted in parts], dim=1))]
@@ -284,7 +290,7 @@ def check_labels(name: str, labels: Tensor, model: Model, batch_size: int | None
     if least < 0 or most >= model.classes:
         raise ValueError(f"{name} needs labels in 0 … {model.classes - 1}; got {least} … {most}")
     if batch_size is not None and len(labels) != batch_size:
-        raise ValueError(f"{name} needs a label for each of {batch_size} samples; got {len(labels)}")
+        raise ValueError(f"{name} needs labels [{batch_size}], one for each sample; got {kind(labels)}")
     if model.vocabulary is not None:
         raise ValueError(f"{name} searches numbers that change little by little; {model.name} takes tokens")
 
