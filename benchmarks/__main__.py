@@ -15,7 +15,7 @@ import torch
 from benchmarks.report import replace_section
 
 NAMES = ("federation", "aggregation", "panel", "platforms")
-LONG = ("inversion", "mutants")  # no part of `all`
+LONG = ("fuzz_service", "inversion", "mutants")  # no part of `all`
 SETTINGS = {
     "federation": ("against",),
     "inversion": ("pairs",),

@@ -45,13 +45,14 @@ from labsec.federation import bind as binding
 from labsec.federation.engine import rounds, run
 from labsec.federation.history import History
 from labsec.federation.scenario import Scenario
-from labsec.study import detection, doors, matrix, record, sweep
+from labsec.study import capture, detection, doors, inversion, matrix, record, sweep
 from labsec.types import AttackerView, BroadcastView, ServerMemory, ServerView
 
 PACKAGE = Path(labsec.__file__).parent
 MODULES: dict[str, ModuleType] = {
     "": labsec,
     "bind.": binding,
+    "capture.": capture,
     "compress.": compress,
     "controls.": controls,
     "data.": data,
@@ -59,6 +60,7 @@ MODULES: dict[str, ModuleType] = {
     "detection.": detection,
     "doors.": doors,
     "geometry.": geometry,
+    "inversion.": inversion,
     "invert.": invert,
     "judging.": judging,
     "matrix.": matrix,
@@ -77,6 +79,13 @@ WITHOUT_A_ROW = {
     "History": "made by a run",
     "Round": "made by a run",
     "bind": "has a row as bind.bind",
+    "capture.Capture": "made by load",
+    "capture.NoCapture": "an error",
+    "capture.decoded": "reads bytes: tests/test_capture.py",
+    "capture.encoded": "makes bytes: tests/test_capture.py",
+    "capture.from_run": "runs a scenario: tests/test_capture.py",
+    "capture.load": "reads a file: tests/test_capture.py",
+    "capture.save": "writes a file: tests/test_capture.py",
     "controls.Field.follow": "called by the panel",
     "controls.Control": "made by slider, log_slider, choice and switch",
     "detection.Outcome": "made by defend",
@@ -93,6 +102,15 @@ WITHOUT_A_ROW = {
     "detection.tuned_thresholds": "runs many scenarios: tests/test_detection.py",
     "geometry.check_clients": "takes any whole number: tests/test_robust_memory.py",
     "invert.Suspicion": "made by suspicion",
+    "inversion.Kept": "made by read_back",
+    "inversion.OtherFolder": "an error",
+    "inversion.encoded": "makes bytes: tests/test_capture.py",
+    "inversion.invert_file": "reads and writes files: tests/test_capture.py",
+    "inversion.picture": "makes bytes: tests/test_capture.py",
+    "inversion.pixels": "takes any sample: tests/test_capture.py",
+    "inversion.read_back": "reads a file: tests/test_capture.py",
+    "invert.Inversion": "made by gradinverter",
+    "invert.Tried": "made by gradinverter",
     "invert.Reconstruction": "made by an attack; its refusals: tests/test_invert.py",
     "judging.Accusations": "made by accusations",
     "matrix": "a module",
@@ -563,6 +581,7 @@ CALLS: dict[str, Call] = {
     ),
     "invert.trap_weights": (invert.trap_weights, lambda: {**broadcast(), "scale": 0.9}),
     "invert.analytic": (invert.analytic, lambda: {"view": server_view(), "message": 0}),
+    "invert.believed": (invert.believed, lambda: {"view": server_view(), "candidates": images(4, 3), "message": 0}),
     "invert.closed_form": (
         estimate_of(invert.closed_form),
         lambda: {"view": smooth_view(), "message": 0, "iterations": [5, 5]},
@@ -572,11 +591,31 @@ CALLS: dict[str, Call] = {
         estimate_of(invert.gauss_newton),
         lambda: {**a_search(), "label": 0, "restarts": 2, "outer": 2, "inner": 3, "target": 1e-3},
     ),
+    "invert.gradinverter": (
+        estimate_of(invert.gradinverter),
+        lambda: {"view": server_view(), "message": 0, "seconds": 5.0, "generator": stream(), "prior": images(4, 3)},
+    ),
     "invert.idlg": (estimate_of(invert.idlg), lambda: {**a_search(), "iterations": 2}),
     "invert.label": (invert.label, lambda: {"view": smooth_view(), "message": 0}),
     "invert.label_counts": (
         invert.label_counts,
         lambda: {"view": smooth_view(), "message": 0, "examples": images(2, 3)},
+    ),
+    "invert.polish": (
+        estimate_of(invert.polish),
+        lambda: {
+            "view": smooth_view(),
+            "samples": images(1, 3),
+            "labels": labels(1),
+            "message": 0,
+            "iterations": 2,
+            "target": 1e-12,
+            "seconds": 5.0,
+        },
+    ),
+    "invert.unexplained": (
+        invert.unexplained,
+        lambda: {"view": server_view(), "samples": images(1, 3), "labels": labels(1), "message": 0},
     ),
     "invert.lbfgs": (
         estimate_of(invert.lbfgs),

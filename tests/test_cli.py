@@ -245,3 +245,61 @@ def test_a_real_jupyterlab_serves_the_settings_and_leaves_nothing_behind(course:
     assert files_of(server.home) == set()
     assert files_of(server.temporary) == set()
     assert {name for name in files_of(course) if not name.startswith(("my/", "notebooks/"))} == set()
+
+
+# --- a captured update
+
+
+def test_an_update_is_captured_and_inverted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = tmp_path / "update.safetensors", tmp_path / "out"
+    assert cli.main(["capture", str(file), "--round", "1", "--client", "2", "--seed", "5"]) == 0
+    assert capsys.readouterr().out == f"Wrote {file}: round 1 of client 2, MLP 64-64-10.\n"
+    assert cli.main(["invert", str(file), "--out", str(out), "--seconds", "20"]) == 0
+    said = capsys.readouterr().out
+    assert "Found 1 sample(s) by analytic, which leave" in said
+    assert f"Wrote {out / 'report.html'}" in said
+    assert files_of(out) == {"metrics.json", "picture_00.png", "reconstruction.safetensors", "report.html"}
+
+
+def test_a_capture_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "update.safetensors"
+    file.write_text("mine", encoding="utf-8")
+    assert cli.main(["capture", str(file)]) == 1
+    assert capsys.readouterr().err == f"{file} is there already, and is kept: name another file, or move it away.\n"
+    assert file.read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["capture", "u", "--client", "20"], "Nothing was captured: from_run needs a whole number 0 <= client < 20"),
+        (["capture", "u", "--data", "birds"], "Nothing was captured: no data set is called 'birds'"),
+        (["invert", "hello", "--out", "out"], "Nothing was inverted: hello is no captured update: it ends within"),
+        (["invert", "missing", "--out", "out"], "missing: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_captured_or_inverted_is_told_in_one_sentence(
+    command: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("hello").write_bytes(b"hello")
+    assert cli.main(command) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(said)
+    assert error.count("\n") == 1
+    assert files_of(tmp_path) == {"hello"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["capture", "u", "--lr", "nan"],
+        ["capture", "u", "--round", "-1"],
+        ["capture", "u", "--model", "transformer"],
+        ["invert", "u", "--out", "o", "--seconds", "0"],
+        ["invert", "u"],
+    ],
+)
+def test_settings_out_of_range_are_refused_before_anything_is_loaded(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(arguments)

@@ -33,6 +33,7 @@ DTYPES = {"F32": torch.float32, "F64": torch.float64}
 
 MOST_BYTES = 64 * 2**20  # of a file
 MOST_HEADER = 2**16  # bytes of its header, which names everything
+MOST_BRACKETS = 256  # in the header: nothing that is expected is nested deeply
 MOST_SAMPLE = 2**20  # numbers in one sample: a picture of 590 x 590 in colour
 MOST_WIDTH = 2**24  # numbers that the layers make of one sample
 MOST_LAYERS = 64  # numbers in a list of sizes
@@ -76,9 +77,7 @@ def save(path: str | Path, view: ServerView, *, round: int = 0) -> Path:
     file cannot be written.
     """
     check_kind("save", (str, Path), path=path)
-    check_kind("save", ServerView, view=view)
-    check_number("save", whole=True, least=0, most=MOST_COUNT, round=round)
-    data = _encoded(view, round)
+    data = encoded(view, round=round)
     try:
         decoded(data)
     except NoCapture as error:
@@ -87,6 +86,34 @@ def save(path: str | Path, view: ServerView, *, round: int = 0) -> Path:
     with storage.replacing(target) as partial:
         partial.write_bytes(data)
     return target
+
+
+def encoded(view: ServerView, *, round: int = 0) -> bytes:
+    """The bytes of a file of `save`; raises ValueError as that does, but for views that only `decoded` refuses."""
+    check_kind("save", ServerView, view=view)
+    check_number("save", whole=True, least=0, most=MOST_COUNT, round=round)
+    model = view.model
+    check_kind("save", Model, model=model)
+    check_kind("save", Tensor, params=view.params, messages=view.messages)
+    metadata = {
+        "format": FORMAT,
+        "model": model.spec,
+        "round": round,
+        "lr": view.lr,
+        "local_steps": view.local_steps,
+        "batch_size": view.batch_size,
+    }
+    tensors = {"params": view.params, "messages": view.messages}
+    for name, tensor in tensors.items():
+        if tensor.dtype not in DTYPES.values():
+            raise ValueError(f"save needs {name} to be float32 or float64; got {kind(tensor)}")
+    try:
+        texts = {name: json.dumps(value, allow_nan=False) for name, value in metadata.items()}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"save needs a view that holds plain finite numbers: {error}") from None
+    # Copies, for safetensors writes no two tensors that share their memory.
+    own = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    return safetensors.save(own, texts)
 
 
 def load(path: str | Path) -> Capture:
@@ -169,34 +196,6 @@ def from_run(scenario: Scenario, *, round: int = 0, client: int = 0) -> Capture:
     return Capture(view=view, round=round)
 
 
-# --- writing
-
-
-def _encoded(view: ServerView, round: int) -> bytes:
-    model = view.model
-    check_kind("save", Model, model=model)
-    check_kind("save", Tensor, params=view.params, messages=view.messages)
-    metadata = {
-        "format": FORMAT,
-        "model": model.spec,
-        "round": round,
-        "lr": view.lr,
-        "local_steps": view.local_steps,
-        "batch_size": view.batch_size,
-    }
-    tensors = {"params": view.params, "messages": view.messages}
-    for name, tensor in tensors.items():
-        if tensor.dtype not in DTYPES.values():
-            raise ValueError(f"save needs {name} to be float32 or float64; got {kind(tensor)}")
-    try:
-        texts = {name: json.dumps(value, allow_nan=False) for name, value in metadata.items()}
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"save needs a view that holds plain finite numbers: {error}") from None
-    # Copies, for safetensors writes no two tensors that share their memory.
-    own = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
-    return safetensors.save(own, texts)
-
-
 # --- reading: each step looks at one thing, and none believes a number that it has not seen
 
 
@@ -209,7 +208,10 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
         raise NoCapture(f"a header of 2 to {MOST_HEADER} bytes was expected; it announces {size}")
     if len(data) < 8 + size:
         raise NoCapture(f"it ends within its header: {len(data) - 8} of {size} bytes are there")
-    header = _json("the header", data[8 : 8 + size])
+    text = data[8 : 8 + size]
+    if text.count(b"[") + text.count(b"{") > MOST_BRACKETS:
+        raise NoCapture(f"its header opens more than {MOST_BRACKETS} brackets")
+    header = _json("the header", text)
     if not isinstance(header, dict):
         raise NoCapture(f"the header must be an object; got {_short(header)}")
     return header, len(data) - 8 - size
@@ -219,7 +221,7 @@ def _json(what: str, text: str | bytes) -> Any:
     """JSON as it is defined: no NaN, no name twice."""
     try:
         return json.loads(text, object_pairs_hook=_each_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise NoCapture(f"{what} is not JSON: {_short(str(error))}") from None
 
 

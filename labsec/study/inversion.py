@@ -92,7 +92,6 @@ def invert_file(
     target = Path(folder)
     kept = _kept(target, capture, origin, message)
     spent = kept.seconds if kept else 0.0
-    target.mkdir(parents=True, exist_ok=True)
     watcher = _Watcher(target, origin, message, spent, progress)
     found = gradinverter(
         capture.view,
@@ -223,24 +222,28 @@ class _Watcher:
             self.saved = now
             found = Reconstruction(method="cut short", estimate=samples)
             data = encoded(found, origin=self.origin, message=self.message, seconds=self.spent + now - self.began)
-            with storage.replacing(self.folder / RESULT) as partial:
-                partial.write_bytes(data)
+            _put(self.folder / RESULT, data)
+
+
+def _put(file: Path, data: bytes) -> None:
+    """Write a file whole or not at all; its folder is made with the first one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with storage.replacing(file) as partial:
+        partial.write_bytes(data)
 
 
 def _write(
     folder: Path, found: Inversion, capture: Capture, *, origin: str, message: int, spent: float, curve: list[float]
 ) -> None:
-    """The files of a folder; what it was kept for comes last, so that a folder with a result is whole."""
+    """The files of a folder, the result itself last."""
     pictures = [picture(sample) for sample in found.estimate[:MOST_PICTURES]]
     names = [f"picture_{number:02}.png" for number in range(len(pictures))]
     told = _told(found, capture, message=message, seconds=spent + found.seconds, curve=curve)
     for name, data in zip(names, pictures, strict=True):
-        with storage.replacing(folder / name) as partial:
-            partial.write_bytes(data)
-    storage.write_text(folder / METRICS, json.dumps(told, indent=1) + "\n")
-    storage.write_text(folder / PAGE, inversion_page.page(told, pictures))
-    with storage.replacing(folder / RESULT) as partial:
-        partial.write_bytes(encoded(found, origin=origin, message=message, seconds=spent + found.seconds))
+        _put(folder / name, data)
+    _put(folder / METRICS, (json.dumps(told, indent=1) + "\n").encode())
+    _put(folder / PAGE, inversion_page.page(told, pictures).encode())
+    _put(folder / RESULT, encoded(found, origin=origin, message=message, seconds=spent + found.seconds))
 
 
 def _told(found: Inversion, capture: Capture, *, message: int, seconds: float, curve: list[float]) -> Mapping[str, Any]:
