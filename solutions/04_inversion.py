@@ -25,13 +25,16 @@
 import math
 import secrets
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
-from labsec import Scenario, data, invert, metrics, models, rounds, train
+from labsec import Scenario, data, invert, metrics, models, rounds, service, train
 from labsec.course import after, cards, check, exercise, hint, predict, progress, quiz, reveal
-from labsec.course.panels import lab04
+from labsec.course.panels import lab04, lab04_leak
 from labsec.course.panels import lab04_pictures as pictures
+from labsec.study import capture
 from labsec.types import ServerView
 
 torch.set_num_threads(1)
@@ -467,7 +470,7 @@ predict("04.d", "How many of the 80 pictures come out at 25 dB or more?", 0, 80,
 # %%
 fed = Scenario.fedavg(data=digits, model=relu, lr=0.1)
 first = next(rounds(replace(fed, rounds=1)))
-x, y = lab04.behind(fed, first, client=0)
+x, y = lab04_leak.behind(fed, first, client=0)
 told = {"lr": fed.lr, "local_steps": fed.local_steps, "batch_size": fed.batch_size}
 view = ServerView(params=first.before, messages=first.messages[:1], model=relu, **told)
 guess = invert.simulate(view, labels=y, smooth=False, tv=0.01, iterations=60, generator=draws(0))
@@ -518,17 +521,11 @@ for name in ("retina16", "retina", "retina64", "histology16", "histology", "hist
 # The next cells write such a file (safetensors: numbers and text, nothing that runs), upload it, and stop the service.
 
 # %%
-from tempfile import TemporaryDirectory
-from pathlib import Path
-
-from labsec import service
-from labsec.study import capture
-
 with TemporaryDirectory() as folder, service.running(seconds=20) as attacker:
     file = capture.save(Path(folder, "update.safetensors"), message(1))
-    picture, said = lab04.uploaded(attacker, file)
+    picture, said = lab04_leak.uploaded(attacker, file)
 print(said)
-pictures.strip(digits.x_test[1], {"what came back": picture}, title="Upload, wait, look")
+pictures.strip(digits.x_test[1], {"what came back": picture[0]}, title="Upload, wait, look")
 
 # %% [markdown]
 # ## Part eight: attack your defence

@@ -1,0 +1,94 @@
+"""What lab 04 asks: what its predictions come to, and its quiz."""
+
+from __future__ import annotations
+
+from labsec.course.questions.base import Finding, Item, Teaching
+
+# Seeds 0 to 4, other pictures and another model each, `mnist5k`:
+# 04.a    of eight pictures, dense network of 256 neurons: 6, 5, 5, 6, 5
+# 04.b    of five pictures, DLG's LeNet, label known, 40 iterations: SEEDS_B
+# 04.c    median of four pictures in dB, eval mode and train mode: SEEDS_C
+# 04.d    of 80 pictures behind a message of FedAvg, 60 iterations: SEEDS_D
+FINDINGS = {
+    "04.a": Finding(
+        "5 or 6 of eight in five seeds, without a search and without a label: these pictures had a neuron for themselves.",
+        seen=(4, 7),
+    ),
+    "04.b": Finding(
+        "FOUND_B",
+        seen=(1, 5),
+    ),
+    "04.c": Finding(
+        "FOUND_C",
+        seen="eval",
+    ),
+    "04.d": Finding(
+        "FOUND_D",
+        seen=(0, 4),
+    ),
+}
+
+QUIZ = (
+    Item(
+        "Why does the division give the picture exactly?",
+        (
+            (
+                "A neuron's row is the picture times a number, and its bias is that number",
+                "The learning rate is in both, so it cancels as well.",
+            ),
+            ("The network is small", "It holds for every width, as long as the neuron saw one picture alone."),
+            ("The learning rate is small", "It cancels, whatever it is."),
+        ),
+    ),
+    Item(
+        "A search for the picture has ended. How does an attacker who has never seen the truth know whether it worked?",
+        (
+            (
+                "By the matching loss",
+                "What the found picture would have sent is held against the message; the truth is not needed.",
+            ),
+            ("By looking at the picture", "A stranger's digit looks just as real."),
+            ("Not at all", "The message itself is the evidence."),
+        ),
+    ),
+    Item(
+        "A paper reports 93 % similarity between reconstructed and real faces. What do you ask for first?",
+        (
+            (
+                "By which metric, and what the mean face scores",
+                "By the cosine, a mean face comes to about 94 % without any message.",
+            ),
+            ("How long it took", "That says nothing about whether anything was found."),
+            ("Which graphics card was used", "It does not change what a percentage means."),
+        ),
+    ),
+    Item(
+        "The connection is encrypted with TLS. Who can still run these attacks?",
+        (
+            ("The server", "It must decrypt the message in order to use it."),
+            ("Nobody", "TLS ends at the server, and the message is read there."),
+            ("Everybody on the network", "They see noise."),
+        ),
+    ),
+    Item(
+        "Which of these made this lab's attacks worse, at no cost to the training?",
+        (
+            (
+                "More pictures and more local steps behind each message",
+                "80 pictures in five steps hid from a search that was told all labels. It is no guarantee.",
+            ),
+            ("A network of ReLUs", "It stops the closed form; the search by direction went on."),
+            ("A smaller learning rate", "The server knows it, and divides by it."),
+        ),
+    ),
+)
+
+TEACHING = Teaching(
+    skip="Exercise 4.5, parts six and eight, and all claims but three.",
+    discuss=(
+        "Who in your company may read a single client's update, and how long is it kept?",
+        "A vendor says: “Only gradients leave the hospital.” Which three questions do you ask?",
+        "How would you find out that somebody has inverted a message of yours?",
+        "Large batches and many local steps protected the pictures here. Would you promise that to a patient?",
+    ),
+)
