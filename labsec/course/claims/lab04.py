@@ -49,7 +49,7 @@ class Setting:
     attack: Attack
     batch: int = 1
     steps: int = 1
-    clients: int = 3
+    clients: int = 2
     only: int | None = None
 
 
@@ -70,18 +70,18 @@ def by_newton_in_seconds(view: ServerView, labels: Tensor, seed: int) -> Tensor:
 
 
 def as_published(view: ServerView, labels: Tensor, seed: int) -> Tensor:
-    return dlg(view, generator=generator(seed, "dlg"), iterations=60).estimate
+    return dlg(view, generator=generator(seed, "dlg"), iterations=40).estimate
 
 
 def by_direction(view: ServerView, labels: Tensor, seed: int) -> Tensor:
-    return cosine(view, labels=labels, generator=generator(seed, "cosine"), iterations=200).estimate
+    return cosine(view, labels=labels, generator=generator(seed, "cosine"), iterations=150).estimate
 
 
 def by_steps(view: ServerView, labels: Tensor, seed: int) -> Tensor:
     """The client's own steps, differentiated through."""
     order = torch.arange(len(labels)).expand(view.local_steps, -1)
     draws = generator(seed, "simulate")
-    found = simulate(view, labels=labels, batches=order, smooth=False, tv=1e-2, iterations=150, generator=draws)
+    found = simulate(view, labels=labels, batches=order, smooth=False, tv=1e-2, iterations=100, generator=draws)
     return found.estimate
 
 
@@ -142,7 +142,7 @@ def fedavg(seed: int) -> list[tuple[Tensor, Tensor]]:
             batch_size=s.batch_size,
         )
         draws = generator(seed, "fedavg", client)
-        found = simulate(view, labels=y, smooth=False, tv=1e-2, iterations=40, generator=draws)
+        found = simulate(view, labels=y, smooth=False, tv=1e-2, iterations=25, generator=draws)
         pairs.append((found.estimate.float(), x))
     return pairs
 
@@ -171,7 +171,7 @@ LEAKING = {
     "dense network, 1 picture": DENSE,
     "sigmoids, 1 picture": SIGMOID,
     "ReLUs, 1 picture": RELU,
-    "ReLUs, 8 pictures": replace(RELU, batch=8, clients=2),
+    "ReLUs, 8 pictures": replace(RELU, batch=8),
 }
 FEDAVG = "ReLUs, FedAvg"
 LEAKS = 50.0  # points
@@ -212,7 +212,7 @@ MATCHING = {
 
 
 def matched(seed: int) -> Mapping[str, float]:
-    """Percent of the pictures that a search for the message's gradient finds; three clients, a picture each"""
+    """Percent of the pictures that a search for the message's gradient finds; two clients, a picture each"""
     return {name: own_share(read_out(each, seed), mean_picture(each.data)) for name, each in MATCHING.items()}
 
 
@@ -275,10 +275,10 @@ def by_which_metric(measured: Spread, compared: Spread) -> str:
 # Claim 17: one batch in less than a minute.
 A_MINUTE = 60.0  # seconds of one processor
 BATCHES = {
-    "1 colour photo, sigmoids": Setting(data="photos", network=lenet, attack=in_closed_form, clients=2),
-    "1 digit, ReLUs": replace(RELU, clients=2),
-    "8 digits, ReLUs": replace(RELU, batch=8, clients=2),
-    "1 digit, 5 steps, ReLUs": replace(RELU, attack=by_steps, steps=5, clients=2),
+    "1 colour photo, sigmoids": Setting(data="photos", network=lenet, attack=in_closed_form),
+    "1 digit, ReLUs": RELU,
+    "8 digits, ReLUs": replace(RELU, batch=8),
+    "1 digit, 3 steps, ReLUs": replace(RELU, attack=by_steps, steps=3),
 }
 
 
@@ -296,7 +296,7 @@ def in_a_minute_by_a_stranger(seed: int) -> Mapping[str, float]:
 
 # Claims 18 and 21: medical pictures, and biometric ones.
 CROPS = {
-    f"{name} {side} x {side}": Setting(data=data, network=lenet, attack=by_newton_in_seconds, clients=2)
+    f"{name} {side} x {side}": Setting(data=data, network=lenet, attack=by_newton_in_seconds, clients=1)
     for name, sides in {
         "retina": {16: "retina16", 32: "retina", 64: "retina64"},
         "histology": {16: "histology16", 32: "histology", 64: "histology64"},
@@ -306,19 +306,15 @@ CROPS = {
 
 
 def crops_read(seed: int) -> Mapping[str, float]:
-    """PSNR in dB of crops read out of messages by the repaired DLG: the worse of two clients, a crop each, sigmoids"""
-    return {
-        name: min(float(metrics.assigned(found, x)[1].min()) for found, x in read_out(each, seed))
-        for name, each in CROPS.items()
-    }
+    """PSNR in dB of a crop read out of a message by the repaired DLG, from a network of sigmoids"""
+    pairs = {name: read_out(each, seed)[0] for name, each in CROPS.items()}
+    return {name: float(metrics.psnr(found, x)) for name, (found, x) in pairs.items()}
 
 
 def crops_guessed(seed: int) -> Mapping[str, float]:
-    """The same for the mean crop, which has seen no message: the better of the two"""
-    return {
-        name: max(float(metrics.psnr(mean_picture(each.data)[None], x)) for _, x in read_out(each, seed))
-        for name, each in CROPS.items()
-    }
+    """The same for the mean crop, which has seen no message"""
+    truths = {name: read_out(each, seed)[0][1] for name, each in CROPS.items()}
+    return {name: float(metrics.psnr(mean_picture(CROPS[name].data)[None], x)) for name, x in truths.items()}
 
 
 def is_read(name: str, measured: Spread, compared: Spread) -> bool:
@@ -334,10 +330,9 @@ SUCCESS = 70.0  # percent
 SENSITIVE = {
     "eye, sigmoids, 1 crop": Setting(data="retina", network=lenet, attack=by_newton_in_seconds),
     "eye, ReLUs, 1 crop": Setting(data="retina", network=convnet, attack=by_direction),
-    "eye, ReLUs, 8 crops": Setting(data="retina", network=convnet, attack=by_direction, batch=8, clients=2),
-    "faces, sigmoids, 1 face": replace(FACE, clients=3),
+    "faces, sigmoids, 1 face": replace(FACE, clients=2),
     "faces, ReLUs, 1 face": Setting(data="faces", network=convnet, attack=by_direction, only=1),
-    "faces, ReLUs, 8 faces": Setting(data="faces", network=convnet, attack=by_direction, only=1, batch=8, clients=2),
+    "faces, ReLUs, 8 faces": Setting(data="faces", network=convnet, attack=by_direction, only=1, batch=8),
 }
 
 
@@ -476,8 +471,8 @@ CLAIMS = (
         baseline=fidelity_of_nothing,
         verdict=by_which_metric,
         supports=says_something,
-        rule="A metric supports the claim if the attack reaches 93 % in every seed, and the mean face, which has seen no "
-        "message, stays below 83 % in all. The seeds were not looked at when the rule was written.",
+        rule="A metric supports the claim if the attack reaches 93 % in every seed, and the mean face, which has seen "
+        "no message, stays below 83 % in all. The seeds were not looked at when the rule was written.",
         seeds=UNSEEN,
         unit="%",
         thresholds=((FIDELITY, "● least"), (FIDELITY - BEYOND_GUESS, "○ most")),
@@ -504,8 +499,8 @@ CLAIMS = (
         baseline=crops_guessed,
         verdict=at_which_size,
         supports=is_read,
-        rule="A size supports the claim if in every seed the worse of two crops comes to 25 dB, and to 10 dB more than "
-        "the mean crop. All: held; some: depends on. The seeds were not looked at when the rule was written.",
+        rule="A size supports the claim if in every seed the crop comes to 25 dB, and to 10 dB more than the mean "
+        "crop. All: held; some: depends on. The seeds were not looked at when the rule was written.",
         seeds=UNSEEN,
         unit="dB",
         thresholds=((RECOVERED_FROM, "● least"),),
@@ -531,8 +526,8 @@ CLAIMS = (
         baseline=recognised_without,
         verdict=where_faces_are_found,
         supports=is_recognised,
-        rule="A setting supports the claim if at least 82 points more faces are found in a gallery of a hundred than by "
-        "the mean face, in every seed. All: held; some: depends on. The seeds were not looked at when the rule was "
+        rule="A setting supports the claim if at least 82 points more faces are found in a gallery of a hundred than "
+        "by the mean face, in every seed. All: held; some: depends on. The seeds were not looked at when the rule was "
         "written.",
         seeds=UNSEEN,
         unit="%",

@@ -11,7 +11,7 @@ from labsec.course.questions.base import Finding, Item, Teaching
 # 04.d    of 80 pictures behind a message of FedAvg, 60 iterations: SEEDS_D
 FINDINGS = {
     "04.a": Finding(
-        "5 or 6 of eight in five seeds, without a search and without a label: these pictures had a neuron for themselves.",
+        "5 or 6 of eight in five seeds, without a search and without a label: each had a neuron for itself.",
         seen=(4, 7),
     ),
     "04.b": Finding(
