@@ -157,7 +157,7 @@ def _simulate(job: Job) -> Reconstruction:
 def _is_smooth(job: Job) -> bool:
     """Whether every activation of the network bends everywhere; the default activation is a ReLU."""
     constructor, arguments = job.view.model.origin
-    return constructor == "lenet" or arguments.get("activation", torch.relu) not in KINKED
+    return constructor.__name__ == "lenet" or arguments.get("activation", torch.relu) not in KINKED
 
 
 def _gauss_newton(job: Job) -> Reconstruction:

@@ -20,7 +20,7 @@ from labsec.course.panels.lab04_leak import behind
 from labsec.data import load
 from labsec.federation.engine import rounds
 from labsec.federation.scenario import Scenario
-from labsec.invert import analytic, closed_form, cosine, dlg, gauss_newton, simulate
+from labsec.invert import analytic, closed_form, cosine, gauss_newton, idlg, simulate
 from labsec.models import Model, convnet, lenet, mlp
 from labsec.types import ServerView, generator
 
@@ -70,7 +70,7 @@ def by_newton_in_seconds(view: ServerView, labels: Tensor, seed: int) -> Tensor:
 
 
 def as_published(view: ServerView, labels: Tensor, seed: int) -> Tensor:
-    return dlg(view, generator=generator(seed, "dlg"), iterations=40).estimate
+    return idlg(view, generator=generator(seed, "idlg"), iterations=40).estimate
 
 
 def by_direction(view: ServerView, labels: Tensor, seed: int) -> Tensor:
@@ -205,7 +205,7 @@ def _sum_up(supporting: list[str], every: int, on: str) -> str:
 
 
 MATCHING = {
-    "DLG as published": replace(SIGMOID, attack=as_published),
+    "DLG, label first": replace(SIGMOID, attack=as_published),
     "repaired DLG": replace(SIGMOID, attack=by_newton),
     "direction and TV, ReLUs": RELU,
 }

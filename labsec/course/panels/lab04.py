@@ -246,7 +246,8 @@ class PictureDrawing:
     def __init__(self) -> None:
         self.figure = plots.figure(5.0, 4.1)
         with plots.style():
-            top, bottom = self.figure.subfigures(2, 1, height_ratios=(1.25, 1.6))
+            parts: Any = self.figure.subfigures(2, 1, height_ratios=(1.25, 1.6))
+            top, bottom = parts
             images = top.subplots(1, 4)
             left, right = bottom.subplots(1, 2)
             self._pictures(images)
