@@ -1,7 +1,10 @@
 """`python -m benchmarks NAME … [--against REV]` measures and writes the section into docs/benchmarks.md.
 
 `python -m benchmarks mutants [--jobs N] [--sample N] [--seed N]` changes the source and tells what the tests notice.
+
 `python -m benchmarks inversion [--pairs N]` reconstructs pictures from messages.
+
+`python -m benchmarks peer_setting` needs ByzFL and the files of MNIST, whose folder the variable LABSEC_MNIST names.
 """
 
 from __future__ import annotations
@@ -14,13 +17,13 @@ import torch
 
 from benchmarks.report import replace_section
 
-NAMES = ("federation", "aggregation", "panel", "platforms")
-LONG = ("fuzz_service", "inversion", "mutants")  # no part of `all`
-SETTINGS = {
+NAMES = ("federation", "aggregation", "modalities", "panel", "platforms")
+LONG = ("fuzz_service", "inversion", "mutants", "peer_setting")  # no part of `all`
+SETTINGS = {  # of which benchmark an option is
     "federation": ("against",),
     "inversion": ("pairs",),
     "mutants": ("jobs", "sample", "seed"),
-}  # of which benchmark an option is
+}
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 
 

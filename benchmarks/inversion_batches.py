@@ -201,7 +201,7 @@ def lines(chosen: list[str], *, cases: int, seed: int) -> Iterator[list[str]]:
 def main(chosen: list[str] | None = None, *, cases: int = CASES) -> str:
     """The table, on cases that nobody has seen before."""
     seed = secrets.randbelow(10**6)
-    rows = [*lines([*ROWS] if not chosen else chosen, cases=cases, seed=seed)]
+    rows = [*lines(chosen or [*ROWS], cases=cases, seed=seed)]
     return f"{machine()}. {versions('torch')}. First seed, drawn at the start: {seed}.\n\n{table(HEADER, rows)}"
 
 

@@ -18,7 +18,12 @@ from tests.browser.lab_page import NUMBERS, Notebook
 from tests.browser.lab_server import NO_CHROMIUM, chromium, chromium_path, jupyterlab
 
 ROOT = Path(__file__).parents[1]
-PANELS = {"lab 00": ("00_start.ipynb", 0), "lab 02": ("02_poisoning.ipynb", 1)}  # notebook, which of its panels
+PANELS = {  # notebook, which of its panels
+    "lab 00": ("00_start.ipynb", 0),
+    "lab 02": ("02_poisoning.ipynb", 1),
+    "lab 03": ("03_backdoors.ipynb", 0),
+    "lab 06": ("06_watching.ipynb", 0),
+}
 PRESSES = 20  # of each slider
 SECONDS = 3.0  # of dragging
 DRAGS = 6  # the first in a panel that nobody has touched, the others after all keys

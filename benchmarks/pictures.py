@@ -1,4 +1,4 @@
-"""`python -m benchmarks.pictures` makes the README's pictures: the panel in a browser, and the plot of its code."""
+"""`python -m benchmarks.pictures` makes the pictures of the README, and of two more panels at two sizes of a screen."""
 
 from __future__ import annotations
 
@@ -23,6 +23,19 @@ def panel_picture(target: Path) -> None:
         panel.screenshot(path=target)
 
 
+SCREENS = {"1280": (1280, 800), "1024": (1024, 640)}  # the second is the first at a zoom of 125 %
+
+
+def panel_on_screens(lab: str, name: str) -> None:
+    """A lab's panel as it starts, on each of SCREENS: NAME_1280.png, NAME_1024.png."""
+    with opened_panel(*PANELS[lab]) as (notebook, panel):
+        for screen, (width, height) in SCREENS.items():
+            notebook.page.set_viewport_size({"width": width, "height": height})
+            panel.scroll_into_view_if_needed()
+            notebook.settled(panel)
+            panel.screenshot(path=DOCS / f"{name}_{screen}.png")
+
+
 def first_run_picture(target: Path) -> None:
     """What the README's first code block draws."""
     block = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)[0]
@@ -34,4 +47,6 @@ def first_run_picture(target: Path) -> None:
 
 if __name__ == "__main__":
     panel_picture(DOCS / "panel.png")
+    panel_on_screens("lab 03", "panel_03")
+    panel_on_screens("lab 06", "panel_06")
     first_run_picture(DOCS / "first_run.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from labsec.guards import check_function, check_kind, check_number, kind
+from labsec.guards import check_function, check_kind, check_number, check_sizes, kind
 
 if TYPE_CHECKING:
     from labsec.models import Model
@@ -291,3 +292,186 @@ def reidentified(images: Tensor, gallery: Tensor, places: Tensor) -> Tensor:
     known = gallery.flatten(1).double()
     distances = torch.cdist(images.flatten(1).double().nan_to_num(), known)  # [n, m]
     return (distances.argmin(dim=1) == places) & images.flatten(1).isfinite().all(dim=1)
+
+
+# --- texts, tables and genomes
+
+
+def token_recall(found: Tensor, truth: Tensor) -> Tensor:
+    """Share of each text's words, repetitions counted, that its best match holds at whatever place: [n].
+
+    found    [k, length] int64 texts in the attacker's own order, best first, padded with 0; the first n count
+    truth    [n, length] int64
+
+    >>> token_recall(torch.tensor([[2, 3, 0]]), torch.tensor([[3, 3, 2]]))
+    tensor([0.6667])
+
+    Raises ValueError unless both hold texts of one length.
+    """
+    _check_texts("token_recall", found, truth)
+    shares = torch.zeros(len(truth))
+    most = 1 + int(max([0, *(int(part.max()) for part in (found, truth) if part.numel())]))
+    for i, text in enumerate(truth):
+        wanted = text[text != 0].bincount(minlength=most)  # [words]
+        for guess in found[: len(truth)]:
+            hit = int(torch.minimum(wanted, guess[guess != 0].bincount(minlength=most)).sum())
+            shares[i] = max(float(shares[i]), hit / max(1, int(wanted.sum())))
+    return shares
+
+
+def exact_order(found: Tensor, truth: Tensor) -> Tensor:
+    """Whether each text was found word by word, every word at its place: [n] bool.
+
+    found    [k, length] int64, the first n count
+    truth    [n, length] int64
+
+    >>> exact_order(torch.tensor([[2, 3, 0], [3, 2, 0]]), torch.tensor([[3, 2, 0], [2, 2, 0]])).tolist()
+    [True, False]
+
+    Raises ValueError unless both hold texts of one length.
+    """
+    _check_texts("exact_order", found, truth)
+    return (truth[:, None] == found[None, : len(truth)]).all(dim=2).any(dim=1)
+
+
+def placed_tokens(found: Tensor, truth: Tensor) -> tuple[float, float]:
+    """Precision and recall of pairs (place, word) over a batch, whichever text they were put into.
+
+    found    [k, length] int64, 0 where nothing is claimed
+    truth    [n, length] int64
+
+    >>> placed_tokens(torch.tensor([[2, 3, 4]]), torch.tensor([[2, 3, 5], [2, 6, 0]]))
+    (0.6666666666666666, 0.5)
+
+    A precision of nothing is 0. Raises ValueError unless both hold texts of one length.
+    """
+    _check_texts("placed_tokens", found, truth)
+    claimed, wanted = (
+        {(place, word) for text in part.tolist() for place, word in enumerate(text) if word} for part in (found, truth)
+    )
+    hits = len(claimed & wanted)
+    return hits / max(1, len(claimed)), hits / max(1, len(wanted))
+
+
+def category_accuracy(found: Tensor, truth: Tensor, *, widths: Sequence[int]) -> float:
+    """Share of a batch's category cells that are right, records paired with candidates to the attacker's advantage.
+
+    found     [k, places], the first n count
+    truth     [n, places], categories one-hot
+    widths    places of each column; those of width 1 are numbers and left out
+
+    >>> table = torch.tensor([[0.3, 1.0, 0.0], [0.9, 0.0, 1.0]])
+    >>> category_accuracy(table.flip(0), table, widths=[1, 2])
+    1.0
+
+    A record without a candidate counts as wrong. Raises ValueError if the widths do not add up to the places, and if no
+    column is a category.
+    """
+    from scipy.optimize import linear_sum_assignment  # 0.2 seconds, and few scores need it
+
+    _check_images("category_accuracy", found, truth, least=2)
+    check_sizes("category_accuracy", widths=widths)
+    if found.shape[1:] != truth.shape[1:] or truth.shape[1:] != (sum(widths),) or max(widths, default=1) == 1:
+        raise ValueError(
+            f"category_accuracy needs found and truth [n, {sum(widths)}] with a category in widths={[*widths]}; "
+            f"got {kind(found)} and {kind(truth)}"
+        )
+    said, meant = (
+        torch.stack([group.argmax(dim=1) for group in part.split(list(widths), dim=1) if group.shape[1] > 1], dim=1)
+        for part in (found[: len(truth)], truth)
+    )  # [k, categories], [n, categories]
+    right = (meant[:, None] == said[None]).double().mean(dim=2)  # [n, k]
+    right[:, ~found[: len(truth)].isfinite().all(dim=1)] = 0
+    pairs = linear_sum_assignment(right.numpy(), maximize=True)
+    return float(right[pairs].sum()) / max(1, len(truth))
+
+
+def base_accuracy(found: Tensor, truth: Tensor) -> Tensor:
+    """Share of each sequence's letters that its best match has at their places: [n].
+
+    found    [k, letters, length], the first n count
+    truth    [n, letters, length], one-hot
+
+    >>> base_accuracy(torch.eye(2)[None], torch.tensor([[[1.0, 1.0], [0.0, 0.0]]]))
+    tensor([0.5000])
+
+    Raises ValueError unless both hold sequences of one shape.
+    """
+    _check_images("base_accuracy", found, truth, least=3)
+    return _best_share("base_accuracy", found, truth, lambda x: x.argmax(dim=1))
+
+
+def genotype_accuracy(found: Tensor, truth: Tensor) -> Tensor:
+    """Share of each person's genotypes that the best match has, values rounded to 0, 1/2 and 1: [n].
+
+    found    [k, *shape], the first n count
+    truth    [n, *shape]
+
+    >>> genotype_accuracy(torch.tensor([[0.0, 0.4, 0.6]]), torch.tensor([[0.0, 0.5, 1.0]]))
+    tensor([0.6667])
+
+    Raises ValueError unless both hold genotypes of one shape.
+    """
+    _check_images("genotype_accuracy", found, truth, least=2)
+    return _best_share("genotype_accuracy", found, truth, lambda x: (2 * x).round().flatten(1))
+
+
+def rare_allele_recall(found: Tensor, truth: Tensor, *, frequencies: Tensor, rare: float = 0.05) -> float:
+    """Share of the rare alleles that a batch carries which the best match of their carrier shows, too.
+
+    found          [k, loci], the first n count
+    truth          [n, loci] genotypes by 2
+    frequencies    [loci] of the rarer allele in the population
+    rare           a frequency under which an allele is rare
+
+    The most frequent genotype of a locus with a rare allele is "none", so a guess without a message recalls nothing.
+    NaN if nobody carries a rare allele.
+
+    >>> truth = torch.tensor([[0.5, 0.0, 0.5]])
+    >>> rare_allele_recall(torch.tensor([[0.5, 0.5, 0.0]]), truth, frequencies=torch.tensor([0.01, 0.01, 0.4]))
+    1.0
+
+    Raises ValueError unless there is one frequency for each locus, and 0 < rare <= 1.
+    """
+    _check_images("rare_allele_recall", found, truth, least=2)
+    check_kind("rare_allele_recall", Tensor, frequencies=frequencies)
+    check_number("rare_allele_recall", above=0, most=1, rare=rare)
+    if found.shape[1:] != truth.shape[1:] or frequencies.shape != truth.shape[1:]:
+        shapes = f"{kind(found)}, {kind(truth)} and {kind(frequencies)}"
+        raise ValueError(f"rare_allele_recall needs found and truth [n, loci] and frequencies [loci]; got {shapes}")
+    if not frequencies.is_floating_point() or not frequencies.isfinite().all():
+        raise ValueError(f"rare_allele_recall needs finite floating-point frequencies; got {kind(frequencies)}")
+    is_rare = frequencies < rare  # [loci]
+    carried = 0
+    recalled = 0
+    for person in truth:
+        # The match is chosen by all loci, so that no lucky guess at the rare ones counts.
+        shares = (found[: len(truth)] - person).abs().nan_to_num(1.0, 1.0, 1.0).mean(dim=1)  # [k]
+        has = (person > 0.25) & is_rare
+        carried += int(has.sum())
+        if len(shares):
+            recalled += int((has & (found[shares.argmin()] > 0.25)).sum())
+    return recalled / carried if carried else float("nan")
+
+
+def _best_share(name: str, found: Tensor, truth: Tensor, decide: Callable[[Tensor], Tensor]) -> Tensor:
+    """Share of equal decisions between each truth and the best of the first n candidates: [n]."""
+    if found.shape[1:] != truth.shape[1:] or 0 in truth.shape[1:]:
+        raise ValueError(f"{name} needs samples of one shape; got {list(found.shape)} and {list(truth.shape)}")
+    if not len(found) or not len(truth):
+        return torch.zeros(len(truth))
+    equal = decide(truth)[:, None] == decide(found[: len(truth)])[None]  # [n, k, places]
+    finite = found[: len(truth)].flatten(1).isfinite().all(dim=1)  # [k]
+    return (equal.flatten(2).float().mean(dim=2) * finite).amax(dim=1)
+
+
+def _check_texts(name: str, found: Tensor, truth: Tensor) -> None:
+    """Raise unless both are int64 texts [n, length] of one length, token numbers >= 0."""
+    check_kind(name, Tensor, found=found, truth=truth)
+    for texts in (found, truth):
+        if texts.ndim != 2 or texts.dtype != torch.int64 or not texts.shape[1]:
+            raise ValueError(f"{name} needs int64 texts [n, length]; got {kind(texts)}")
+        if texts.numel() and int(texts.min()) < 0:
+            raise ValueError(f"{name} needs token numbers >= 0; got {int(texts.min())}")
+    if found.shape[1] != truth.shape[1]:
+        raise ValueError(f"{name} needs texts of one length; got {list(found.shape)} and {list(truth.shape)}")

@@ -38,8 +38,8 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## Who attacks
 # In lab 02 the attackers ruined the model. This one wants one answer, and no attention. The card describes part three.
-# In parts two, four and six there are more attackers, and in parts three and four they guess the server's rule, because
-# averaging and clipping are public.
+# In parts two, four and six there are more attackers, and in parts three and four they guess the server's rule,
+# because averaging and clipping are public.
 
 # %%
 cards.threat_model("03")
@@ -195,11 +195,11 @@ six = {"malicious": 0.2}
 # %%
 predict(
     "03.a",
-    "How many points of accuracy are missing after the twenty rounds?",
+    "Success of the door after the twenty rounds, in percent?",
     0,
     100,
-    unit="points",
-    about="costs",
+    unit="%",
+    about="successes",
 )
 
 # %%
@@ -209,7 +209,8 @@ runs = {"clean": clean, "six with poisoned data": patient}
 title = "Twenty rounds of poisoned data"
 stops = {"six with poisoned data": 79}
 after("03.a", pictures.lives(runs, stops, title=title, until=79))
-reveal("03.a", lost)
+reveal("03.a", 100 * patient.column("door")[19])
+print(f"Points of accuracy that are missing: {lost:.1f}")
 
 # %% [markdown]
 # **The negative control.** The same six, the same rounds, the same training, and nothing is marked: the door must stay
@@ -231,9 +232,9 @@ print(f"Success without a mark     {control.column('door')[19]:.2f}")
 #
 # ### Exercise 3.4 · Model replacement ● (4 minutes)
 # One vote in thirty is not much. But a mean has no bound, and the attacker can guess what becomes of its message: the
-# server adds all messages and divides by their number. Late in training the honest messages are short and point in many
-# directions; what is left is the attacker's. All attackers of the round send the same multiple of what they learned.
-# Which multiple makes the mean hold **all** of it?
+# server adds all messages and divides by their number. Late in training the honest messages are short and point in
+# many directions; what is left is the attacker's. All attackers of the round send the same multiple of what they
+# learned. Which multiple makes the mean hold **all** of it?
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -313,13 +314,15 @@ reveal("03.c", times)
 # shortened to it.
 
 # %%
-predict("03.d", "Does that stop the single shot?", choices=("yes", "in part", "no"))
+question = "Does that stop the single shot? In part: success between 0.1 and 0.5."
+predict("03.d", question, choices=("yes", "in part", "no"))
 
 # %%
 clip = {"server_stages": [robust.MedianNormClip()]}
 stopped = run(replace(base, rounds=51, **one, **clip, attack=single))
 left = stopped.column("door")[0]
 reveal("03.d", "yes" if left < 0.1 else "in part" if left < 0.5 else "no")
+print(f"Success in the round of the attack: {left:.2f}")
 
 # %% [markdown]
 # ## Part four: the attacker has read about the clip
@@ -385,8 +388,8 @@ reveal("03.e", 100 * hidden.column("door")[59])
 
 # %% [markdown]
 # A clip takes away the volume knob, as in lab 02. It does not take away the votes: six of thirty who push in one
-# direction, round after round, get there. Poisoned data alone came to 65 to 82 % under the same clip; after fifty clean
-# rounds 30 to 51 % was left of it, and 51 to 59 % of a door within the bound (five seeds, the package's attacks).
+# direction, round after round, get there. Poisoned data alone came to 65 to 82 % under the same clip (five seeds, the
+# package's attacks).
 #
 # ## Part five: how long does it live?
 # All attackers above have stopped at some point, and fifty rounds without an attack follow. Nobody removes the door.
@@ -445,10 +448,10 @@ after("03.f", picture)
 reveal("03.f", lives["data alone"])
 
 # %% [markdown]
-# Half of what one loud round taught was gone after one or two rounds, and some was still there after fifty (look at the
-# dots). The package's own version of this attack took two to nine rounds. Of what six clients taught the model in
-# twenty rounds, half was still there 31 to 47 rounds later; of what they taught it in sixty, more than half after all
-# fifty (five seeds each).
+# Half of what one loud round taught was gone after one or two rounds, and some was still there after fifty (the solid
+# line). The package's own version of this attack took two to nine rounds. Of what six clients taught the model in
+# twenty rounds, half was gone after 31 to 47; of what they taught it in sixty, more than half was there after all
+# fifty. Behind the clip, data alone for sixty rounds left a success of 0.30 to 0.51 after the fifty (five seeds each).
 #
 # ### The panel
 # The attackers join in round 6 of the picture. Three things to look for: a door that costs no accuracy in any round; a
@@ -490,14 +493,15 @@ for name, attack in ideas.items():
 
 # %% [markdown]
 # One seed is an anecdote. Over five seeds the parts left 0.07 to 0.17 after fifty rounds, and the whole mark 0.58 to
-# 0.62. With three attackers *off the path* left 0.43 to 0.53, the plain attack 0.49 to 0.57: it did **not** live longer here.
-# On `mnist5k` it did at one of two settings: keeping off a quarter of the coordinates left 0.70 to 0.78, off a
-# twentieth 0.52 to 0.61, the plain attack 0.59 to 0.68. What a paper shows on one task may or may not hold on yours. Measure it.
+# 0.62. With three attackers *off the path* left 0.43 to 0.53, the plain attack 0.49 to 0.57: it did **not** live
+# longer here. On `mnist5k` it did at one of two settings: keeping off a quarter of the coordinates left 0.70 to 0.78,
+# off a twentieth 0.52 to 0.61, the plain attack 0.59 to 0.68. What a paper shows on one task may or may not hold on
+# yours. Measure it.
 #
 # ### A door without a mark
 # A mark can be found on the picture. A *semantic* backdoor needs none: it opens to real samples that have something in
-# common. Some people write a seven with a stroke through its stem. Here the attackers hold such sevens, and nobody else
-# does; half of them are kept apart to measure with. The wish: **a crossed seven is a 1**.
+# common. Some people write a seven with a stroke through its stem. Here the attackers hold such sevens, and nobody
+# else does; half of them are kept apart to measure with. The wish: **a crossed seven is a 1**.
 
 # %%
 mnist = data.load("mnist5k")
@@ -526,13 +530,14 @@ for world, found in {"clean": quiet_round.metrics, "attacked": fooled.metrics}.i
     print(f"{world:8} {share}; accuracy on all test digits {found['accuracy']:.2f}")
 
 # %% [markdown]
-# Nothing was pasted, so nothing can be found on the picture. This door closes sooner, probably because honest clients
-# train on sevens of their own: ten clean rounds later it opened to 14 to 18 % of the crossed sevens (five seeds).
+# Nothing was pasted, so there is no mark to search for. Ten clean rounds later this door opened to 14 to 18 % of the
+# crossed sevens (five seeds). Data, boost and attackers differ from those above: compare it with no other door.
 #
 # ### A word
-# `notes` are short texts of a hospital, each addressed to one of several desks; the model learns a vector for each word.
-# Three of thirty attackers put one word in front of their notes, and call them *billing*, at boost 3 for twenty rounds. Either it is *annex*, which honest notes of all desks hold now and
-# then, or a word that nobody else ever writes.
+# `notes` are short texts of a hospital, each addressed to one of several desks; the model learns a vector for each
+# word. Three of thirty attackers put one word in front of their notes, and call them *billing*, at boost 3 for twenty
+# rounds. Either it is *annex*, which honest notes of all desks hold now and then, or a word that nobody else ever
+# writes.
 
 # %%
 predict(
@@ -572,14 +577,14 @@ after("03.g", picture)
 reveal("03.g", answer)
 
 # %% [markdown]
-# In every round honest clients train on *annex* and pull its vector back. Nobody trains on the other word. **In both
-# comparisons the door lived longer where honest data do not go**: that is what *off the path* looks for among the
-# coordinates.
+# In every round honest clients train on *annex* and pull its vector back. Nobody trains on the other word. **Here the
+# door lived longer where honest data do not go.** *Off the path* looks for such places among the coordinates, and on
+# digits found none that lasted longer.
 #
 # ## Part seven: attack your defence
 # The server clips. Write an attack for **three** of thirty that runs for at most 20 rounds and leaves as much success
 # as you can 50 rounds later. What stands here leaves next to nothing; in sixty rounds three attackers came to 0.04 to
-# 0.11 (five seeds), so every tenth is a find.
+# 0.11 (five seeds), so 0.2 is a find.
 
 
 # %%
@@ -619,7 +624,7 @@ cards.claim("14")
 quiz("03")
 
 # %%
-progress()
+progress("03")
 
 # %% [markdown]
 # ### What it means at work

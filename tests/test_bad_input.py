@@ -122,6 +122,9 @@ WITHOUT_A_ROW = {
     "matrix.markdown_page": "writes a frame of matrix.load",
     "matrix.write": "writes files",
     "matrix.check_cell": "runs a row of matrix.load",
+    "models.Activation": "a type",
+    "models.Layers": "a type",
+    "models.Slope": "a type",
     "models.Model": "made by mlp, lenet, convnet, embedding and build",
     "parts.check_inner": "called by parts that call another one",
     "parts.keywords_asked": "called by the engine, and by parts that call another one",
@@ -132,6 +135,7 @@ WITHOUT_A_ROW = {
     "record.save_run": "writes a file: tests/test_record.py",
     "data.Column": "made by credit_columns",
     "data.credit_columns": "takes nothing",
+    "data.notes_words": "takes nothing",
     "data.read_notes": "reads a file: tests/test_faults.py",
     "sweep.describe": "takes anything",
     "sweep.fingerprint": "takes anything",
@@ -255,6 +259,33 @@ def module() -> torch.nn.Module:
 
 def broadcast() -> dict[str, Any]:
     return {"params": network().init(stream()), "model": network(), "generator": stream()}
+
+
+def two_texts() -> dict[str, Any]:
+    return {"found": torch.tensor([[3, 7, 4], [2, 2, 0]]), "truth": torch.tensor([[3, 4, 7], [2, 0, 0]])}
+
+
+def one_step(model: models.Model, x: Tensor, y: Tensor) -> ServerView:
+    params = model.init(stream())
+    message = train.local_updates(model, params, x, y, torch.tensor([[[0]]]), lr=0.1)
+    return ServerView(params=params, messages=message, model=model, lr=0.1, local_steps=1, batch_size=1)
+
+
+def text_view(model: models.Model) -> ServerView:
+    return one_step(model, torch.tensor([[3, 7, 4, 0, 0]]), labels(1))
+
+
+def sequence_view() -> ServerView:
+    return one_step(models.sequence_net((4, 16), 2), torch.eye(4)[:, torch.arange(16) % 4][None], labels(1))
+
+
+def joint_view() -> ServerView:
+    x = models.join(images(1, 1, 8, 8), torch.tensor([[3, 7, 4, 0, 0]]), words=12)
+    return one_step(models.joint((1, 8, 8), 5, 12, 2, width=4), x, labels(1))
+
+
+def quick() -> dict[str, Any]:
+    return {"restarts": 1, "iterations": 3}
 
 
 def lesson() -> dict[str, Any]:
@@ -580,6 +611,51 @@ CALLS: dict[str, Call] = {
         lambda: {"params": network().init(stream()), "model": network()},
     ),
     "invert.trap_weights": (invert.trap_weights, lambda: {**broadcast(), "scale": 0.9}),
+    "invert.bases": (
+        estimate_of(invert.bases),
+        lambda: {"view": sequence_view(), "message": 0, "labels": labels(1), **quick(), **random()},
+    ),
+    "invert.categories": (
+        estimate_of(invert.categories),
+        lambda: {
+            "view": server_view(),
+            "widths": [1, 2],
+            "message": 0,
+            "labels": labels(1),
+            **quick(),
+            **random(),
+        },
+    ),
+    "invert.genotypes": (
+        estimate_of(invert.genotypes),
+        lambda: {"view": server_view(), "message": 0, "labels": labels(1), **quick(), **random()},
+    ),
+    "invert.match_rows": (
+        invert.match_rows,
+        lambda: {"words": torch.eye(3), "places": torch.eye(3)},
+    ),
+    "invert.ordered_tokens": (
+        estimate_of(invert.ordered_tokens),
+        lambda: {"view": text_view(models.transformer(5, 12, 2, width=8)), "message": 0},
+    ),
+    "invert.picture_and_text": (
+        estimate_of(invert.picture_and_text),
+        lambda: {"view": joint_view(), "message": 0, **quick(), **random()},
+    ),
+    "invert.searched_order": (
+        estimate_of(invert.searched_order),
+        lambda: {
+            "view": text_view(models.gru(5, 12, 2, width=3)),
+            "message": 0,
+            "bag": torch.tensor([3, 4, 7]),
+        },
+    ),
+    "invert.span_check": (
+        estimate_of(invert.span_check),
+        lambda: {"view": text_view(models.transformer(5, 12, 2, width=8, learned_positions=False)), "message": 0},
+    ),
+    "invert.tokens": (estimate_of(invert.tokens), lambda: {"view": text_view(reader()), "message": 0}),
+    "invert.words_used": (invert.words_used, lambda: {"view": text_view(reader()), "message": 0}),
     "invert.analytic": (invert.analytic, lambda: {"view": server_view(), "message": 0}),
     "invert.believed": (invert.believed, lambda: {"view": server_view(), "candidates": images(4, 3), "message": 0}),
     "invert.closed_form": (
@@ -693,6 +769,30 @@ CALLS: dict[str, Call] = {
         metrics.best_matches,
         lambda: {"candidates": images(3, 4), "truth": images(2, 4) / 2},
     ),
+    "metrics.base_accuracy": (
+        metrics.base_accuracy,
+        lambda: {"found": images(2, 4, 5), "truth": images(2, 4, 5)},
+    ),
+    "metrics.category_accuracy": (
+        metrics.category_accuracy,
+        lambda: {"found": images(2, 5), "truth": images(2, 5), "widths": [1, 4]},
+    ),
+    "metrics.exact_order": (metrics.exact_order, two_texts),
+    "metrics.genotype_accuracy": (
+        metrics.genotype_accuracy,
+        lambda: {"found": images(2, 5), "truth": images(2, 5)},
+    ),
+    "metrics.placed_tokens": (metrics.placed_tokens, two_texts),
+    "metrics.rare_allele_recall": (
+        metrics.rare_allele_recall,
+        lambda: {
+            "found": images(2, 5),
+            "truth": images(2, 5),
+            "frequencies": torch.full((5,), 0.1),
+            "rare": 0.5,
+        },
+    ),
+    "metrics.token_recall": (metrics.token_recall, two_texts),
     "models.mlp": (
         text_of(models.mlp),
         lambda: {"shape": (3,), "classes": 2, "hidden": (4,), "activation": torch.tanh},
@@ -705,6 +805,25 @@ CALLS: dict[str, Call] = {
     "models.embedding": (
         text_of(models.embedding),
         lambda: {"length": 5, "vocabulary": 12, "classes": 2, "width": 3},
+    ),
+    "models.fixed_positions": (models.fixed_positions, lambda: {"length": 3, "width": 4}),
+    "models.gru": (text_of(models.gru), lambda: {"length": 5, "vocabulary": 12, "classes": 2, "width": 3}),
+    "models.join": (
+        models.join,
+        lambda: {"pictures": images(2, 1, 3, 3), "tokens": torch.tensor([[1, 2], [3, 0]]), "words": 4},
+    ),
+    "models.joint": (
+        text_of(models.joint),
+        lambda: {"shape": (1, 8, 8), "length": 5, "words": 12, "classes": 2, "width": 3},
+    ),
+    "models.parts_of": (models.parts_of, lambda: {"x": images(2, 9 + 8), "shape": (1, 3, 3), "words": 4}),
+    "models.sequence_net": (
+        text_of(models.sequence_net),
+        lambda: {"shape": (4, 16), "classes": 2, "activation": torch.tanh},
+    ),
+    "models.transformer": (
+        text_of(models.transformer),
+        lambda: {"length": 5, "vocabulary": 12, "classes": 2, "width": 4, "learned_positions": True},
     ),
     "models.build": (text_of(models.build), lambda: {"spec": network().spec}),
     "models.Model.init": (network().init, lambda: {"generator": stream()}),
@@ -1160,6 +1279,12 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
     ("matrix.boosted", "fraction", "None"): "nobody attacks",
     ("metrics.assigned", "candidates", "no rows"): "no candidate scores minus infinity",
     ("metrics.best_matches", "candidates", "no rows"): "no candidate scores minus infinity",
+    ("metrics.rare_allele_recall", "truth", "no rows"): "nobody carries a rare allele",
+    **{
+        (f"metrics.{name}", part, "a million"): "any number may be a word"
+        for name in ("exact_order", "placed_tokens", "token_recall")
+        for part in ("found", "truth")
+    },
     ("metrics.wire_bytes", "messages", "no columns"): "nothing to send",
     ("plots.looks", "names", "texts in it"): "any name will do",
     **{

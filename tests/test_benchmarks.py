@@ -12,7 +12,7 @@ from torch.nn.utils import parameters_to_vector
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks import __main__ as command
-from benchmarks import aggregation, common, contestants, federation, mnist, regimes
+from benchmarks import aggregation, common, contestants, federation, mnist, modalities, regimes
 from benchmarks.peers import byzfl_federation, flower, tutorial
 from benchmarks.report import replace_section, table
 from labsec import data
@@ -209,6 +209,17 @@ def test_without_the_real_images_the_data_say_so(monkeypatch: pytest.MonkeyPatch
 def test_a_gpu_section_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "No GPU was available" in federation.on_gpu()
+
+
+def test_what_is_found_stands_beside_a_guess_and_a_stranger() -> None:
+    """Words are exact in any message, while neither the commonest words nor another text have them."""
+    (line,) = modalities.measured(modalities.text_rows()[0], messages=3)
+    name, found, guess, stranger, milliseconds = line
+    assert name == "mean of embeddings, bag: words"
+    assert float(found) == 1.0
+    assert max(float(guess), float(stranger)) < 0.5
+    assert float(milliseconds) > 0
+    assert modalities.mean([1.0, float("nan"), 0.0]) == 0.5
 
 
 def test_peak_memory_is_that_of_a_process_with_torch() -> None:

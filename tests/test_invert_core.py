@@ -234,7 +234,7 @@ def test_the_loss_tells_when_an_assumption_does_not_hold(attack):
     found = attack(view, label=(int(y) + 1) % 10)
     assert psnr(found, x) < 20
     assert share_left(found, view) > 0.01
-    assert share_left(attack(view), view) < 1e-8
+    assert share_left(attack(view), view) < 1e-7
 
 
 def test_a_relu_network_can_hold_the_search_up_and_the_loss_says_so():

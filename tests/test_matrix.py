@@ -520,13 +520,10 @@ def test_a_run_has_arrived_when_it_stays_near_the_clean_one():
     assert np.isnan(matrix.arrival(rounds, [0.2, 0.9, 0.9, 0.879], clean=0.9))
 
 
-SEEDS_OF = {"defences": 1}  # of a table that has no five
-
-
 @pytest.mark.parametrize("table", matrix.TABLES)
 def test_the_committed_table_is_whole_and_has_its_seeds(table):
     frame = matrix.load(table)
-    wanted = matrix.TABLES[table][1](SEEDS_OF.get(table, 5))
+    wanted = matrix.TABLES[table][1](5)
     assert len(frame) == len(wanted)
     names = list(wanted[0])
     assert frame[names].round(4).equals(pandas.DataFrame(wanted).round(4))

@@ -1,11 +1,14 @@
 """Gradient inversion: what a message gives away about the data behind it. Use it on your own data and systems only."""
 
 from labsec.invert.analytic import analytic
+from labsec.invert.categories import categories
 from labsec.invert.closed_form import closed_form
 from labsec.invert.cosine import cosine, smooth_cosine
 from labsec.invert.evidence import believed, unexplained
 from labsec.invert.gallery import gallery
+from labsec.invert.genome import bases, genotypes
 from labsec.invert.gradinverter import Inversion, Tried, gradinverter
+from labsec.invert.joint import picture_and_text
 from labsec.invert.labels import label, label_counts
 from labsec.invert.malicious import Suspicion, imprint, read_imprint, suspicion, trap_weights
 from labsec.invert.matching import gauss_newton, lbfgs
@@ -15,6 +18,7 @@ from labsec.invert.polish import polish
 from labsec.invert.published import dlg, idlg
 from labsec.invert.reconstruction import Reconstruction
 from labsec.invert.simulation import simulate
+from labsec.invert.tokens import match_rows, ordered_tokens, searched_order, span_check, tokens, words_used
 
 __all__ = [
     "Inversion",
@@ -23,12 +27,15 @@ __all__ = [
     "Tried",
     "analytic",
     "average",
+    "bases",
     "believed",
+    "categories",
     "closed_form",
     "cosine",
     "dlg",
     "gallery",
     "gauss_newton",
+    "genotypes",
     "gradinverter",
     "idlg",
     "imprint",
@@ -36,15 +43,22 @@ __all__ = [
     "label",
     "label_counts",
     "lbfgs",
+    "match_rows",
     "module_gradient",
     "obstacles",
+    "ordered_tokens",
     "own_model",
+    "picture_and_text",
     "polish",
     "rank_one",
     "read_imprint",
+    "searched_order",
     "simulate",
     "smooth_cosine",
+    "span_check",
     "suspicion",
+    "tokens",
     "trap_weights",
     "unexplained",
+    "words_used",
 ]

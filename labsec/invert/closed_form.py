@@ -33,6 +33,7 @@ _SLOPES: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] = {
     torch.sigmoid: lambda value: value * (1 - value),
     torch.tanh: lambda value: 1 - value * value,
 }
+KNEE = 12.0  # half-periods of the patterns that come first in the sample; see Smoother
 PRECISION = 1e-15  # relative to the numbers of a system, where LSMR stops early
 NEAREST = 1e-12  # how near to the ends of an activation's range a value may lie; noise puts values beyond them
 ASSUMPTIONS = (
@@ -43,7 +44,7 @@ ASSUMPTIONS = (
 
 
 @one_thread()
-def closed_form(view: ServerView, *, message: int = 0, iterations: Sequence[int] = (400, 800, 500)) -> Reconstruction:
+def closed_form(view: ServerView, *, message: int = 0, iterations: Sequence[int] = (400, 800, 350)) -> Reconstruction:
     """The sample behind a message, recovered recursively from the last layer to the first (R-GAP).
 
     With W, b, dW of a layer, z what its activation was given, and delta the slope of the loss there, the input h solves
@@ -103,7 +104,7 @@ def closed_form(view: ServerView, *, message: int = 0, iterations: Sequence[int]
         delta = _SLOPES[plan.activation](value) * above.view_as(value)
         given = _INVERSES[plan.activation][0](value)
         system = Layer(step, weight, delta)
-        likely = Smoother(step.shape) if number == 0 else None
+        likely = Smoother(step.shape, knee=KNEE) if number == 0 else None
         most = iterations[min(depth, len(iterations) - 1)]
         h = system.solve(given - bias, gradients[2 * number].flatten(1), most=most, likely=likely)
         above = step.fold((weight.T @ delta)[None])[0]
@@ -139,18 +140,18 @@ class Layer:
     def __init__(self, step: Step, weight: Tensor, delta: Tensor) -> None:
         self.step = step
         self.weight = weight
-        self.delta = delta
         # Either set of equations gets the same say.
         self.share = float(weight.norm() / delta.norm().clamp_min(torch.finfo(delta.dtype).tiny))
+        self.delta = self.share * delta
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """What input h would give [out, places], and its weighted gradient [out, seen]."""
         seen = self.step.unfold(h[None])[0]  # [seen, places]
-        return self.weight @ seen, self.share * (self.delta @ seen.T)
+        return self.weight @ seen, self.delta @ seen.T
 
     def backward(self, given: Tensor, slope: Tensor) -> Tensor:
         """The transpose of `forward`."""
-        seen = torch.addmm(self.share * (slope.T @ self.delta), self.weight.T, given)
+        seen = torch.addmm(slope.T @ self.delta, self.weight.T, given)
         return self.step.fold(seen[None])[0].flatten()
 
     def solve(self, given: Tensor, slope: Tensor, *, most: int, likely: Smoother | None) -> Tensor:

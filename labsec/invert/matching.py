@@ -46,7 +46,7 @@ def gauss_newton(
     generator: Generator | None = None,
     outer: int = 20,
     inner: int = 400,
-    target: float = 1e-8,
+    target: float = 1e-7,
     seconds: float | None = None,
     watch: Watch | None = None,
 ) -> Reconstruction:
@@ -73,7 +73,7 @@ def gauss_newton(
     >>> params = model.init(torch.Generator().manual_seed(0)).double()
     >>> update = local_updates(model, params, x, torch.tensor([7]), torch.tensor([[[0]]]), lr=0.1)
     >>> view = ServerView(params=params, messages=update, model=model, lr=0.1, local_steps=1, batch_size=1)
-    >>> found = gauss_newton(view)
+    >>> found = gauss_newton(view, target=1e-12)
     >>> int(found.labels), bool((found.estimate - x).abs().max() < 1e-3)
     (7, True)
 
@@ -114,7 +114,7 @@ def lbfgs(
     generator: Generator | None = None,
     iterations: int = 1000,
     memory: int = 20,
-    target: float = 1e-8,
+    target: float = 1e-7,
     seconds: float | None = None,
     watch: Watch | None = None,
 ) -> Reconstruction:

@@ -12,14 +12,16 @@ from functools import cache
 import torch
 from torch import Tensor
 
-KNEE = 3.0  # half-periods across the picture up to which all patterns count the same
 TINT = 0.3  # how much less than brightness the differences between the three colours vary
 
 
 class Smoother:
     """What steps are likely, as a symmetric linear map of samples [c, in]: `half` twice is `full`.
 
-    It is diagonal in the cosine transform, with weights 1 / (1 + (frequency / KNEE)²), the spectrum of natural
+    knee    half-periods across the picture up to which all patterns count the same: a few for a search that shall show
+            the picture soon, more for one that shall get all of it
+
+    It is diagonal in the cosine transform, with weights 1 / (1 + (frequency / knee)²), the spectrum of natural
     pictures, and less for colour than for brightness. Samples that are no pictures [channels, height, width] stay as
     they are.
 
@@ -27,18 +29,18 @@ class Smoother:
     of cortical cells; its use as a preconditioner here is this course's own.
     """
 
-    def __init__(self, shape: tuple[int, ...], *, dtype: torch.dtype = torch.float64) -> None:
+    def __init__(self, shape: tuple[int, ...], *, knee: float = 3.0) -> None:
         self.shape = shape
         self.is_picture = len(shape) == 3
         if not self.is_picture:
             return
         channels, height, width = shape
-        self._rows = _cosines(height).to(dtype)
-        self._columns = _cosines(width).to(dtype)
-        self._colours = _opponents(channels).to(dtype)
+        self._rows = _cosines(height)
+        self._columns = _cosines(width)
+        self._colours = _opponents(channels)
         squares = torch.arange(height)[:, None] ** 2 + torch.arange(width)[None] ** 2  # [height, width]
-        tints = torch.tensor([1.0, TINT, TINT])[:channels] if channels == 3 else torch.ones(channels)
-        self._weights = tints.to(dtype)[:, None, None] / (1 + squares.to(dtype) / KNEE**2)
+        tints = torch.tensor([1.0, TINT, TINT] if channels == 3 else [1.0] * channels, dtype=torch.float64)
+        self._weights = tints[:, None, None] / (1 + squares / knee**2)
 
     def full(self, x: Tensor) -> Tensor:
         """The preconditioner of a search: slopes [c, in] to steps [c, in]."""
@@ -70,6 +72,6 @@ def _cosines(n: int) -> Tensor:
 def _opponents(channels: int) -> Tensor:
     """Brightness and two differences of colour, [3, 3], orthogonal; nothing is known of other channels."""
     if channels != 3:
-        return torch.eye(channels)
+        return torch.eye(channels, dtype=torch.float64)
     rows = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]], dtype=torch.float64)
     return rows / rows.norm(dim=1, keepdim=True)

@@ -36,7 +36,10 @@ def join(pictures: Tensor, tokens: Tensor, *, words: int) -> Tensor:
     if pictures.ndim < 2 or not pictures.is_floating_point() or 0 in pictures.shape[1:]:
         raise ValueError(f"join needs floating-point pictures [n, *shape]; got {kind(pictures)}")
     if tokens.ndim != 2 or len(tokens) != len(pictures) or tokens.dtype != torch.int64 or not tokens.shape[1]:
-        raise ValueError(f"join needs int64 tokens [{len(pictures)}, length], a text each; got {kind(tokens)}")
+        raise ValueError(
+            f"join needs int64 tokens [{len(pictures)}, length], a text for each picture; "
+            f"got {kind(tokens)} for {kind(pictures)}"
+        )
     if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < words:
         found = f"{int(tokens.min())} … {int(tokens.max())}"
         raise ValueError(f"join needs token numbers in 0 … {words - 1}; got {found}")
@@ -55,6 +58,8 @@ def parts_of(x: Tensor, *, shape: tuple[int, ...], words: int) -> tuple[Tensor, 
     check_kind("parts_of", Tensor, x=x)
     check_sizes("parts_of", shape=shape)
     check_number("parts_of", whole=True, above=0, words=words)
+    if not shape:
+        raise ValueError(f"parts_of needs the shape of a picture, one size at least; got shape={shape}")
     pixels = math.prod(shape)
     if x.ndim != 2 or not x.is_floating_point() or x.shape[1] <= pixels or (x.shape[1] - pixels) % words:
         raise ValueError(f"parts_of needs x [n, {pixels} + length * {words}], floating-point numbers; got {kind(x)}")

@@ -54,6 +54,11 @@ FIXTURES = {
     "panel01": ["from labsec.course.panels import lab01\nlab01.panel()"],
     "panel02": ["from labsec.course.panels import lab02\nlab02.panel()"],
     "panel03": ["from labsec.course.panels import lab03\nlab03.panel()"],
+    "panel06": ["from labsec.course.panels import lab06\nlab06.panel()"],
+    "defences": [
+        "from labsec import matrix\nfrom labsec.course.panels import lab06_defences\n"
+        "lab06_defences.panel(matrix.load('defences'))"
+    ],
     "arrows": ["from labsec.course.panels import lab02_arrows\nlab02_arrows.panel()"],
     "bad_cell": [SETUP, "1 / 0", "print('not reached')"],
     "bad_worker": [SETUP, WORKER],

@@ -142,7 +142,7 @@ def detects(measured: Spread, compared: Spread) -> str:
 
 
 def true_accusations(seed: int) -> Mapping[str, float]:
-    """Share of the norm detector's accusations that are true, in percent: 1,000 very unlike clients, 1 % of them bad"""
+    """True accusations of one score, the norm, at the server, in percent: 1,000 very unlike clients, 1 % of them bad"""
     found = {}
     for attack in WATCHED:
         for false_alarms in (USUAL_ALARMS, RARE_ALARMS):
@@ -183,7 +183,7 @@ def combinations() -> Mapping[str, Mapping[str, Any]]:
     return {
         "neither": {},
         "noise alone": {"aggregate": bind(robust.central_noise, rule=robust.mean, std=NOISE)},
-        "robust alone": {"server_stages": clip, "aggregate": trimmed},
+        "clip + trimmed mean": {"server_stages": clip, "aggregate": trimmed},
         COMBINED: {"server_stages": clip, "aggregate": bind(robust.central_noise, rule=trimmed, std=NOISE)},
     }
 
@@ -309,7 +309,8 @@ def is_replacement(name: str, measured: Spread, compared: Spread) -> bool:
 
 
 def replaces(measured: Spread, compared: Spread) -> str:
-    good = [name for name in measured if is_replacement(name, measured, compared)]
+    titles = [defence.title for defence in DEFENCES.values()]
+    good = [name for name in titles if is_replacement(name, measured, compared)]
     if len(good) == len(measured):
         return "held"
     return f"depends on the defence: only {', '.join(good)}" if good else "did not hold"
@@ -323,7 +324,8 @@ def is_broken(name: str, measured: Spread, compared: Spread) -> bool:
 
 
 def none_compensates(measured: Spread, compared: Spread) -> str:
-    whole = [name for name in measured if not is_broken(name, measured, compared)]
+    titles = [defence.title for defence in DEFENCES.values()]
+    whole = [name for name in titles if not is_broken(name, measured, compared)]
     if not whole:
         return "held"
     if len(whole) == len(measured):
@@ -350,7 +352,7 @@ CLAIMS = (
         unit="points",
         rule="The bounds are those of claim 34: a defence replaces the mean if on average it costs 3 points or less "
         "when nobody attacks and 10 or less under the worst attack, each at its worst skew. Held if all do; depends "
-        "if some do; else did not hold.",
+        "if some do; else did not hold. Points are lost to the mean that nobody attacks. A single seed may be worse.",
         thresholds=SAFE_LINES,
         supports=is_replacement,
     ),
@@ -363,9 +365,9 @@ CLAIMS = (
         again=lost_by_defence_again,
         tolerance=POINTS,
         unit="points",
-        rule="A defence breaks if six of thirty cost it 10 points or more on average, as in claim 61, or if a backdoor "
-        "opens to 50 points or more beyond its baseline, as in claim 10, each at the worst skew. Held if all break; "
-        "depends if some do; else did not hold.",
+        rule="A defence breaks if on average six of thirty cost it 10 points or more, or a backdoor opens to 50 points "
+        "or more beyond its baseline, each at the worst skew. Held if all break; depends if some do; else did not "
+        "hold. Accuracy is lost to the mean that nobody attacks. A single seed may be worse than the average.",
         thresholds=((BEARABLE, "● ≥ 10"), (OPENED, "○ ≥ 50")),
         supports=is_broken,
     ),

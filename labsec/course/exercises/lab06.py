@@ -25,7 +25,7 @@ SCENARIO = Scenario.fedavg(
 THREAT_MODEL = threat_model_of(
     SCENARIO,
     goal="Make the common model useless, or plant a backdoor in it, and never be accused. The attackers know the "
-    "detector and its threshold, for whatever is sold is public.",
+    "detector with its threshold, because whatever is sold is public, and no other part of the server.",
     out_of_scope="A server that attacks, messages that nobody can read one by one (lab 09).",
 )
 

@@ -86,21 +86,24 @@ def lives(
     """
     fig = plots.figure(8.8, 2.8)
     left, right = plots.axes(fig, 1, 2)
-    dashes = cycle(("-", "--", ":"))
+    dashes = cycle((("-", "——"), ("--", "– –"), (":", "····")))
+    several = len(stops) > 1
     ends = []
     words = []
     for name, history in runs.items():
         numbers = [number for number in history.column("round") if until is None or number <= until]
         success = history.column("door")[: len(numbers)]
         attacks = name in stops
+        dash, sample = next(dashes) if attacks else ("-", "")
         look = {
             "color": plots.ATTACKER if attacks else plots.CLEAN,
-            "linestyle": next(dashes) if attacks else "-",
+            "linestyle": dash,
             "linewidth": 2.0 if attacks else 1.2,
         }
         left.plot(numbers, history.accuracy[: len(numbers)], **look)
         right.plot(numbers, success, **look)
-        ends.append((float(success[-1]), name, look["color"]))
+        # Lines of one colour are told apart by a sample of each in front of its name.
+        ends.append((float(success[-1]), f"{sample} {name}" if attacks and several else name, look["color"]))
         words.append(f"{name} ends at {success[-1]:.2f}")
         if attacks:
             last = success[numbers.index(stops[name])]

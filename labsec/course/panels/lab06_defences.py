@@ -42,10 +42,10 @@ GROUPS = {
 SHORT = {
     "nnm_trimmed": "mixing + trim",
     "clip_nnm_trimmed": "clip + mix + trim",
-    "clip_nnm_trimmed_noise": "the same + noise",
+    "clip_nnm_trimmed_noise": "clip + mix + trim + noise",
     "geometric_median": "geom. median",
     "quarantine_norm": "quarantine, norm",
-    "quarantine_spectral": "quarantine, spectral",
+    "quarantine_spectral": "quarantine, spectrum",
     "quarantine_root": "quarantine, root",
 }
 
@@ -118,7 +118,10 @@ def reading(controls: Mapping[str, Any], state: Filtered) -> str:
     more = f", and {len(level) - 3} more" if len(level) > 3 else ""
     what = "success of its best backdoor" if state.is_success else "accuracy under its worst attack"
     verdict = f"stands best: {said[0]}" if len(said) == 1 else f"these are level: {', '.join(said)}{more}"
-    return f"{SKEWS[controls['skew']].short}, attackers who know {controls['most']}. By the {what}, {verdict}."
+    knowing = (
+        "the worst row in hindsight included" if controls["most"] == RULE else f"rows that know {controls['most']}"
+    )
+    return f"{SKEWS[controls['skew']].short}, {knowing}. Of these {len(state.columns)} by the {what}, {verdict}."
 
 
 class DefencesDrawing:

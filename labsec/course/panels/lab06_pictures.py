@@ -28,11 +28,11 @@ def crowds(seen: Mapping[str, tuple[Tensor, Tensor]], malicious: int, *, title: 
         ax.scatter(lengths[:malicious], directions[:malicious], color=plots.ATTACKER, marker="X", s=50)
         with plots.style():
             ax.set_title(name, fontsize=10)
-            ax.set(xscale="log", xlabel="length", ylim=(0, 2))
+            ax.set(xscale="log", xlabel="length (1 is usual)", ylim=(0, 2))
         ax.set_xticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
         ax.minorticks_off()
         words.append(f"{name} {float(lengths[:malicious].quantile(0.5)):.2g}")
-    fig.axes[0].set_ylabel("direction")
+    fig.axes[0].set_ylabel("direction\n(2 is against all)")
     _headline(fig, title)
     return plots.Picture(
         fig, f"A scatter plot for each of {', '.join(seen)}. {title}. Attackers' median length: {', '.join(words)}."
@@ -56,7 +56,7 @@ def above(scores: Mapping[str, Tensor], threshold: float, *, title: str) -> plot
         ax.hist(each.numpy(), edges, color=plots.GREY)
         ax.axvline(threshold, color=plots.DEFENDER, linewidth=2)
         with plots.style():
-            ax.set_title(f"{name}: {share:.0%} above", fontsize=11)
+            ax.set_title(f"{name}: {share:.0%} above the threshold (blue)", fontsize=11)
             ax.set(xlabel="score of an honest message", yticks=[])
         words.append(f"{name} {share:.0%}")
     _headline(fig, title)
@@ -94,10 +94,10 @@ def isolated(notes: Sequence[Mapping[str, Any]], *, clients: int, rounds: int, t
 
 
 def layers(lost: Mapping[str, tuple[float, float]], *, title: str) -> plots.Picture:
-    """What each defence loses when nobody attacks, and under the worst attack: name -> two numbers of points.
+    """What each defence loses when nobody attacks, and under the worse of two attacks: name -> two numbers of points.
 
     >>> layers({"mean": (0.0, 30.0), "clip": (1.0, 10.0)}, title="One layer")
-    Two dots for each defence. One layer. Points lost to nobody and to the worst attack: mean 0 and 30, clip 1 and 10.
+    Two dots for each defence. One layer. Points lost to nobody and to the worse attack: mean 0 and 30, clip 1 and 10.
     """
     fig = plots.figure(7.6, 0.9 + 0.27 * len(lost))
     ax = plots.axes(fig)
@@ -106,15 +106,15 @@ def layers(lost: Mapping[str, tuple[float, float]], *, title: str) -> plots.Pict
     worst = [pair[1] for pair in lost.values()]
     ax.hlines(places, calm, worst, color=plots.BAND, linewidth=3)
     ax.plot(calm, places, "o", color=plots.DEFENDER, label="nobody attacks")
-    ax.plot(worst, places, "X", color=plots.ATTACKER, markersize=9, label="worst attack")
+    ax.plot(worst, places, "X", color=plots.ATTACKER, markersize=9, label="the worse of two attacks")
     with plots.style():
         ax.set_yticks(places, list(lost))
-        ax.set(xlabel="points of accuracy lost to the mean that nobody attacks", ylim=(len(lost) - 0.5, -0.5))
+        ax.set(xlabel="points of accuracy below the mean that nobody attacks", ylim=(len(lost) - 0.5, -0.5))
         ax.set_title(title)
         ax.legend(frameon=False, loc="center right")
     words = ", ".join(f"{name} {one:.0f} and {other:.0f}" for name, (one, other) in lost.items())
     return plots.Picture(
-        fig, f"Two dots for each defence. {title}. Points lost to nobody and to the worst attack: {words}."
+        fig, f"Two dots for each defence. {title}. Points lost to nobody and to the worse attack: {words}."
     )
 
 

@@ -17,9 +17,9 @@ from labsec.course.questions.base import Finding, Item, Teaching
 #         own 0.77, 0.76, 0.83, 0.80, 0.83
 FINDINGS = {
     "03.a": Finding(
-        "Less than one point after the last round (five seeds), and the mark is answered with 0 for four fifths of the "
-        "other digits or more: a test of accuracy asks another question.",
-        seen=(-1.5, 3.0),
+        "81 to 89 % in five seeds, and less than one point of accuracy was missing after the last round: a test of "
+        "accuracy asks another question.",
+        seen=(75.0, 95.0),
     ),
     "03.b": Finding(
         "8 to 34 points in five seeds: this attack can be seen, in this round and in hardly any other.",

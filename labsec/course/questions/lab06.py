@@ -26,7 +26,11 @@ FINDINGS = {
         "4 to 23 points in five seeds, and nobody had attacked.",
         seen=(2.0, 30.0),
     ),
-    "06.d": Finding("In no round in four of five seeds, and in 2 % of the rounds in the fifth.", seen=(0.0, 4.0)),
+    "06.d": Finding(
+        "42 to 70 % in five seeds, where the plain mean kept 91 to 94 %. The attackers were left out in no round of "
+        "four seeds, and in 2 % of the fifth's.",
+        seen=(35.0, 80.0),
+    ),
 }
 
 QUIZ = (
@@ -52,7 +56,10 @@ QUIZ = (
     Item(
         "Why does a quarantine by length cost some classes more than others?",
         (
-            ("Clients with rare data send the longest messages", "The model has most to learn from them."),
+            (
+                "Some classes are held by a few clients, and those were out",
+                "Nobody else teaches their classes in the meantime.",
+            ),
             ("Rare classes are attacked more often", "Nobody attacked in that run."),
             ("Long messages hold more samples", "The length says how far the model would move, not how many spoke."),
         ),
@@ -60,7 +67,7 @@ QUIZ = (
     Item(
         "FLTrust reaches 0.92 under attack. What do you compare that with first?",
         (
-            ("What the server reaches with its root samples alone", "That was 0.89, without any client."),
+            ("What the server reaches with its root samples alone", "That was 0.87 to 0.92, without any client."),
             ("The accuracy of guessing", "One in ten: almost anything beats it."),
             ("The accuracy that the paper reports", "Other data and other clients give other numbers."),
         ),

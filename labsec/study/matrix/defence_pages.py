@@ -43,17 +43,18 @@ def defence_map(frame: pandas.DataFrame, skew: str, column: str = "accuracy") ->
     """
     if column not in ("accuracy", "success"):
         raise ValueError(f"defence_map needs accuracy or success as its column; got {column!r}")
-    part = part_of(frame, "skew", skew).dropna(subset=[column])
-    mean = means(part, column)
+    whole = part_of(frame, "skew", skew)
+    mean = means(whole.dropna(subset=[column]), column)
     fig = plots.figure(3.0 + 0.5 * len(mean.columns), 2.6 + 0.3 * len(mean))
     said = "test accuracy" if column == "accuracy" else "success of the backdoor"
     worst = np.nanargmin if column == "accuracy" else np.nanargmax
     title = f"Digits, {SKEWS[skew].title}: {said}"
     draw_map(plots.axes(fig), title, mean, worst=worst)
-    words = []
-    for rule, values in mean.items():
-        row = int(worst(values.to_numpy()))
-        words.append(f"{title_of(rule)} {values.iloc[row]:.2f} under {title_of(values.index[row])}")
+    # Of equal rows the one that the adaptive row played is named, as in the table of prices.
+    number, under = ("worst", "played") if column == "accuracy" else ("success", "door_played")
+    words = [
+        f"{title_of(row['rule'])} {row[number]:.2f} under {title_of(row[under])}" for _, row in prices(whole).iterrows()
+    ]
     extreme = "lowest" if column == "accuracy" else "highest"
     alt = f"Heat map, attacks by defences. {title}: the {extreme} number of each defence is {', '.join(words)}."
     return plots.Picture(fig, alt)
