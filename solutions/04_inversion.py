@@ -398,20 +398,29 @@ def total_variation(x):
 check("04.5", total_variation)
 
 # %%
-grain = torch.rand(1, 1, 28, 28, generator=draws(0))
+photos = data.load("photos")
+x, y = photos.x_test[:1], photos.y_test[:1]
+colour = models.convnet((3, 32, 32), 4)
+view = received(colour, colour.init(draws(0)), x, y)
+grain = torch.rand(x.shape, generator=draws(0))
 both = total_variation(torch.cat([x, grain]))
-print(f"A digit {both[0]:.2f}, noise {both[1]:.2f}")
+print(f"The photo {both[0]:.2f}, noise {both[1]:.2f}")
+
+# %%
 plain = invert.cosine(view, labels=y, tv=0.0, generator=draws(0))
 priced = invert.cosine(view, labels=y, tv=0.01, generator=draws(0))
-repaired = invert.gauss_newton(view)
 found = {
-    "repaired DLG": repaired.estimate[0],
+    "mean photo": photos.x.mean(dim=0),
     "direction alone": plain.estimate[0],
-    "with total variation": priced.estimate[0],
+    "and total variation": priced.estimate[0],
 }
-pictures.strip(x[0], found, title="A network of ReLUs")
+pictures.strip(x[0], found, title="A network of ReLUs, a crop of a photo")
 
 # %% [markdown]
+# On photos the price on grain decided: over five seeds it lifted 10 to 16 dB to 22 to 32 dB. On digits it did not: there
+# the direction alone came to 36 to 65 dB, 40 to 44 dB with the price, and the repaired search of part three to 25 to
+# 52 dB. What a prior is worth depends on the pictures. And a network of ReLUs is no defence.
+#
 # ### The panel
 # One client, one message, and the search of this part, iteration by iteration. Three things to look for: what more
 # pictures behind the message do; what it takes to survive several local steps; and how much noise a message of a
