@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from labsec.course.panels import lab04, lab04_leak, lab04_pictures
 from labsec.study import capture
 from labsec.types import ServerView, generator
 
-START = {"batch": 1, "steps": 1, "simulates": True, "noise": 0.0, "trained": False}
+START: dict[str, Any] = {"batch": 1, "steps": 1, "simulates": True, "noise": 0.0, "trained": False}
 
 
 def last(**controls: Any) -> tuple[lab04.Emerging, str]:
@@ -195,6 +196,15 @@ def test_the_division_reads_every_single_picture_of_a_dense_network() -> None:
     pairs = measures.read_out(measures.DENSE, 0)
     assert measures.own_share(pairs, measures.mean_picture("mnist5k")) == 100
     assert measures.strange_share(pairs, measures.mean_picture("mnist5k")) == 0
+
+
+def test_an_attack_that_refuses_a_message_is_left_with_grey() -> None:
+    def refuses(view: ServerView, labels: Tensor, seed: int) -> Tensor:
+        raise ValueError("nothing in it")
+
+    pairs = measures.read_out(replace(measures.DENSE, attack=refuses), 0)
+    assert all(bool((found == 0.5).all()) for found, _ in pairs)
+    assert measures.own_share(pairs, measures.mean_picture("mnist5k")) == 0
 
 
 # --- pictures
