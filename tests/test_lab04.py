@@ -198,6 +198,12 @@ def test_the_division_reads_every_single_picture_of_a_dense_network() -> None:
     assert measures.strange_share(pairs, measures.mean_picture("mnist5k")) == 0
 
 
+def test_no_two_clients_of_a_seed_hold_the_same_picture() -> None:
+    for setting in (measures.FACE, measures.SENSITIVE["faces, ReLUs, 8 faces"]):
+        held = torch.cat([measures.message(setting, 11, client)[1] for client in range(setting.clients)])
+        assert len(held.flatten(1).unique(dim=0)) == setting.clients * setting.batch
+
+
 def test_an_attack_that_refuses_a_message_is_left_with_grey() -> None:
     def refuses(view: ServerView, labels: Tensor, seed: int) -> Tensor:
         raise ValueError("nothing in it")

@@ -20,8 +20,8 @@ FINDINGS = {
         seen=(2, 5),
     ),
     "04.c": Finding(
-        "Eval mode, by 14 to 23 dB in three of five seeds; in the other two hardly a picture was read out in either "
-        "mode. Train mode did not hide them in these three: the searcher knew the mode.",
+        "Eval mode, by 14 to 23 dB in three of five seeds; in the other two the median picture was lost in both modes. "
+        "Train mode did not hide it in these three: the searcher knew the mode.",
         seen="eval",
     ),
     "04.d": Finding(
