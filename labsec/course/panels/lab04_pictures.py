@@ -72,21 +72,19 @@ def descents(losses: Mapping[str, Sequence[float]], *, title: str) -> plots.Pict
     fig = plots.figure(7.6, 2.8)
     ax = plots.axes(fig)
     words = []
-    ends = []
     dashes = cycle(("-", "--", ":", "-."))
     colours = cycle((plots.ATTACKER, *plots.OTHERS))
     last = max(len(each) for each in losses.values()) - 1
     for (name, values), colour, dash in zip(losses.items(), colours, dashes, strict=False):
         finite = [value for value in values if math.isfinite(value) and value > 0]
-        ax.plot(range(len(finite)), finite, color=colour, linestyle=dash)
+        ax.plot(range(len(finite)), finite, color=colour, linestyle=dash, label=name)
         ran_off = len(finite) < len(values)
         ax.plot([len(finite) - 1], [finite[-1]], "X" if ran_off else "o", color=colour, markersize=7)
         end = "numbers that are none" if ran_off else f"{values[-1]:.2g}"
         words.append(f"{name} goes from {values[0]:.2g} to {end}")
-        ends.append((finite[-1], name, colour))
     with plots.style():
         ax.set(xlabel="iteration", ylabel="matching loss", yscale="log", title=title, xlim=(0, last))
-    plots.label_ends(ax, ends)
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return plots.Picture(fig, f"Line plot on a logarithmic scale. {title}. {'; '.join(words)}.")
 
 

@@ -25,7 +25,8 @@ FINDINGS = {
         seen="eval",
     ),
     "04.d": Finding(
-        "None in five seeds, and the best of 80 came to 8 to 11 dB: the mean picture scores more.",
+        "None in five seeds: the best of 80 came to 8 to 11 dB, and the mean picture scores more. Look at the picture "
+        "before you call that safe.",
         seen=(0, 2),
     ),
 }
@@ -73,14 +74,14 @@ QUIZ = (
         ),
     ),
     Item(
-        "Which of these made this lab's attacks worse, at no cost to the training?",
+        "Out of a message of FedAvg no picture came to 25 dB. What does that show?",
         (
             (
-                "More pictures and more local steps behind each message",
-                "80 pictures in five steps hid from a search that was told all labels. It is no guarantee.",
+                "That this search does not redraw them",
+                "About a third of what it found still looked most like one of the 80, among four thousand digits.",
             ),
-            ("A network of ReLUs", "It stops the closed form; the search by direction went on."),
-            ("A smaller learning rate", "The server knows it, and divides by it."),
+            ("That FedAvg protects them", "Digits were plain to see in the noise, and a gallery named many."),
+            ("That the message holds nothing", "A score in dB measures pixels, not who was there."),
         ),
     ),
 )
@@ -91,6 +92,6 @@ TEACHING = Teaching(
         "Who in your company may read a single client's update, and how long is it kept?",
         "A vendor says: “Only gradients leave the hospital.” Which three questions do you ask?",
         "How would you find out that somebody has inverted a message of yours?",
-        "Large batches and many local steps protected the pictures here. Would you promise that to a patient?",
+        "A score says that nothing was read out, and you can see the digit. Which number would you report?",
     ),
 )
