@@ -14,6 +14,7 @@ from labsec import Scenario, invert, metrics, models, rounds, service
 from labsec.course.claims import lab04 as measures
 from labsec.course.claims.base import Summary
 from labsec.course.panels import lab04, lab04_leak, lab04_pictures
+from labsec.data import load
 from labsec.study import capture
 from labsec.types import ServerView, generator
 
@@ -151,6 +152,16 @@ def test_a_strangers_message_is_the_next_clients() -> None:
     shifted = [(pictures[i - 1], pictures[i]) for i in range(3)]
     assert measures.own_share(shifted, mean) == 0
     assert measures.strange_share(shifted, mean) == pytest.approx(100), "the next client's gave this one away"
+
+
+def test_likeness_asks_who_was_there_and_not_how_sharp_the_picture_is() -> None:
+    samples = load("mnist5k")
+    truth = samples.x[:4]
+    noise = torch.randn(truth.shape, generator=generator(0, "test"))
+    noisy = truth + 0.3 * noise  # about 10 dB
+    assert float(metrics.psnr(noisy, truth).max()) < 12
+    assert measures.likeness(noisy, truth) == 100
+    assert measures.likeness(noisy, samples.x[10:14]) == 0
 
 
 def test_claims_on_shares_ask_for_points_beyond_the_stranger_in_every_seed() -> None:

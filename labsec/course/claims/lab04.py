@@ -346,7 +346,7 @@ def is_read(name: str, measured: Spread, compared: Spread) -> bool:
 
 
 def at_which_size(measured: Spread, compared: Spread) -> str:
-    return _sum_up([name for name in measured if is_read(name, measured, compared)], len(measured), "the size")
+    return _sum_up([name for name in measured if is_read(name, measured, compared)], len(measured), "the message")
 
 
 SUCCESS = 70.0  # percent

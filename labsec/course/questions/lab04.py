@@ -78,7 +78,7 @@ QUIZ = (
         (
             (
                 "That this search does not redraw them",
-                "About a third of what it found still looked most like one of the 80, among four thousand digits.",
+                "15 to 44 % of what it found looked most like one of the 80, among four thousand digits (five seeds).",
             ),
             ("That FedAvg protects them", "Digits were plain to see in the noise, and a gallery named many."),
             ("That the message holds nothing", "A score in dB measures pixels, not who was there."),
