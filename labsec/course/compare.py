@@ -40,7 +40,7 @@ def _number_complaint(wanted: float, got: Any, tolerance: float, place: str) -> 
     number = got.item() if isinstance(got, Tensor) and got.numel() == 1 else got
     if not isinstance(number, (int, float)):
         return f"{place or WHOLE} is {kind(got)}; expected a number."
-    close = abs(number - wanted) <= tolerance * (1 + abs(wanted))  # False for NaN
+    close = number == wanted or abs(number - wanted) <= tolerance * (1 + abs(wanted))  # False for NaN
     return "" if close else f"{place or WHOLE} is {number}; expected {wanted}."
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labsec.guards import check_kind, check_number, kind
+from labsec.guards import check_kind, check_number
 from labsec.invert.kernel import Plan, Step, kernel, plan_of
 from labsec.invert.labels import label as read_label
 from labsec.invert.reconstruction import Reconstruction
@@ -84,7 +84,7 @@ def closed_form(view: ServerView, *, message: int = 0, iterations: Sequence[int]
     if plan is None or plan.activation not in _INVERSES:
         raise ValueError(
             f"closed_form needs a chain of layers whose activation can be undone, sigmoid or tanh; got {model.name}, "
-            f"made by {kind(model.origin[0])}"
+            f"made by {model.origin[0].__name__}"
         )
 
     # The head's gradient is error @ features^T, and that of its bias the error itself.
