@@ -306,7 +306,7 @@ BATCHES = {
 
 
 def in_a_minute(seed: int) -> Mapping[str, float]:
-    """Percent of the pictures that are read out by searches that take seconds on one processor core"""
+    """Percent of the pictures that are read out by published attacks on one processor core; the time is not judged"""
     found = {name: own_share(read_out(each, seed), mean_picture(each.data)) for name, each in BATCHES.items()}
     return {**found, FEDAVG: own_share(fedavg(seed), mean_picture("mnist5k"))}
 
@@ -382,7 +382,7 @@ OF_FACES = 82.0  # percent
 
 
 def recognised(seed: int) -> Mapping[str, float]:
-    """Percent of the faces read out that look more like their original than like any other of a hundred faces"""
+    """Percent of all faces whose reconstruction looks more like the original than like any other of a hundred faces"""
     found = {}
     for name, each in SENSITIVE.items():
         if each.data == "faces":

@@ -136,7 +136,7 @@ def _state(found: list[tuple[Tensor, Tensor, Tensor, float]], *, neurons: int, c
 def reading(controls: Mapping[str, Any], state: Caught) -> str:
     """The state in words."""
     batch = controls["batch"]
-    looks = f"The first layer lies to {state.score:.0%} along one direction"
+    looks = f"{state.score:.0%} of the first layer lies along one direction"
     if state.refuses:
         return f"{looks}: the client refuses to train, and the server reads nothing."
     judged = ", and the client's check finds nothing wrong with that" if controls["check"] else ""

@@ -16,7 +16,8 @@ FINDINGS = {
         seen=(4, 7),
     ),
     "04.b": Finding(
-        "3 of five here, and 23 of 25 over five seeds: two searches diverged, and their matching loss said so.",
+        "3 of five here. With four more groups of five it was 23 of 25: only the two here diverged, and their "
+        "matching loss said so.",
         seen=(2, 5),
     ),
     "04.c": Finding(

@@ -17,7 +17,8 @@ from labsec.course.questions.base import Finding, Item, Teaching
 # 05.g    100 rounds: 100 in all five; 10 rounds: 82, 95, 96, 96, 93; one round: nothing stands out in any
 FINDINGS = {
     "05.a": Finding(
-        "Three of four: both transformers give the order of every note, the GRU where no word comes twice. The mean "
+        "Three of four: both transformers give the order of all five notes, the GRU that of the four in which no word "
+        "comes twice. The mean "
         "gives none.",
         seen=(3, 3),
     ),
@@ -26,7 +27,8 @@ FINDINGS = {
         seen=(80, 110),
     ),
     "05.c": Finding(
-        "81 to 100 % in five seeds; the most frequent category of each column 35 to 55 %.",
+        "81 to 100 % in five seeds (other draws of rows, in claim 20, go down to 72 %); the most frequent category of "
+        "each column 35 to 55 %.",
         seen=(60, 100),
     ),
     "05.d": Finding("All of them, in all five seeds: rounding removes the noise.", seen=(95, 100)),
@@ -75,7 +77,7 @@ QUIZ = (
         ),
     ),
     Item(
-        "Which check at the client needs no idea of what the server did?",
+        "Which check at the client measures what its own message gives away?",
         (
             (
                 "Attack one's own message before sending it",
