@@ -369,7 +369,7 @@ def test_the_closed_form_is_exact_on_digits_and_on_colour():
     for number in range(4):
         x, y = digit(number)
         assert psnr(invert.closed_form(captured(x, y, seed=number)), x) >= 100
-    x = benchmark.pictures("32x32x3").held_out[:1]
+    x = benchmark.pictures("photos").held_out[:1]
     assert psnr(invert.closed_form(captured(x, torch.tensor([42]), models.lenet((3, 32, 32), 100))), x) >= 50
 
 

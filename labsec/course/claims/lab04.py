@@ -224,7 +224,7 @@ def _sum_up(supporting: list[str], every: int, on: str) -> str:
     """A verdict from the names that support a claim."""
     if len(supporting) == every:
         return "held"
-    return f"depends on {on}: so for {'; '.join(supporting)}" if supporting else "did not hold"
+    return f"depends on {on}: so for {'; '.join(sorted(supporting))}" if supporting else "did not hold"
 
 
 MATCHING = {

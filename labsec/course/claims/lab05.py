@@ -42,7 +42,7 @@ def by_setting(what: str, measured: Spread, compared: Spread) -> str:
     read = [name for name in measured if closes_the_gap(name, measured, compared)]
     if len(read) == len(measured):
         return "held"
-    return f"depends on {what}: so for {'; '.join(read)}" if read else "did not hold"
+    return f"depends on {what}: so for {'; '.join(sorted(read))}" if read else "did not hold"
 
 
 def _beside(score: Score, found: Tensor, own: Tensor, other: Tensor, guess: Tensor) -> tuple[float, float]:
@@ -235,7 +235,7 @@ def three_quarters(measured: Spread, compared: Spread) -> str:
     if len(read) == len(measured):
         return "held"
     return (
-        f"depends on how many share the step, and on what is counted: so for {'; '.join(read)}"
+        f"depends on how many share the step, and on what is counted: so for {'; '.join(sorted(read))}"
         if read
         else ("did not hold")
     )

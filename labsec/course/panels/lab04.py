@@ -91,7 +91,7 @@ def messages(*, batch: int, steps: int, noise: float, trained: bool) -> tuple[Se
 
     >>> view, x, labels = messages(batch=2, steps=1, noise=0.0, trained=False)
     >>> view.messages.shape, x.shape, labels.tolist()
-    (torch.Size([2, 20490]), torch.Size([2, 2, 1, 28, 28]), [5, 0])
+    (torch.Size([2, 20490]), torch.Size([2, 2, 1, 28, 28]), [2, 6])
     """
     x, labels = (part[..., :batch, :, :, :] if part.ndim > 1 else part[:batch] for part in _people())
     params = _params(trained)
