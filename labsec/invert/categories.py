@@ -74,16 +74,9 @@ def categories(
         for group in pooled.split(list(widths), dim=1)
     ]
     who = "The labels are known." if labels is not None else "One record, whose label shows in the last bias."
-    return Reconstruction(
-        method="categories",
-        estimate=torch.cat(whole, dim=1).to(view.params.dtype),
-        labels=known,
-        losses=found.best.losses,
-        restarts=len(found.fits),
-        divergences=found.divergences,
-        evaluations=found.evaluations,
-        seconds=found.seconds,
-        assumptions=(who, "The columns of the table are known."),
+    samples = torch.cat(whole, dim=1).to(view.params.dtype)
+    return found.as_reconstruction(
+        "categories", samples, labels=known, assumptions=(who, "The columns of the table are known.")
     )
 
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from labsec.guards import check_kind, kind
+from labsec.invert.reconstruction import Reconstruction
 from labsec.invert.shared import gradient
 from labsec.models import Model
 from labsec.types import ServerView
@@ -137,6 +138,22 @@ class Search:
     def evaluations(self) -> int:
         """How many gradients of the matching loss were computed."""
         return sum(len(each.losses) for each in self.fits)
+
+    def as_reconstruction(
+        self, method: str, estimate: Tensor, *, labels: Tensor, assumptions: tuple[str, ...]
+    ) -> Reconstruction:
+        """The result, with the samples that an attack makes of the best fit: estimate [b, *shape]."""
+        return Reconstruction(
+            method=method,
+            estimate=estimate,
+            labels=labels,
+            losses=self.best.losses,
+            restarts=len(self.fits),
+            divergences=self.divergences,
+            evaluations=self.evaluations,
+            seconds=self.seconds,
+            assumptions=assumptions,
+        )
 
 
 def search(

@@ -57,15 +57,11 @@ def bases(
     )
     letters = found.best.free.argmax(dim=1)  # [b, length]
     estimate = F.one_hot(letters, view.model.shape[0]).transpose(1, 2)  # [b, letters, length]
-    return Reconstruction(
-        method="bases",
-        estimate=estimate.to(view.params.dtype),
+    samples = estimate.to(view.params.dtype)
+    return found.as_reconstruction(
+        "bases",
+        samples,
         labels=known,
-        losses=found.best.losses,
-        restarts=len(found.fits),
-        divergences=found.divergences,
-        evaluations=found.evaluations,
-        seconds=found.seconds,
         assumptions=(_who_knows(labels), "Every place of a sequence holds exactly one letter."),
     )
 
@@ -105,15 +101,11 @@ def genotypes(
         "genotypes", view, message, labels, torch.sigmoid, starts, iterations=iterations, enough=ENOUGH
     )
     estimate = (2 * found.best.free.sigmoid()).round() / 2  # [b, *shape]
-    return Reconstruction(
-        method="genotypes",
-        estimate=estimate.to(view.params.dtype),
+    samples = estimate.to(view.params.dtype)
+    return found.as_reconstruction(
+        "genotypes",
+        samples,
         labels=known,
-        losses=found.best.losses,
-        restarts=len(found.fits),
-        divergences=found.divergences,
-        evaluations=found.evaluations,
-        seconds=found.seconds,
         assumptions=(_who_knows(labels), "Every value is 0, 1 or 2 copies of an allele, divided by 2."),
     )
 

@@ -296,7 +296,6 @@ def by_which_metric(measured: Spread, compared: Spread) -> str:
 
 
 # Claim 17: one batch in less than a minute.
-A_MINUTE = 60.0  # seconds of one processor
 BATCHES = {
     "1 colour photo, sigmoids": Setting(data="photos", network=lenet, attack=in_closed_form),
     "1 digit, ReLUs": RELU,
