@@ -18,7 +18,7 @@ import torch
 from benchmarks.report import replace_section
 
 NAMES = ("federation", "aggregation", "modalities", "panel", "platforms")
-LONG = ("fuzz_service", "inversion", "mutants", "peer_setting")  # no part of `all`
+LONG = ("fuzz_service", "inversion", "inversion_batches", "mutants", "peer_setting")  # no part of `all`
 SETTINGS = {  # of which benchmark an option is
     "federation": ("against",),
     "inversion": ("pairs",),

@@ -22,6 +22,8 @@ PANELS = {  # notebook, which of its panels
     "lab 00": ("00_start.ipynb", 0),
     "lab 02": ("02_poisoning.ipynb", 1),
     "lab 03": ("03_backdoors.ipynb", 0),
+    "lab 04": ("04_inversion.ipynb", 0),
+    "lab 05": ("05_beyond.ipynb", 0),
     "lab 06": ("06_watching.ipynb", 0),
 }
 PRESSES = 20  # of each slider

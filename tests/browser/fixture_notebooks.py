@@ -55,6 +55,7 @@ FIXTURES = {
     "panel02": ["from labsec.course.panels import lab02\nlab02.panel()"],
     "panel03": ["from labsec.course.panels import lab03\nlab03.panel()"],
     "panel04": ["from labsec.course.panels import lab04\nlab04.panel()"],
+    "panel05": ["from labsec.course.panels import lab05\nlab05.panel()"],
     "panel06": ["from labsec.course.panels import lab06\nlab06.panel()"],
     "defences": [
         "from labsec import matrix\nfrom labsec.course.panels import lab06_defences\n"
