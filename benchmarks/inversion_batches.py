@@ -237,8 +237,8 @@ def main(chosen: list[str] | None = None, *, cases: int = CASES) -> str:
         f"{machine()}. {versions('torch')}. Photos of 32 x 32 pixels in colour, and digits of mnist5k for the bins, "
         f"all from the test part; {cases} cases of a client's batch and a fresh model, drawn with first seed {seed}. "
         "Every picture of every case counts, and takes its best match among as many candidates as there are pictures. "
-        "Beside each attack: the mean picture, and what it makes of a stranger's message. The theory of the bins is the "
-        "chance to be alone in one, and so it stands beside the share at 60 dB."
+        "Beside each attack: the mean picture, and what it makes of a stranger's message. The theory of the bins is "
+        "the chance to be alone in one, and so it stands beside the share at 60 dB."
     )
     return f"## Batches, several steps, and a malicious server\n\n{text}\n\n{table(HEADER, rows)}"
 
