@@ -90,7 +90,7 @@ def soteria(
     check_number("soteria", least=0, most=1, share=share)
     _check_head("soteria", model)
     updates = local_updates(model, params, x, y, batches, lr=lr, chunk=chunk)
-    count = round(share * model.shapes[-2][1])
+    count = round(float(share) * model.shapes[-2][1])
     if not len(updates) or count == 0:
         return updates
     told = torch.cat([_told(model, params, x, own, number) for number, own in enumerate(batches)])  # [c, features]
@@ -118,5 +118,3 @@ def _told(model: Model, params: Update | Updates, x: Tensor, batches: Tensor, cl
         ]  # of each feature [1, b]
     lengths = torch.stack(slopes, dim=2)  # [1, b, features]
     return (features.detach().abs() / lengths.clamp_min(FLOOR)).mean(dim=1)
-
-
