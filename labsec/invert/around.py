@@ -58,8 +58,8 @@ def around(
     True
 
     It must fail where the first layers are masked as well, or have fewer numbers than picture and slopes together.
-    Raises ValueError unless it is one step on one sample of numbers, unless 1 <= layers <= all, and if the first layers'
-    part of the message is zero.
+    Raises ValueError unless it is one step on one sample of numbers, unless 1 <= layers <= all, and if the
+    first layers' part of the message is zero.
     Source: Scheliga, Mäder and Seeland 2022, arXiv:2208.04767, who leave the bottleneck's gradients out; that the slope
     behind the first layers is searched for is this course's own.
     """

@@ -39,7 +39,8 @@ def check_kept(name: str, kept: Tensor, dim: int) -> None:
     """Raise unless `kept` says of each of a message's entries whether it counts: bool [dim]; name: who needs it."""
     check_kind(name, Tensor, kept=kept)
     if kept.shape != (dim,) or kept.dtype != torch.bool:
-        raise ValueError(f"{name} needs kept bool [{dim}]; got {kept.dtype} of shape {list(kept.shape)}")
+        what = kept.dtype if kept.ndim else kept
+        raise ValueError(f"{name} needs kept bool [{dim}]; got {what} of shape {list(kept.shape)}")
 
 
 def gradient(name: str, view: ServerView, message: int) -> Tensor:

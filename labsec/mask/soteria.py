@@ -71,8 +71,8 @@ def soteria(
     share      of the features whose column in the last layer's weight is left out, in [0, 1]
     returns    [clients, dim]; round(share * features) columns of every row are zero
 
-    How much feature r_i tells is |r_i| / |dr_i/dx|, the mean over a client's samples at the model that was sent: where a
-    small change of the picture makes a large change of the feature, it says little.
+    How much feature r_i tells is |r_i| / |dr_i/dx|, the mean over a client's samples at the model that was sent: where
+    a small change of the picture makes a large change of the feature, it says little.
 
     >>> from labsec.models import mlp
     >>> model, x, y = mlp((3,), 2, hidden=(8,)), torch.rand(4, 3), torch.tensor([0, 1, 1, 0])
