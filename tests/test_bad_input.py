@@ -46,7 +46,7 @@ from labsec.federation import bind as binding
 from labsec.federation.engine import rounds, run
 from labsec.federation.history import History
 from labsec.federation.scenario import Scenario
-from labsec.study import capture, detection, doors, inversion, matrix, record, sweep
+from labsec.study import capture, detection, doors, inversion, matrix, noise_table, record, sweep
 from labsec.types import AttackerView, BroadcastView, ServerMemory, ServerView
 
 PACKAGE = Path(labsec.__file__).parent
@@ -68,6 +68,7 @@ MODULES: dict[str, ModuleType] = {
     "metrics.": metrics,
     "models.": models,
     "parts.": parts,
+    "noise_table.": noise_table,
     "plots.": plots,
     "poison.": poison,
     "privacy.": privacy,
@@ -130,6 +131,12 @@ WITHOUT_A_ROW = {
     "parts.check_inner": "called by parts that call another one",
     "parts.keywords_asked": "called by the engine, and by parts that call another one",
     "poison.Trigger.among": "a field that holds a function",
+    "noise_table.Terms": "made by all_terms",
+    "noise_table.all_terms": "takes nothing",
+    "noise_table.load": "reads a file: tests/test_privacy_table.py",
+    "noise_table.main": "reads a command line: tests/test_privacy_table.py",
+    "noise_table.problem": "reads a file: tests/test_privacy_table.py",
+    "noise_table.rows_of": "asks the accountant for hundreds of epsilons: tests/test_privacy_table.py",
     "privacy.BudgetExceeded": "an error",
     "privacy.Relation": "a type",
     "privacy.Trained": "made by train_own",
@@ -143,6 +150,7 @@ WITHOUT_A_ROW = {
     "data.credit_columns": "takes nothing",
     "data.notes_words": "takes nothing",
     "data.read_notes": "reads a file: tests/test_faults.py",
+    "sweep.code_of": "takes any source of Python",
     "sweep.describe": "takes anything",
     "sweep.fingerprint": "takes anything",
     "sweep.run_cell": "called by sweep alone",
@@ -449,6 +457,7 @@ def guarded(updates: Tensor, clients: Tensor) -> Tensor:
 books: dict[str, Any] = {"unit": "client", "delta": 1e-5, "relation": "zero-out", "people": 20}
 
 
+@functools.wraps(privacy.Budget)
 def without_a_file(**terms: Any) -> float:
     with tempfile.TemporaryDirectory() as folder:
         return privacy.Budget(Path(folder, "books.sqlite"), **terms).spent()
@@ -470,7 +479,7 @@ def charged_round(budget: privacy.Budget, **arguments: Any) -> Tensor:
     return privacy.charge_round(budget=budget, note=lambda **values: None, **arguments)
 
 
-def clipped_adaptively(updates: Tensor, generator: Generator, expected: float | None) -> Tensor:
+def clipped_adaptively(updates: Tensor, generator: Generator, expected: float | None = None) -> Tensor:
     rule = privacy.AdaptiveClip(noise=1.0, count_noise=2.0, start=1.0)
     return rule(updates, generator=generator, expected=expected)
 
@@ -1005,6 +1014,10 @@ CALLS: dict[str, Call] = {
         with_a_budget(charged_round),
         lambda: {"params": torch.zeros(3), "noise": 9.0, "rate": 1.0, "steps": 2, "clients": torch.arange(3)},
     ),
+    "noise_table.noise_for": (
+        noise_table.noise_for,
+        lambda: {"terms": replace(privacy.Accountant(**accountant), rate=0.5, rounds=10), "epsilon": 5.0},
+    ),
     "privacy.distributed_noise": (
         privacy.distributed_noise,
         lambda: {**rows(), "clip": 1.0, "noise": 1.0, "senders": 7.0, "generator": stream()},
@@ -1371,6 +1384,15 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
     **{(f"doors.{name}", "x", "integers"): "ink is counted" for name in ("ones_with_a_foot", "crossed_sevens")},
     **{("poison.word_in_front", "x", label): "words are handed on unseen" for label in ("-2", "a million")},
     **{("doors.notes_about", "x", label): "words are only compared" for label in ("floats", "-2", "a million")},
+    **{
+        (name, "clients", label): "nobody need come, and a list will do"
+        for name in ("privacy.Budget.charge", "privacy.charge_round")
+        for label in ("a list", "no columns")
+    },
+    **{
+        ("privacy.charge_round", "params", label): "the model is handed on unseen"
+        for label in ("no dimension", "a dimension less", "a dimension more", "no columns", "booleans", "integers")
+    },
     ("privacy.Accountant.epsilon", "noise", "0"): "without noise nothing is private",
     ("robust.FedShield", "decay", "None"): "leaves reputation out",
     **{
