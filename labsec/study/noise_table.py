@@ -57,7 +57,7 @@ class Terms:
 
 def all_terms() -> list[Terms]:
     """What the table holds: both relations, every rate and every number of rounds."""
-    return [Terms(relation, DELTA, *each) for relation, *each in product(RELATIONS, RATES, ROUNDS)]
+    return [Terms(relation, DELTA, rate, rounds) for relation, rate, rounds in product(RELATIONS, RATES, ROUNDS)]
 
 
 def noise_for(terms: Accountant, epsilon: float) -> float:
@@ -101,7 +101,7 @@ def load(path: Path = TABLE) -> dict[Terms, Curve]:
     try:
         for line in text.removeprefix(HEADER).splitlines():
             relation, delta, rate, rounds, noise, epsilon = line.split(",")
-            terms = Terms(RELATIONS[RELATIONS.index(relation)], float(delta), float(rate), int(rounds))  # type: ignore[arg-type]
+            terms = Terms(RELATIONS[RELATIONS.index(relation)], float(delta), float(rate), int(rounds))
             points.setdefault(terms, []).append((log(float(epsilon)), log(float(noise))))
     except ValueError as error:
         raise storage.BrokenFileError(path, f"a row is not what it should be: {error}", remedy) from None
