@@ -155,7 +155,7 @@ def _score(
                 f"got {kind(seen)}"
             )
         own_part = seen if seen.ndim == 1 else seen[0]
-        total += sign * float(own_part.detach() @ canary)
+        total += sign * float((own_part @ canary).detach())
     if total != total or abs(total) == inf:
         raise ValueError(f"audit needs a mechanism that returns finite numbers; got {total} along the canary")
     return total
