@@ -30,6 +30,7 @@ from labsec import (
     data,
     detect,
     geometry,
+    infer,
     invert,
     metrics,
     models,
@@ -46,6 +47,7 @@ from labsec.federation import bind as binding
 from labsec.federation.engine import rounds, run
 from labsec.federation.history import History
 from labsec.federation.scenario import Scenario
+from labsec.infer import broken
 from labsec.study import capture, detection, doors, inversion, matrix, noise_table, record, sweep
 from labsec.types import AttackerView, BroadcastView, ServerMemory, ServerView
 
@@ -53,6 +55,7 @@ PACKAGE = Path(labsec.__file__).parent
 MODULES: dict[str, ModuleType] = {
     "": labsec,
     "bind.": binding,
+    "broken.": broken,
     "capture.": capture,
     "compress.": compress,
     "controls.": controls,
@@ -61,6 +64,7 @@ MODULES: dict[str, ModuleType] = {
     "detection.": detection,
     "doors.": doors,
     "geometry.": geometry,
+    "infer.": infer,
     "inversion.": inversion,
     "invert.": invert,
     "judging.": judging,
@@ -103,6 +107,11 @@ WITHOUT_A_ROW = {
     "detection.scores_in_words": "runs many scenarios: tests/test_detection.py",
     "detection.tuned_thresholds": "runs many scenarios: tests/test_detection.py",
     "geometry.check_clients": "takes any whole number: tests/test_robust_memory.py",
+    "infer.Audit": "made by audit",
+    "infer.Bound": "made by lower_bound",
+    "infer.Rate": "made by rate",
+    "infer.MemberView.train": "a field that holds a function",
+    "infer.PropertyView.stage": "a field that holds a function",
     "invert.Suspicion": "made by suspicion",
     "inversion.Kept": "made by read_back",
     "inversion.OtherFolder": "an error",
@@ -236,6 +245,33 @@ def smooth_view() -> ServerView:
 
 def a_search() -> dict[str, Any]:
     return {"view": smooth_view(), "message": 0, "generator": stream(), "seconds": 60.0, "watch": no_stop}
+
+
+def held() -> dict[str, Any]:
+    """A trained model and candidates."""
+    params = network().init(stream())
+    return {"params": params, "model": network(), "x": images(6, 3), "y": labels(), "train": halves}
+
+
+def halves(members: Tensor, *, generator: Generator) -> Tensor:
+    """A recipe that learns something from every member."""
+    return network().init(stream()) + members.float().sum(dim=1, keepdim=True) + torch.randn(len(members), 1)
+
+
+def looked_into() -> dict[str, Any]:
+    """A message, and samples of the server's own, half of them with a property."""
+    return {**vars(server_view()), "x": images(6, 3), "y": labels(), "has": labels() == 1, "stage": None}
+
+
+def audited() -> dict[str, Any]:
+    """What every audit takes."""
+    return {"stated": 1.0, "delta": 1e-5, "trials": 10, "confidence": 0.9, "generator": stream()}
+
+
+def planted() -> dict[str, Any]:
+    """A canary among the samples of a lesson."""
+    learned = {name: lesson()[name] for name in ("model", "params", "x", "y", "lr")}
+    return {**learned, "train": functools.partial(train.dp_sgd, clip=1.0, noise=1.0), "canary": 0, "instead": 1}
 
 
 def no_stop(iteration: int, estimate: Tensor, loss: float) -> None:
@@ -418,6 +454,10 @@ def door() -> dict[str, Any]:
 
 def a_history() -> History:
     return History([{"round": 0, "accuracy": 0.5}, {"round": 1, "accuracy": 0.6}], 0)
+
+
+def protected() -> dict[str, Any]:
+    return {**rows(), "clip": 1.0, "noise": 1.0, "generator": stream()}
 
 
 def root() -> dict[str, Any]:
@@ -924,6 +964,76 @@ CALLS: dict[str, Call] = {
         poison.constrain_and_scale,
         lambda: {**door(), "boost": 2.0, "norm": 1.0, "cosine": 0.5, "share": 0.5, "steps": 2},
     ),
+    "broken.divided_twice": (broken.divided_twice, protected),
+    "broken.unclipped": (broken.unclipped, protected),
+    "broken.clipped_by_coordinate": (broken.clipped_by_coordinate, protected),
+    "broken.SameNoise": (text_of(broken.SameNoise), lambda: {"clip": 1.0, "noise": 1.0}),
+    "broken.SameNoise.__call__": (
+        lambda updates, generator: broken.SameNoise(clip=1.0, noise=1.0)(updates, generator=generator),
+        lambda: {**rows(), "generator": stream()},
+    ),
+    "infer.MemberView": (text_of(infer.MemberView), held),
+    "infer.PropertyView": (
+        lambda **own: repr(infer.PropertyView(**vars(server_view()), **own)),
+        lambda: {"x": images(6, 3), "y": labels(), "has": labels() == 1, "stage": guarded},
+    ),
+    "infer.loss_threshold": (infer.loss_threshold, lambda: {"view": infer.MemberView(**held())}),
+    "infer.lira": (
+        infer.lira,
+        lambda: {"view": infer.MemberView(**held()), "shadows": 8, "pooled": True, "generator": stream()},
+    ),
+    "infer.recipe": (
+        text_of(infer.recipe),
+        lambda: {
+            **{name: lesson()[name] for name in ("model", "x", "y", "lr")},
+            "start": network().init(stream()),
+            "steps": 2,
+            "batch_size": 2,
+            "train": train.local_updates,
+        },
+    ),
+    "infer.alignment": (infer.alignment, lambda: {"view": server_view(), "x": images(6, 3), "y": labels()}),
+    "infer.property_scores": (
+        infer.property_scores,
+        lambda: {"view": infer.PropertyView(**looked_into()), "share": 0.5, "shadows": 8, "generator": stream()},
+    ),
+    "infer.guessed_labels": (infer.guessed_labels, lambda: {"view": server_view(), "x": images(6, 3), "y": labels()}),
+    "infer.mislabelled": (
+        infer.mislabelled,
+        lambda: {"x": images(6, 3), "y": labels(), "classes": 2, "count": 2, "generator": stream()},
+    ),
+    "infer.direction": (infer.direction, lambda: {"dim": 5, "length": 2.0, "generator": stream()}),
+    "infer.rate": (text_of(infer.rate), lambda: {"hits": 3, "trials": 9, "confidence": 0.9}),
+    "infer.area": (
+        text_of(infer.area),
+        lambda: {"scores": draw(7), "is_member": torch.arange(7) < 3, "confidence": 0.9},
+    ),
+    "infer.found_at": (
+        text_of(infer.found_at),
+        lambda: {"scores": draw(7), "is_member": torch.arange(7) < 3, "false_alarms": 0.1, "confidence": 0.9},
+    ),
+    "infer.lower_bound": (
+        text_of(infer.lower_bound),
+        lambda: {
+            "with_canary": draw(20) + 1,
+            "without": draw(20),
+            "delta": 1e-5,
+            "gaussian": True,
+            "confidence": 0.9,
+        },
+    ),
+    "infer.audit": (
+        text_of(infer.audit),
+        lambda: {
+            **audited(),
+            "mechanism": functools.partial(privacy.noisy_mean, clip=1.0, noise=1.0),
+            "rows": draw(3, 5),
+            "canary": draw(5),
+            "relation": "zero-out",
+            "rounds": 2,
+        },
+    ),
+    "infer.audit_training": (text_of(infer.audit_training), lambda: {**audited(), **planted(), "steps": 2}),
     "poison.corner": (poison.corner, lambda: {"x": images(2, 1, 4, 4), "size": 2}),
     "poison.distributed": (
         poison.distributed,
@@ -1353,6 +1463,18 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
     },
     **{("matrix.cell", "f", label): "bound to the rule, which looks at it before the first round" for label in ANY},
     **{("matrix.boosted", "boost", label): "bound to the attack, which looks at it" for label in ANY},
+    **{
+        (f"infer.{name}", "is_member", label): "another truth"
+        for name in ("area", "found_at")
+        for label in ("booleans", "-2", "a million")
+    },
+    ("infer.PropertyView", "stage", "None"): "clients do nothing to their messages",
+    ("infer.audit_training", "instead", "None"): "the canary's place is left empty",
+    **{("infer.PropertyView", "has", label): "others have it" for label in ("booleans", "-2", "a million")},
+    **{
+        ("infer.mislabelled", "x", label): "samples are handed on unseen"
+        for label in ("no columns", "booleans", "integers")
+    },
     ("matrix.cell", "malicious", "None"): "nobody attacks",
     ("matrix.boosted", "fraction", "None"): "nobody attacks",
     ("metrics.assigned", "candidates", "no rows"): "no candidate scores minus infinity",
