@@ -12,6 +12,7 @@ import functools
 import inspect
 import math
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from labsec import (
     detect,
     encoding,
     geometry,
+    infer,
     invert,
     mask,
     metrics,
@@ -47,13 +49,15 @@ from labsec.federation import bind as binding
 from labsec.federation.engine import rounds, run
 from labsec.federation.history import History
 from labsec.federation.scenario import Scenario
-from labsec.study import capture, detection, doors, inversion, matrix, record, sweep
+from labsec.infer import broken
+from labsec.study import capture, detection, doors, inversion, matrix, noise_table, record, sweep
 from labsec.types import AttackerView, BroadcastView, ServerMemory, ServerView
 
 PACKAGE = Path(labsec.__file__).parent
 MODULES: dict[str, ModuleType] = {
     "": labsec,
     "bind.": binding,
+    "broken.": broken,
     "capture.": capture,
     "compress.": compress,
     "controls.": controls,
@@ -63,6 +67,7 @@ MODULES: dict[str, ModuleType] = {
     "doors.": doors,
     "encoding.": encoding,
     "geometry.": geometry,
+    "infer.": infer,
     "inversion.": inversion,
     "invert.": invert,
     "judging.": judging,
@@ -71,6 +76,7 @@ MODULES: dict[str, ModuleType] = {
     "metrics.": metrics,
     "models.": models,
     "parts.": parts,
+    "noise_table.": noise_table,
     "plots.": plots,
     "poison.": poison,
     "privacy.": privacy,
@@ -106,6 +112,11 @@ WITHOUT_A_ROW = {
     "detection.scores_in_words": "runs many scenarios: tests/test_detection.py",
     "detection.tuned_thresholds": "runs many scenarios: tests/test_detection.py",
     "geometry.check_clients": "takes any whole number: tests/test_robust_memory.py",
+    "infer.Audit": "made by audit",
+    "infer.Bound": "made by lower_bound",
+    "infer.Rate": "made by rate",
+    "infer.MemberView.train": "a field that holds a function",
+    "infer.PropertyView.stage": "a field that holds a function",
     "invert.Likelihood": "a type",
     "invert.Suspicion": "made by suspicion",
     "inversion.Kept": "made by read_back",
@@ -135,6 +146,17 @@ WITHOUT_A_ROW = {
     "parts.check_inner": "called by parts that call another one",
     "parts.keywords_asked": "called by the engine, and by parts that call another one",
     "poison.Trigger.among": "a field that holds a function",
+    "noise_table.Terms": "made by all_terms",
+    "noise_table.all_terms": "takes nothing",
+    "noise_table.load": "reads a file: tests/test_privacy_table.py",
+    "noise_table.main": "reads a command line: tests/test_privacy_table.py",
+    "noise_table.problem": "reads a file: tests/test_privacy_table.py",
+    "noise_table.rows_of": "asks the accountant for hundreds of epsilons: tests/test_privacy_table.py",
+    "privacy.BudgetExceeded": "an error",
+    "privacy.Relation": "a type",
+    "privacy.Trained": "made by train_own",
+    "privacy.train_own": "takes any network, and what that takes: tests/test_privacy_own_model.py",
+    "privacy.Unit": "a type",
     "record.Record": "made by load_run",
     "matrix.run_table": "runs a whole table",
     "record.load_run": "reads a file: tests/test_record.py",
@@ -143,6 +165,7 @@ WITHOUT_A_ROW = {
     "data.credit_columns": "takes nothing",
     "data.notes_words": "takes nothing",
     "data.read_notes": "reads a file: tests/test_faults.py",
+    "sweep.code_of": "takes any source of Python",
     "sweep.describe": "takes anything",
     "sweep.fingerprint": "takes anything",
     "sweep.run_cell": "called by sweep alone",
@@ -251,6 +274,33 @@ def bottleneck_view() -> ServerView:
 
 def a_search() -> dict[str, Any]:
     return {"view": smooth_view(), "message": 0, "generator": stream(), "seconds": 60.0, "watch": no_stop}
+
+
+def held() -> dict[str, Any]:
+    """A trained model and candidates."""
+    params = network().init(stream())
+    return {"params": params, "model": network(), "x": images(6, 3), "y": labels(), "train": halves}
+
+
+def halves(members: Tensor, *, generator: Generator) -> Tensor:
+    """A recipe that learns something from every member."""
+    return network().init(stream()) + members.float().sum(dim=1, keepdim=True) + torch.randn(len(members), 1)
+
+
+def looked_into() -> dict[str, Any]:
+    """A message, and samples of the server's own, half of them with a property."""
+    return {**vars(server_view()), "x": images(6, 3), "y": labels(), "has": labels() == 1, "stage": None}
+
+
+def audited() -> dict[str, Any]:
+    """What every audit takes."""
+    return {"stated": 1.0, "delta": 1e-5, "trials": 10, "confidence": 0.9, "generator": stream()}
+
+
+def planted() -> dict[str, Any]:
+    """A canary among the samples of a lesson."""
+    learned = {name: lesson()[name] for name in ("model", "params", "x", "y", "lr")}
+    return {**learned, "train": functools.partial(train.dp_sgd, clip=1.0, noise=1.0), "canary": 0, "instead": 1}
 
 
 def no_stop(iteration: int, estimate: Tensor, loss: float) -> None:
@@ -435,6 +485,10 @@ def a_history() -> History:
     return History([{"round": 0, "accuracy": 0.5}, {"round": 1, "accuracy": 0.6}], 0)
 
 
+def protected() -> dict[str, Any]:
+    return {**rows(), "clip": 1.0, "noise": 1.0, "generator": stream()}
+
+
 def root() -> dict[str, Any]:
     """What a score needs that tries updates on the server's own data."""
     return {"updates": draw(7, network().dim), **{name: lesson()[name] for name in ("params", "model", "x", "y")}}
@@ -469,12 +523,42 @@ def guarded(updates: Tensor, clients: Tensor) -> Tensor:
     return detect.Quarantine(detect.norm, threshold=2.0)(updates, clients=clients, note=note)
 
 
+books: dict[str, Any] = {"unit": "client", "delta": 1e-5, "relation": "zero-out", "people": 20}
+
+
+@functools.wraps(privacy.Budget)
+def without_a_file(**terms: Any) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        return privacy.Budget(Path(folder, "books.sqlite"), **terms).spent()
+
+
+def with_a_budget(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of a budget, which gets a new one for each call."""
+
+    @functools.wraps(method)
+    def called(**arguments: Any) -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            budget = privacy.Budget(Path(folder, "books.sqlite"), **books, epsilon=1e6)
+            return method(budget, **arguments)
+
+    return called
+
+
+def charged_round(budget: privacy.Budget, **arguments: Any) -> Tensor:
+    return privacy.charge_round(budget=budget, note=lambda **values: None, **arguments)
+
+
+def clipped_adaptively(updates: Tensor, generator: Generator, expected: float | None = None) -> Tensor:
+    rule = privacy.AdaptiveClip(noise=1.0, count_noise=2.0, start=1.0)
+    return rule(updates, generator=generator, expected=expected)
+
+
 def fed_back(updates: Tensor, clients: Tensor, generator: Generator, drawn: Tensor | None = None) -> Tensor:
     return compress.ErrorFeedback(compress.sign)(updates, clients=clients, generator=generator, drawn=drawn)
 
 
 Call = tuple[Callable[..., Any], Callable[[], dict[str, Any]]]
-accountant = {"rate": 1.0, "rounds": 5, "delta": 1e-5, "relation": "zero-out"}
+accountant = {"unit": "client", "rate": 1.0, "rounds": 5, "delta": 1e-5, "relation": "zero-out"}
 
 CALLS: dict[str, Call] = {
     "Scenario": (Scenario, scenario),
@@ -1015,6 +1099,76 @@ CALLS: dict[str, Call] = {
         poison.constrain_and_scale,
         lambda: {**door(), "boost": 2.0, "norm": 1.0, "cosine": 0.5, "share": 0.5, "steps": 2},
     ),
+    "broken.divided_twice": (broken.divided_twice, protected),
+    "broken.unclipped": (broken.unclipped, protected),
+    "broken.clipped_by_coordinate": (broken.clipped_by_coordinate, protected),
+    "broken.SameNoise": (text_of(broken.SameNoise), lambda: {"clip": 1.0, "noise": 1.0}),
+    "broken.SameNoise.__call__": (
+        lambda updates, generator: broken.SameNoise(clip=1.0, noise=1.0)(updates, generator=generator),
+        lambda: {**rows(), "generator": stream()},
+    ),
+    "infer.MemberView": (text_of(infer.MemberView), held),
+    "infer.PropertyView": (
+        lambda **own: repr(infer.PropertyView(**vars(server_view()), **own)),
+        lambda: {"x": images(6, 3), "y": labels(), "has": labels() == 1, "stage": guarded},
+    ),
+    "infer.loss_threshold": (infer.loss_threshold, lambda: {"view": infer.MemberView(**held())}),
+    "infer.lira": (
+        infer.lira,
+        lambda: {"view": infer.MemberView(**held()), "shadows": 8, "pooled": True, "generator": stream()},
+    ),
+    "infer.recipe": (
+        text_of(infer.recipe),
+        lambda: {
+            **{name: lesson()[name] for name in ("model", "x", "y", "lr")},
+            "start": network().init(stream()),
+            "steps": 2,
+            "batch_size": 2,
+            "train": train.local_updates,
+        },
+    ),
+    "infer.alignment": (infer.alignment, lambda: {"view": server_view(), "x": images(6, 3), "y": labels()}),
+    "infer.property_scores": (
+        infer.property_scores,
+        lambda: {"view": infer.PropertyView(**looked_into()), "share": 0.5, "shadows": 8, "generator": stream()},
+    ),
+    "infer.guessed_labels": (infer.guessed_labels, lambda: {"view": server_view(), "x": images(6, 3), "y": labels()}),
+    "infer.mislabelled": (
+        infer.mislabelled,
+        lambda: {"x": images(6, 3), "y": labels(), "classes": 2, "count": 2, "generator": stream()},
+    ),
+    "infer.direction": (infer.direction, lambda: {"dim": 5, "length": 2.0, "generator": stream()}),
+    "infer.rate": (text_of(infer.rate), lambda: {"hits": 3, "trials": 9, "confidence": 0.9}),
+    "infer.area": (
+        text_of(infer.area),
+        lambda: {"scores": draw(7), "is_member": torch.arange(7) < 3, "confidence": 0.9},
+    ),
+    "infer.found_at": (
+        text_of(infer.found_at),
+        lambda: {"scores": draw(7), "is_member": torch.arange(7) < 3, "false_alarms": 0.1, "confidence": 0.9},
+    ),
+    "infer.lower_bound": (
+        text_of(infer.lower_bound),
+        lambda: {
+            "with_canary": draw(20) + 1,
+            "without": draw(20),
+            "delta": 1e-5,
+            "gaussian": True,
+            "confidence": 0.9,
+        },
+    ),
+    "infer.audit": (
+        text_of(infer.audit),
+        lambda: {
+            **audited(),
+            "mechanism": functools.partial(privacy.noisy_mean, clip=1.0, noise=1.0),
+            "rows": draw(3, 5),
+            "canary": draw(5),
+            "relation": "zero-out",
+            "rounds": 2,
+        },
+    ),
+    "infer.audit_training": (text_of(infer.audit_training), lambda: {**audited(), **planted(), "steps": 2}),
     "poison.corner": (poison.corner, lambda: {"x": images(2, 1, 4, 4), "size": 2}),
     "poison.distributed": (
         poison.distributed,
@@ -1080,9 +1234,43 @@ CALLS: dict[str, Call] = {
         privacy.noisy_mean,
         lambda: {**rows(), "clip": 1.0, "noise": 1.0, "generator": stream(), "expected": 8.0},
     ),
-    "privacy.epsilon": (privacy.epsilon, lambda: {"noise": 5.0, **accountant}),
-    "privacy.noise_for": (privacy.noise_for, lambda: {"epsilon": 5.0, **accountant}),
-    "privacy.in_words": (privacy.in_words, lambda: {"epsilon": 5.0, "unit": "client", **accountant}),
+    "privacy.Accountant": (text_of(privacy.Accountant), lambda: dict(accountant)),
+    "privacy.Accountant.epsilon": (privacy.Accountant(**accountant).epsilon, lambda: {"noise": 5.0}),
+    "privacy.Accountant.noise_for": (privacy.Accountant(**accountant).noise_for, lambda: {"epsilon": 5.0}),
+    "privacy.Accountant.in_words": (privacy.Accountant(**accountant).in_words, lambda: {"epsilon": 5.0}),
+    "privacy.AdaptiveClip": (
+        privacy.AdaptiveClip,
+        lambda: {"noise": 1.0, "count_noise": 2.0, "start": 1.0, "quantile": 0.5, "speed": 0.2},
+    ),
+    "privacy.AdaptiveClip.__call__": (
+        clipped_adaptively,
+        lambda: {**rows(), "generator": stream(), "expected": 8.0},
+    ),
+    "privacy.Budget": (
+        without_a_file,
+        lambda: {**books, "epsilon": 4.0, "per_client": 2.0},
+    ),
+    "privacy.Budget.charge": (
+        with_a_budget(privacy.Budget.charge),
+        lambda: {"noise": 9.0, "rate": 1.0, "steps": 2, "clients": torch.arange(3)},
+    ),
+    "privacy.Budget.spent": (with_a_budget(privacy.Budget.spent), lambda: {"client": 1}),
+    "privacy.charge_round": (
+        with_a_budget(charged_round),
+        lambda: {"params": torch.zeros(3), "noise": 9.0, "rate": 1.0, "steps": 2, "clients": torch.arange(3)},
+    ),
+    "noise_table.noise_for": (
+        noise_table.noise_for,
+        lambda: {"terms": replace(privacy.Accountant(**accountant), rate=0.5, rounds=10), "epsilon": 5.0},
+    ),
+    "privacy.distributed_noise": (
+        privacy.distributed_noise,
+        lambda: {**rows(), "clip": 1.0, "noise": 1.0, "senders": 7.0, "generator": stream()},
+    ),
+    "privacy.local_noise": (
+        privacy.local_noise,
+        lambda: {**rows(), "clip": 1.0, "noise": 1.0, "generator": stream()},
+    ),
     "robust.FedShield": (
         robust.FedShield,
         lambda: {
@@ -1416,6 +1604,18 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
     },
     **{("matrix.cell", "f", label): "bound to the rule, which looks at it before the first round" for label in ANY},
     **{("matrix.boosted", "boost", label): "bound to the attack, which looks at it" for label in ANY},
+    **{
+        (f"infer.{name}", "is_member", label): "another truth"
+        for name in ("area", "found_at")
+        for label in ("booleans", "-2", "a million")
+    },
+    ("infer.PropertyView", "stage", "None"): "clients do nothing to their messages",
+    ("infer.audit_training", "instead", "None"): "the canary's place is left empty",
+    **{("infer.PropertyView", "has", label): "others have it" for label in ("booleans", "-2", "a million")},
+    **{
+        ("infer.mislabelled", "x", label): "samples are handed on unseen"
+        for label in ("no columns", "booleans", "integers")
+    },
     ("matrix.cell", "malicious", "None"): "nobody attacks",
     ("matrix.boosted", "fraction", "None"): "nobody attacks",
     **{
@@ -1451,7 +1651,16 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
     **{(f"doors.{name}", "x", "integers"): "ink is counted" for name in ("ones_with_a_foot", "crossed_sevens")},
     **{("poison.word_in_front", "x", label): "words are handed on unseen" for label in ("-2", "a million")},
     **{("doors.notes_about", "x", label): "words are only compared" for label in ("floats", "-2", "a million")},
-    ("privacy.epsilon", "noise", "0"): "without noise nothing is private",
+    **{
+        (name, "clients", label): "nobody need come, and a list will do"
+        for name in ("privacy.Budget.charge", "privacy.charge_round")
+        for label in ("a list", "no columns")
+    },
+    **{
+        ("privacy.charge_round", "params", label): "the model is handed on unseen"
+        for label in ("no dimension", "a dimension less", "a dimension more", "no columns", "booleans", "integers")
+    },
+    ("privacy.Accountant.epsilon", "noise", "0"): "without noise nothing is private",
     ("robust.FedShield", "decay", "None"): "leaves reputation out",
     **{
         (f"robust.{name}.__call__", "clients", "a million"): "any number is a name"
