@@ -5,16 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from labsec.guards import check_kind, kind
+from labsec.guards import check_function, check_kind, kind
 from labsec.invert.gallery import gallery
 from labsec.invert.shared import one_message
 from labsec.train import local_updates
-from labsec.types import ServerView
+from labsec.types import ServerView, Stage
 
 MOST_COMPARED = 2**24  # numbers in the table of what candidates would send
 
 
-def unexplained(view: ServerView, samples: Tensor, labels: Tensor, *, message: int = 0) -> float:
+def unexplained(
+    view: ServerView, samples: Tensor, labels: Tensor, *, message: int = 0, stage: Stage | None = None
+) -> float:
     """The share of a message's squared length that samples do not explain: 0 is a perfect match, 1 is no better than 0.
 
     The client is played again with these samples, and what it would have sent is held against what it did. The number
@@ -24,6 +26,8 @@ def unexplained(view: ServerView, samples: Tensor, labels: Tensor, *, message: i
     view       `view.messages[message]` is the update of one client
     samples    [b, *shape] the candidates
     labels     [b] int64 their classes
+    stage      what the client does to its update before it sends it, [1, dim] -> [1, dim], in expectation; None for
+               nothing
     returns    |would send - sent|² / |sent|²; infinite where numbers are not finite
 
     >>> from labsec.models import mlp
@@ -34,7 +38,8 @@ def unexplained(view: ServerView, samples: Tensor, labels: Tensor, *, message: i
     >>> unexplained(view, x, y) < 1e-9, unexplained(view, 1 - x, y) > 0.1
     (True, True)
 
-    Raises ValueError if there is no such message, if it is zero or not finite, and unless samples and labels fit.
+    Raises ValueError if there is no such message, if it is zero or not finite, unless samples and labels fit, and if a
+    stage returns another number of numbers.
     Source: the matching loss of Zhu, Liu and Han 2019, arXiv:1906.08935, relative to the message.
     """
     sent = one_message("unexplained", view, message)  # [dim]
@@ -50,9 +55,21 @@ def unexplained(view: ServerView, samples: Tensor, labels: Tensor, *, message: i
         batches = places.view(1, view.local_steps, view.batch_size)
     else:
         batches = places.expand(1, view.local_steps, -1)
-    would_send = _played(view, samples, labels, batches)[0]  # [dim]
+    would_send = _staged(stage, _played(view, samples, labels, batches))[0]  # [dim]
     share = float((would_send - sent).square().sum()) / length
     return share if share == share else float("inf")  # a NaN is no share of anything
+
+
+def _staged(stage: Stage | None, update: Tensor) -> Tensor:
+    """What is sent of an update [1, dim]."""
+    if stage is None:
+        return update
+    check_function("unexplained", stage=stage)
+    changed = stage(update)
+    check_kind("unexplained", Tensor, changed=changed)
+    if changed.shape != update.shape:
+        raise ValueError(f"unexplained needs a stage that keeps the shape {list(update.shape)}; got {kind(changed)}")
+    return changed.to(update.dtype)
 
 
 def believed(
