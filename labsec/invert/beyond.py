@@ -290,7 +290,7 @@ KINDS = (
     Rung("genotypes", _alleles),
 )
 AS_ITS_KIND = Rung("the best result, rounded to its kind", _as_its_kind)
-BINS = (Rung("bins of a malicious server", _imprint),)
+BINS = (Rung("bins of a malicious server", _imprint, is_read=True),)
 MESSAGES = (
     Rung("rank one over several messages", _rank_one),
     Rung("cosine matching over several messages", _joint_cosine),

@@ -77,8 +77,8 @@ def believed(
 ) -> tuple[Tensor, Tensor]:
     """Of many candidates without labels those that explain the message together, each with its likeliest class.
 
-    Every candidate is tried with every class, and a matched filter (`gallery`) picks as many pairs as samples are
-    behind the message.
+    Every candidate is tried with every class, and taken with one of them at most; a matched filter (`gallery`) picks as
+    many pairs as samples are behind the message.
 
     candidates    [k, *shape], k >= 1, the most plausible first
     labels        [b] the classes that are known to be there; None tries all
@@ -100,14 +100,19 @@ def believed(
     model = view.model
     classes = torch.arange(model.classes, device=candidates.device) if labels is None else labels.unique()
 
-    # The table has a row for each pair, and the most plausible candidates come first.
-    candidates = candidates[: max(1, MOST_COMPARED // (len(classes) * model.dim))]
+    # The table has a row for each pair, and the most plausible candidates come first. Where it cannot hold as many as
+    # there are samples behind the message, it holds every second number of a message, or every third, …
+    behind = len(candidates) if view.batch_size is None else view.batch_size * view.local_steps
+    candidates = candidates[: max(behind, MOST_COMPARED // (len(classes) * model.dim), 1)]
+    stride = -(-len(candidates) * len(classes) * model.dim // MOST_COMPARED)
     samples = candidates.repeat_interleave(len(classes), dim=0)  # [k * classes, *shape]
     tried = classes.repeat(len(candidates))  # [k * classes]
     alone = torch.arange(len(samples), device=candidates.device)[:, None, None]  # [k * classes, 1, 1]
-    expected = _played(view, samples, tried, alone)  # [k * classes, dim]
-    behind = len(candidates) if view.batch_size is None else view.batch_size * view.local_steps
-    chosen = gallery(sent[None], expected, samples=min(behind, len(candidates)))[0]  # [b]
+    parts = alone.split(max(1, MOST_COMPARED // model.dim))
+    expected = torch.cat([_played(view, samples, tried, part)[:, ::stride] for part in parts])  # [k * classes, places]
+    # A candidate has one class, so it is taken once.
+    own = torch.arange(len(candidates), device=candidates.device).repeat_interleave(len(classes))
+    chosen = gallery(sent[None, ::stride], expected, samples=min(behind, len(candidates)), groups=own)[0]  # [b]
     return samples[chosen], tried[chosen]
 
 

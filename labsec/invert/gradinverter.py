@@ -128,6 +128,7 @@ def gradinverter(
         watch=looker,
     )
     best = None if known is None else with_evidence(job, known)
+    is_read = False
     rungs = []
     for rung in RUNGS:
         left = seconds - (process_time() - began)
@@ -139,8 +140,9 @@ def gradinverter(
         rungs.append(tried)
         if found is not None:
             looker.see(found)
-        if found is not None and (best is None or found.unexplained < best.unexplained):
+        if found is not None and _is_better(found, best, is_read):
             best = found
+            is_read = rung.is_read
     if best is None:
         nothing = torch.empty(0, *view.model.shape, dtype=guess.dtype)
         best = Inversion(method="none", estimate=nothing, restarts=0)
@@ -218,6 +220,13 @@ def _read_labels(view: ServerView, message: int, labels: Tensor | None) -> tuple
         torch.arange(view.model.classes).repeat_interleave(counts),
         "The counts of the labels were read off the last layer's bias, as if the model told no sample from another.",
     )
+
+
+def _is_better(found: Inversion, best: Inversion | None, is_read: bool) -> bool:
+    """Whether a result takes the place of the best one so far; is_read: of the rung that `best` comes from."""
+    if best is None:
+        return True
+    return found.unexplained < (min(best.unexplained, FOUND) if is_read else best.unexplained)
 
 
 def _needless(best: Inversion | None, left: float, has_stopped: bool) -> str:

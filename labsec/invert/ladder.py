@@ -95,11 +95,14 @@ class Job:
 class Rung:
     """An attack as the ladder knows it.
 
-    climb    does it; a ValueError says, in its own words, why it does not apply
+    climb      does it; a ValueError says, in its own words, why it does not apply
+    is_read    whether each sample is read by itself, and exact wherever it is alone: then the result is kept before
+               that of a search which explains more of the message by a compromise between all samples
     """
 
     name: str
     climb: Callable[[Job], Reconstruction]
+    is_read: bool = False
 
 
 def climbed(rung: Rung, job: Job) -> tuple[Tried, Inversion | None]:
