@@ -77,7 +77,7 @@ def _leading_direction(weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _leading_row(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """The leading right singular vector of [weight, bias], up to its sign: its entries [in] for the weight, and its last.
+    """The leading right singular vector of [weight, bias], up to its sign: [in] for the weight, and its last entry.
 
     Power iteration from the neuron whose bias moved most: a matrix of rank 1 is done at once, many times faster than by
     a decomposition, which is left to those that noise has given a close second. The two parts are never put side by

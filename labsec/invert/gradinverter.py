@@ -35,10 +35,9 @@ REPEATED = 8  # and how often each of them occurs, on average
 # What is read off the message first, then what searches with more knowledge, then what searches with less.
 RUNGS = (
     GO_ON_FIRST,
-    *READING[:1],
     *BINS,
+    *READING,
     *WORDS,
-    *READING[1:],
     *KINDS,
     *MESSAGES,
     *SEARCHING,
