@@ -23,6 +23,7 @@ from labsec.invert.rungs import check_numbers, is_smooth
 from labsec.invert.search import Budget, Sent, lbfgs, slopes
 from labsec.invert.shared import one_message
 from labsec.invert.tokens import ordered_tokens, searched_order, span_check, tokens, words_used
+from labsec.train import local_updates
 from labsec.types import BroadcastView, ServerMemory
 
 EXPLAINED = 1e-6  # a text that leaves less of its message is the right one: a wrong word leaves a hundredth
@@ -50,15 +51,29 @@ def _words_in_a_gru(job: Job) -> Reconstruction:
     best = searched_order(job.view, message=job.message)
 
     # How often a word occurs does not show. If no order of the words, each taken once, explains the message, then one
-    # of them may occur twice.
+    # of them may occur twice, and likely one whose row the best order leaves unexplained.
     shown = words_used(job.view, message=job.message)  # [k]
-    for word in shown if len(shown) < job.view.model.shape[0] else ():
+    if not best.succeeded or len(shown) == job.view.model.shape[0]:
+        return best
+    for word in shown[_missing(job, best.estimate)[shown].argsort(descending=True)]:
         if best.losses[-1] < EXPLAINED or process_time() - began > job.seconds:
             break
         found = searched_order(job.view, message=job.message, bag=torch.cat([shown, word[None]]))
         if found.losses[-1] < best.losses[-1]:
             best = found
     return best
+
+
+def _missing(job: Job, text: Tensor) -> Tensor:
+    """How much of each word's row a text [1, length] does not explain, as a share of the row: [vocabulary]."""
+    view = job.view
+    sample, label = believed(view, text, message=job.message, labels=job.labels)
+    params = view.params.detach().double()
+    would_send = local_updates(view.model, params, sample, label, torch.zeros(1, 1, 1, dtype=torch.int64), lr=view.lr)
+    sent = one_message("searched_order", view, job.message)[None]  # [1, dim]
+    rows = view.model.layers(sent)[0][0]  # [vocabulary, width]
+    left = view.model.layers(sent - would_send)[0][0]
+    return left.norm(dim=1) / rows.norm(dim=1).clamp_min(torch.finfo(rows.dtype).tiny)
 
 
 def _picture_and_text(job: Job) -> Reconstruction:
