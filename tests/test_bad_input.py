@@ -677,7 +677,7 @@ CALLS: dict[str, Call] = {
         lambda: {
             "view": server_view(),
             "message": 0,
-            "seconds": 5.0,
+            "seconds": 0.5,
             "generator": stream(),
             "prior": images(4, 3),
             "widths": [1, 2],
