@@ -20,8 +20,8 @@ def gallery(messages: Updates, expected: Updates, *, samples: int, groups: Tenso
     messages    [k, dim] what was received
     expected    [candidates, dim] what a client with this one sample would send: its update in one step
     samples     how many samples are behind a message: steps * batch size
-    groups      [candidates] int64; of candidates with one number at most one is taken, such as of those that are one
-                sample under several labels. None for no such bond
+    groups      [candidates] int64 in 0 … candidates - 1; of candidates with one number at most one is taken, such as
+                of those that are one sample under several labels. None for no such bond
     returns     [k, samples] numbers of candidates, the first one found first
 
     The candidate that explains most of a message is taken, then the one that explains most of what is left, and so on;
@@ -55,6 +55,9 @@ def gallery(messages: Updates, expected: Updates, *, samples: int, groups: Tenso
             raise ValueError(
                 f"gallery needs int64 groups [{len(expected)}], {samples} different ones at least; got {kind(groups)}"
             )
+        least, most = (int(end) for end in groups.aminmax())
+        if least < 0 or most >= len(expected):
+            raise ValueError(f"gallery needs groups in 0 … {len(expected) - 1}; got {least} … {most}")
 
     # Only the candidates' directions count. One that would send nothing explains nothing: zero by any length is zero.
     lengths = expected.norm(dim=1).clamp_min(torch.finfo(expected.dtype).tiny)  # [candidates]

@@ -178,7 +178,7 @@ def _check_kinds(view: ServerView, widths: Sequence[int] | None, genome: Head | 
 
 
 def _check_messages(view: ServerView, earlier: Sequence[ServerView], stage: Stage | None) -> None:
-    check_kind("gradinverter", Sequence, earlier=earlier)
+    check_kind("gradinverter", (tuple, list), earlier=earlier)
     for number, other in enumerate(earlier):
         one_message(f"earlier[{number}]", other, 0)
         if len(other.messages) != 1 or other.model is not view.model:

@@ -28,7 +28,7 @@ from labsec.models.texts import attend, mean_of_words
 from labsec.types import ServerView, generator
 
 UNSEEN = range(15, 20)  # the attacks were tried out on seeds 0 to 4; on 10 to 14 two clients could hold one picture
-AFTERWARDS = range(20, 25)  # for a verdict whose words were changed after the others had been seen
+AFTERWARDS = range(20, 25)  # for verdicts whose words or settings were changed after the others had been seen
 RECOVERED_FROM = 25.0  # dB
 BEYOND_MEAN = 10.0  # dB
 LR = 0.1
@@ -602,7 +602,7 @@ CLAIMS = (
         supports=is_linear,
         rule="A kind of layer supports the claim if the gradient of the mean of two pictures misses the mean of their "
         "gradients by 1 % at most, in every seed. The seeds were not looked at when the rule was written.",
-        seeds=UNSEEN,
+        seeds=AFTERWARDS,
         unit="%",
         thresholds=((LINEAR, "● most"),),
         tolerance=1.0,
