@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.report import replace_section
 
-NAMES = ("federation", "aggregation", "compression", "modalities", "panel", "platforms")
+NAMES = ("federation", "aggregation", "compression", "modalities", "panel", "platforms", "privacy")
 LONG = ("fuzz_encoding", "fuzz_service", "inversion", "mutants", "peer_setting")  # no part of `all`
 SETTINGS = {  # of which benchmark an option is
     "federation": ("against",),
