@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.report import replace_section
 
-NAMES = ("federation", "aggregation", "compression", "modalities", "panel", "platforms")
+NAMES = ("federation", "aggregation", "compression", "modalities", "panel", "platforms", "privacy")
 LONG = (  # no part of `all`
     "fuzz_encoding",
     "fuzz_service",

@@ -68,7 +68,7 @@ def noise_for(terms: Accountant, epsilon: float) -> float:
 
     >>> terms = Accountant(unit="client", delta=1e-5, relation="zero-out", rate=0.1, rounds=50)
     >>> round(noise_for(terms, 4.0), 1), round(terms.noise_for(4.0), 1)
-    (1.2, 1.2)
+    (1.1, 1.1)
 
     Raises ValueError for terms that the table does not hold, and for an epsilon out of its range; FileNotFoundError or
     BrokenFileError for a table that is missing or that has lost rows.
@@ -91,12 +91,16 @@ def noise_for(terms: Accountant, epsilon: float) -> float:
 
 @cache
 def load(path: Path = TABLE) -> dict[Terms, Curve]:
-    """The curves of the committed table.
+    """The curves of the committed table, read once.
 
     Raises FileNotFoundError or BrokenFileError for a file that is missing or that has lost rows.
     """
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[Stamp, dict[Terms, Curve]]:
     remedy = f"{storage.how_to_restore(path)}, or make it again with `{COMMAND}`"
-    _, text = split(path, storage.read_text(path, remedy), remedy)
+    stamp, text = split(path, storage.read_text(path, remedy), remedy)
     points: dict[Terms, list[tuple[float, float]]] = {}
     try:
         for line in text.removeprefix(HEADER).splitlines():
@@ -105,7 +109,7 @@ def load(path: Path = TABLE) -> dict[Terms, Curve]:
             points.setdefault(terms, []).append((log(float(epsilon)), log(float(noise))))
     except ValueError as error:
         raise storage.BrokenFileError(path, f"a row is not what it should be: {error}", remedy) from None
-    return {terms: _columns(sorted(rows)) for terms, rows in points.items()}
+    return stamp, {terms: _columns(sorted(rows)) for terms, rows in points.items()}
 
 
 def _columns(rows: Sequence[tuple[float, float]]) -> Curve:
@@ -116,10 +120,9 @@ def _columns(rows: Sequence[tuple[float, float]]) -> Curve:
 def problem(path: Path = TABLE) -> str:
     """What is wrong with the table, and what to do about it, in one sentence; "" if it is whole and current."""
     try:
-        load(path)
+        found, _ = _read(path)
     except (FileNotFoundError, storage.BrokenFileError) as error:
         return str(error)
-    found, _ = split(path, storage.read_text(path, ""), "")
     if found != _stamp(found.rows):
         return f"{path} was made by another accountant or for other terms than there are now: run `{COMMAND}`."
     return ""
