@@ -1,0 +1,1 @@
+"""What lab 07 asks: what its predictions come to, and its quiz."""
