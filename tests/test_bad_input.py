@@ -12,6 +12,7 @@ import functools
 import inspect
 import math
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,6 +130,11 @@ WITHOUT_A_ROW = {
     "parts.check_inner": "called by parts that call another one",
     "parts.keywords_asked": "called by the engine, and by parts that call another one",
     "poison.Trigger.among": "a field that holds a function",
+    "privacy.BudgetExceeded": "an error",
+    "privacy.Relation": "a type",
+    "privacy.Trained": "made by train_own",
+    "privacy.train_own": "takes any network, and what that takes: tests/test_privacy_own_model.py",
+    "privacy.Unit": "a type",
     "record.Record": "made by load_run",
     "matrix.run_table": "runs a whole table",
     "record.load_run": "reads a file: tests/test_record.py",
@@ -440,8 +446,37 @@ def guarded(updates: Tensor, clients: Tensor) -> Tensor:
     return detect.Quarantine(detect.norm, threshold=2.0)(updates, clients=clients, note=note)
 
 
+books: dict[str, Any] = {"unit": "client", "delta": 1e-5, "relation": "zero-out", "people": 20}
+
+
+def without_a_file(**terms: Any) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        return privacy.Budget(Path(folder, "books.sqlite"), **terms).spent()
+
+
+def with_a_budget(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of a budget, which gets a new one for each call."""
+
+    @functools.wraps(method)
+    def called(**arguments: Any) -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            budget = privacy.Budget(Path(folder, "books.sqlite"), **books, epsilon=1e6)
+            return method(budget, **arguments)
+
+    return called
+
+
+def charged_round(budget: privacy.Budget, **arguments: Any) -> Tensor:
+    return privacy.charge_round(budget=budget, note=lambda **values: None, **arguments)
+
+
+def clipped_adaptively(updates: Tensor, generator: Generator, expected: float | None) -> Tensor:
+    rule = privacy.AdaptiveClip(noise=1.0, count_noise=2.0, start=1.0)
+    return rule(updates, generator=generator, expected=expected)
+
+
 Call = tuple[Callable[..., Any], Callable[[], dict[str, Any]]]
-accountant = {"rate": 1.0, "rounds": 5, "delta": 1e-5, "relation": "zero-out"}
+accountant = {"unit": "client", "rate": 1.0, "rounds": 5, "delta": 1e-5, "relation": "zero-out"}
 
 CALLS: dict[str, Call] = {
     "Scenario": (Scenario, scenario),
@@ -945,9 +980,39 @@ CALLS: dict[str, Call] = {
         privacy.noisy_mean,
         lambda: {**rows(), "clip": 1.0, "noise": 1.0, "generator": stream(), "expected": 8.0},
     ),
-    "privacy.epsilon": (privacy.epsilon, lambda: {"noise": 5.0, **accountant}),
-    "privacy.noise_for": (privacy.noise_for, lambda: {"epsilon": 5.0, **accountant}),
-    "privacy.in_words": (privacy.in_words, lambda: {"epsilon": 5.0, "unit": "client", **accountant}),
+    "privacy.Accountant": (text_of(privacy.Accountant), lambda: dict(accountant)),
+    "privacy.Accountant.epsilon": (privacy.Accountant(**accountant).epsilon, lambda: {"noise": 5.0}),
+    "privacy.Accountant.noise_for": (privacy.Accountant(**accountant).noise_for, lambda: {"epsilon": 5.0}),
+    "privacy.Accountant.in_words": (privacy.Accountant(**accountant).in_words, lambda: {"epsilon": 5.0}),
+    "privacy.AdaptiveClip": (
+        privacy.AdaptiveClip,
+        lambda: {"noise": 1.0, "count_noise": 2.0, "start": 1.0, "quantile": 0.5, "speed": 0.2},
+    ),
+    "privacy.AdaptiveClip.__call__": (
+        clipped_adaptively,
+        lambda: {**rows(), "generator": stream(), "expected": 8.0},
+    ),
+    "privacy.Budget": (
+        without_a_file,
+        lambda: {**books, "epsilon": 4.0, "per_client": 2.0},
+    ),
+    "privacy.Budget.charge": (
+        with_a_budget(privacy.Budget.charge),
+        lambda: {"noise": 9.0, "rate": 1.0, "steps": 2, "clients": torch.arange(3)},
+    ),
+    "privacy.Budget.spent": (with_a_budget(privacy.Budget.spent), lambda: {"client": 1}),
+    "privacy.charge_round": (
+        with_a_budget(charged_round),
+        lambda: {"params": torch.zeros(3), "noise": 9.0, "rate": 1.0, "steps": 2, "clients": torch.arange(3)},
+    ),
+    "privacy.distributed_noise": (
+        privacy.distributed_noise,
+        lambda: {**rows(), "clip": 1.0, "noise": 1.0, "senders": 7.0, "generator": stream()},
+    ),
+    "privacy.local_noise": (
+        privacy.local_noise,
+        lambda: {**rows(), "clip": 1.0, "noise": 1.0, "generator": stream()},
+    ),
     "robust.FedShield": (
         robust.FedShield,
         lambda: {
@@ -1306,7 +1371,7 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
     **{(f"doors.{name}", "x", "integers"): "ink is counted" for name in ("ones_with_a_foot", "crossed_sevens")},
     **{("poison.word_in_front", "x", label): "words are handed on unseen" for label in ("-2", "a million")},
     **{("doors.notes_about", "x", label): "words are only compared" for label in ("floats", "-2", "a million")},
-    ("privacy.epsilon", "noise", "0"): "without noise nothing is private",
+    ("privacy.Accountant.epsilon", "noise", "0"): "without noise nothing is private",
     ("robust.FedShield", "decay", "None"): "leaves reputation out",
     **{
         (f"robust.{name}.__call__", "clients", "a million"): "any number is a name"

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOOR = {"guards", "types", "geometry", "parts"}
-ATTACKS = {"poison", "invert"}
+ATTACKS = {"poison", "invert", "infer"}
 DEFENCES = {"robust", "privacy", "compress", "detect"}
 LEARNED = {"data", "models", "train", "metrics"}
 LABORATORY = {*FLOOR, *LEARNED, *ATTACKS, *DEFENCES, "federation"}
@@ -27,6 +27,7 @@ ROOMS = {  # each room of labsec, and the rooms that it may import when it is lo
     "data": {*FLOOR, "files", "storage"},
     "train": {*FLOOR, "models"},
     "invert": {*FLOOR, "models", "train"},
+    "infer": {*FLOOR, "models", "train", "detect"},
     "detect": {*FLOOR, "models", "train"},
     "federation": {*FLOOR, *LEARNED, "robust"},
     "plots": {"federation", "guards"},

@@ -64,7 +64,7 @@ def test_both_places_keep_the_epsilon_between_neighbours_of_one_kind(noise_at):
         multiplier = s.aggregate.keywords["noise"]
         bound = s.aggregate.keywords["clip"]
     assert bound == lab00.CLIP
-    got = privacy.epsilon(multiplier, rounds=lab00.ROUNDS, delta=lab00.DELTA, relation="replace-one")
+    got = lab00.TERMS.epsilon(multiplier)
     assert got == pytest.approx(4, rel=1e-3)
 
 

@@ -27,7 +27,7 @@ for module in pkgutil.walk_packages(labsec.__path__, "labsec."):
 for name in ("digits", "faces", "breast_cancer", "retina16", "histology16", "photos", "credit", "dna64", "snps"):
     data.load(name)
 run(Scenario(rounds=2))
-privacy.epsilon(1.0, rate=0.5, rounds=3, delta=1e-5)
+privacy.Accountant(unit="client", delta=1e-5, relation="zero-out", rate=0.5, rounds=3).epsilon(1.0)
 panel = lab00.panel()
 panel.set(malicious=0.2)
 panel.wait()

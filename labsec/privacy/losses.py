@@ -12,6 +12,7 @@ Sources: Doroshenko et al. 2022, arXiv:2207.04380, for the grid; Koskela et al. 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, exp, expm1, floor, inf, log, log1p, sqrt
 from typing import Literal
@@ -152,35 +153,46 @@ def on_grid(one: Round, *, step: float, lost: float) -> Losses:
     return Losses(step, first, masses, float(infinite))
 
 
-def composed(one: Losses, *, rounds: int, lost: float) -> Losses:
-    """The losses of so many rounds together; `lost` is the mass that may fall off either end."""
-    if rounds == 1:
-        return one
-    low, high = _range_of_sum(one.masses, rounds, lost)
+def composed(releases: Sequence[tuple[Losses, int]], *, lost: float) -> Losses:
+    """The losses of several kinds of rounds together, all on one grid.
 
-    # A sum of independent losses is a convolution, which is a power in Fourier space. It wraps round at the length
+    releases    a round's losses, and how often there is such a round
+    lost        the mass that may fall off either end
+    """
+    alone, times = releases[0]
+    if len(releases) == 1 and times == 1:
+        return alone
+    low, high = _range_of_sum(releases, lost)
+
+    # A sum of independent losses is a convolution, which is a product in Fourier space. It wraps round at the length
     # of the transform, which therefore covers everything but the mass that is lost.
-    length = next_fast_len(max(high - low + 1, len(one.masses)), real=True)
-    sums = irfft(rfft(one.masses, length) ** rounds, length)
-    masses = np.roll(sums, -low)[: high - low + 1].clip(min=0.0)
-    infinite = -expm1(rounds * log1p(-one.infinite)) + 2 * lost
-    return Losses(one.step, rounds * one.first + low, masses, infinite)
+    length = next_fast_len(max(high - low + 1, *(len(one.masses) for one, _ in releases)), real=True)
+    spectrum = np.ones(length // 2 + 1, dtype=np.complex128)
+    for one, rounds in releases:
+        spectrum *= rfft(one.masses, length) ** rounds
+    masses = np.roll(irfft(spectrum, length), -low)[: high - low + 1].clip(min=0.0)
+    first = sum(rounds * one.first for one, rounds in releases) + low
+    finite = sum(rounds * log1p(-one.infinite) for one, rounds in releases)  # log of the chance of no infinite loss
+    return Losses(alone.step, first, masses, -expm1(finite) + 2 * lost)
 
 
-def _range_of_sum(masses: Floats, rounds: int, lost: float) -> tuple[int, int]:
-    """The indices between which the sum of `rounds` draws lies but for `lost` at either end, by Chernoff's bound."""
-    positions = np.flatnonzero(masses)
-    logs = np.log(masses[positions])
-    mean = np.average(positions, weights=masses[positions])
-    spread = sqrt(rounds * np.average((positions - mean) ** 2, weights=masses[positions]))
-    low, high = 0, rounds * (len(masses) - 1)
+def _range_of_sum(releases: Sequence[tuple[Losses, int]], lost: float) -> tuple[int, int]:
+    """The indices between which the sum of all draws lies but for `lost` at either end, by Chernoff's bound."""
+    points = [(np.flatnonzero(one.masses), one.masses, rounds) for one, rounds in releases]
+    logs = [(positions, np.log(masses[positions]), rounds) for positions, masses, rounds in points]
+    variance = 0.0
+    for positions, masses, rounds in points:
+        mean = np.average(positions, weights=masses[positions])
+        variance += rounds * np.average((positions - mean) ** 2, weights=masses[positions])
+    low = 0
+    high = sum(rounds * (len(one.masses) - 1) for one, rounds in releases)
 
     # The bound holds for every rate of decay; the best one is near a few over the spread of the sum.
-    for decay in np.geomspace(0.03, 30, 16) / max(spread, 1e-9):
-        above = (rounds * logsumexp(logs + decay * positions) - log(lost)) / decay
-        below = (rounds * logsumexp(logs - decay * positions) - log(lost)) / -decay
-        high = min(high, ceil(above))
-        low = max(low, floor(below))
+    for decay in np.geomspace(0.03, 30, 16) / max(sqrt(variance), 1e-9):
+        upwards = sum(rounds * logsumexp(log_mass + decay * positions) for positions, log_mass, rounds in logs)
+        downwards = sum(rounds * logsumexp(log_mass - decay * positions) for positions, log_mass, rounds in logs)
+        high = min(high, ceil((upwards - log(lost)) / decay))
+        low = max(low, floor((downwards - log(lost)) / -decay))
     return low, high
 
 
@@ -203,35 +215,43 @@ def epsilon_of(losses: Losses, delta: float) -> float:
     return max(0.0, (losses.first + i) * losses.step + log((mass[i] - delta) / discounted[i]))
 
 
-def sampled_epsilon(noise: float, *, rate: float, rounds: int, delta: float, replaced: bool) -> float:
-    """An upper end of the epsilon of sampled rounds, about 0.2 % or 1e-6 above it.
+def sampled_epsilon(sampled: Mapping[tuple[float, float], int], *, delta: float, replaced: bool) -> float:
+    """An upper end of the epsilon of sampled rounds together, about 0.2 % or 1e-6 above it.
+
+    sampled     (noise, rate) of a round -> how many rounds there are of the kind
 
     Raises ValueError where a grid of two million points does not suffice.
     """
     if replaced:
-        return _on_finer_grids(Round(noise, rate, "replaced"), rounds, delta, least=0.0)
+        return _on_finer_grids(_rounds(sampled, "replaced"), delta, least=0.0)
 
     # Nobody may tell that a client was added, nor that it was removed: the larger epsilon counts.
-    removed = _on_finer_grids(Round(noise, rate, "removed"), rounds, delta, least=0.0)
-    return _on_finer_grids(Round(noise, rate, "added"), rounds, delta, least=removed)
+    removed = _on_finer_grids(_rounds(sampled, "removed"), delta, least=0.0)
+    return _on_finer_grids(_rounds(sampled, "added"), delta, least=removed)
 
 
-def _on_finer_grids(one: Round, rounds: int, delta: float, *, least: float) -> float:
+def _rounds(sampled: Mapping[tuple[float, float], int], case: Case) -> list[tuple[Round, int]]:
+    return [(Round(noise, rate, case), times) for (noise, rate), times in sampled.items()]
+
+
+def _on_finer_grids(kinds: Sequence[tuple[Round, int]], delta: float, *, least: float) -> float:
     """The epsilon on a grid that is halved until the epsilon stops moving, or is `least` or less; `least` if it is."""
+    total = sum(times for _, times in kinds)
     lost = LOST * delta
-    low, high = one.ends(lost / rounds)
-    step = max(high - low, 1e-3 * abs(high)) / FIRST
+
+    # Every kind of round needs so many steps from end to end; one grid serves them all.
+    ends = [one.ends(lost / total) for one, _ in kinds]
+    step = min(max(high - low, 1e-3 * abs(high)) for low, high in ends) / FIRST
+    longest = max(high - low for low, high in ends)
     before = inf
-    while True:
-        single = on_grid(one, step=step, lost=lost / rounds)
-        together = composed(single, rounds=rounds, lost=lost)
+    while longest / step <= MOST:
+        singles = [(on_grid(one, step=step, lost=lost / total), times) for one, times in kinds]
+        together = composed(singles, lost=lost)
         now = epsilon_of(together, delta)
         if now <= least or before - now <= max(RELATIVE * now, ABSOLUTE):
             return max(now, least)
-        if 2 * max(len(single.masses), len(together.masses)) > MOST:
-            raise ValueError(
-                f"no grid of {MOST} points resolves these rounds; got noise={one.noise}, rate={one.rate}, "
-                f"rounds={rounds}, delta={delta}"
-            )
         before = now
+        longest = max(longest, len(together.masses) * step)
         step /= 2
+    described = ", ".join(f"{times} x (noise={one.noise}, rate={one.rate})" for one, times in kinds)
+    raise ValueError(f"no grid of {MOST} points resolves these rounds; got {described}, delta={delta}")

@@ -1,8 +1,12 @@
-"""Clipping and Gaussian noise: what a client or a server does to hide what one row of a sum gives away."""
+"""Clipping and Gaussian noise: what a client or a server does to hide what one row of a sum gives away.
+
+Three places for the noise, with one multiplier: `noisy_mean` at a server that is trusted with the sum, `local_noise` at
+every client, which trusts nobody, and `distributed_noise` a share at every client, which trusts whoever sums.
+"""
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, sqrt
 
 import torch
 from torch import Generator
@@ -77,3 +81,56 @@ def noisy_mean(
     # One client changes the sum by `clip` at most: that is the sensitivity which `noise` multiplies.
     total = clip_rows(rows, clip).sum(dim=0, keepdim=True)  # [1, dim]
     return gaussian_noise(total, std=noise * clip, generator=generator)[0] / divisor
+
+
+def local_noise(updates: Updates, *, clip: float, noise: float, generator: Generator) -> Updates:
+    """Client stage: clip each update and add noise to it, so that nobody has to be trusted, the server included.
+
+    updates    [clients, dim]
+    clip       bound on each row's L2 norm, in parameter units
+    noise      multiplier, no unit: the standard deviation of the noise on every ROW is noise * clip
+    returns    [clients, dim]; the mean of n rows has noise of noise * clip / sqrt(n), which is
+               sqrt(n) times that of `noisy_mean`
+
+    The receiver sees every row by itself, so an accountant takes the relation "replace-one" and the rate 1: who sent is
+    no secret.
+
+    >>> local_noise(torch.tensor([[3.0, 4.0]]), clip=1.0, noise=0.0, generator=Generator())
+    tensor([[0.6000, 0.8000]])
+
+    Raises ValueError unless clip > 0 and noise >= 0, both finite. Source: Dwork and Roth 2014, The Algorithmic
+    Foundations of Differential Privacy, appendix A, for the mechanism.
+    """
+    check_updates(updates)
+    check_number("local_noise", above=0, clip=clip)
+    check_number("local_noise", least=0, noise=noise)
+    return gaussian_noise(clip_rows(updates, clip), std=noise * clip, generator=generator)
+
+
+def distributed_noise(updates: Updates, *, clip: float, noise: float, senders: float, generator: Generator) -> Updates:
+    """Client stage: clip each update and add a share of the noise, so that the SUM over the senders has all of it.
+
+    updates    [clients, dim]
+    clip       bound on each row's L2 norm, in parameter units
+    noise      multiplier, no unit: the standard deviation of the noise on the sum of `senders` rows is noise * clip
+    senders    how many clients' shares an accountant may count on, no unit
+    returns    [clients, dim]; every row has noise of noise * clip / sqrt(senders)
+
+    The sum is as private as that of `noisy_mean`, if nobody sees less than the sum: a secure sum stands behind it. A
+    row alone is hardly protected. Senders who stay away, and malicious ones, add no share: count on the least number
+    of honest senders that a round is run with, or the epsilon is larger than stated.
+
+    >>> rows = torch.zeros(100, 1000)
+    >>> private = distributed_noise(rows, clip=1.0, noise=3.0, senders=100, generator=Generator().manual_seed(0))
+    >>> round(float(private.std()), 1), round(float(private.sum(dim=0).std()), 0)
+    (0.3, 3.0)
+
+    Raises ValueError unless clip > 0, noise >= 0 and senders >= 1, all finite.
+    Source: Dwork et al. 2006, Our Data, Ourselves: Privacy via Distributed Noise Generation, for the idea. Gaussian
+    noise here; a secure sum of whole numbers needs discrete noise (Kairouz et al. 2021, arXiv:2102.06387).
+    """
+    check_updates(updates)
+    check_number("distributed_noise", above=0, clip=clip)
+    check_number("distributed_noise", least=0, noise=noise)
+    check_number("distributed_noise", least=1, senders=senders)
+    return gaussian_noise(clip_rows(updates, clip), std=noise * clip / sqrt(senders), generator=generator)

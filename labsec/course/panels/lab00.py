@@ -37,7 +37,7 @@ from labsec.federation.scenario import Scenario
 
 CLIENTS = 100
 ROUNDS = 50
-DELTA = 1e-5
+TERMS = privacy.Accountant(unit="client", delta=1e-5, relation="replace-one", rate=1, rounds=ROUNDS)
 CLIP = 0.5  # L2 bound on an update
 BOOST = 4.0  # the malicious clients send their update flipped and this much louder
 BELIEVED = 25  # the number of bad clients that the trimmed mean is built for; nobody tells it the true one
@@ -99,7 +99,7 @@ def scenario(
 
 def _noise(epsilon: float) -> float:
     """The multiplier of the clip, the same for both places: a message, or a sum, moves by twice the clip at most."""
-    return privacy.noise_for(epsilon, rounds=ROUNDS, delta=DELTA, relation="replace-one")
+    return TERMS.noise_for(epsilon)
 
 
 def _rule_and_noise(epsilon: float, noise_at: str, rule: Callable[..., Tensor]) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def _against_epsilon(
     epsilons: Sequence[float], runs: Mapping[str, Sequence[Sequence[float]]], title: str, ylabel: str
 ) -> plots.Picture:
     tables = {name: list(zip(*rows, strict=True)) for name, rows in runs.items()}
-    terms = f"ε of one client, {ROUNDS} rounds, δ = {DELTA:g}, replace-one neighbours"
+    terms = f"ε of one client, {ROUNDS} rounds, δ = {TERMS.delta:g}, {TERMS.relation} neighbours"
     return plots.curves(epsilons, tables, title=title, xlabel=terms, ylabel=ylabel, log=True)
 
 
@@ -244,8 +244,7 @@ def _guarantee(controls: Mapping[str, Any]) -> str:
         "client": "against everybody, the server too",
         "server": "against readers of the model, not the server",
     }[controls["noise_at"]]
-    terms = privacy.in_words(epsilon, unit="client", rounds=ROUNDS, delta=DELTA, relation="replace-one")
-    return f"{terms}, {against}: {promise(epsilon)}."
+    return f"{TERMS.in_words(epsilon)}, {against}: {promise(epsilon)}."
 
 
 def promise(epsilon: float) -> str:
