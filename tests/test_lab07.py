@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from labsec import bind, infer, invert, privacy, rounds
+from labsec import bind, infer, invert, privacy, run
 from labsec.course import exercises
 from labsec.course.exercises import lab07 as answers
 from labsec.course.panels import lab07_pictures as pictures
@@ -28,7 +28,9 @@ def terms(**changes: Any) -> privacy.Accountant:
 
 def test_the_clip_is_that_of_the_laboratory() -> None:
     for each in exercises.find("07.1").drawn_cases():
-        torch.testing.assert_close(answers.shortened(*each.args, **each.kwargs), privacy.clip(*each.args, **each.kwargs))
+        torch.testing.assert_close(
+            answers.shortened(*each.args, **each.kwargs), privacy.clip(*each.args, **each.kwargs)
+        )
 
 
 def test_the_noisy_mean_is_that_of_the_laboratory() -> None:
@@ -68,8 +70,8 @@ def test_one_number_everywhere_and_a_seed_used_again_cancel_in_a_difference() ->
 @pytest.mark.parametrize("relation", ["zero-out", "replace-one"])
 def test_one_round_of_the_number_for_a_run_gives_away_what_the_accountant_says_of_the_run(relation: str) -> None:
     whole = answers.together(torch.full((50,), 7.64), relation=relation)
-    run = terms(rounds=50, relation=relation)
-    assert terms().epsilon(whole) == pytest.approx(run.epsilon(7.64), rel=1e-5)
+    fifty = terms(rounds=50, relation=relation)
+    assert terms().epsilon(whole) == pytest.approx(fifty.epsilon(7.64), rel=1e-5)
 
 
 def test_rounds_of_unlike_noise_cost_what_a_budget_charges(tmp_path: Path) -> None:
@@ -89,11 +91,9 @@ def test_as_many_rounds_run_as_the_exercise_counts(tmp_path: Path) -> None:
     charged = bind(privacy.charge_round, budget=budget, noise=noise)
     least = terms().noise_for(1.0)
     count = answers.rounds_that_fit(torch.full((50,), noise / 2), least=least)
-    done = 0
     with pytest.raises(privacy.BudgetExceeded):
-        for _ in rounds(replace(answers.SCENARIO, broadcast=charged)):
-            done += 1
-    assert done == len(budget.rows()) == count
+        run(replace(answers.SCENARIO, broadcast=charged))
+    assert len(budget.rows()) == count
     assert 0 < count < 50
 
 

@@ -335,7 +335,7 @@ EXERCISES: tuple[Exercise, ...] = (
         wrong=(
             (
                 _shortened_by_number,
-                "You bounded each number. A row of many numbers stays long, and its direction changes: bound its length.",
+                "You bounded each number. A row of many numbers may still be long: bound its length.",
             ),
             (_shortened_and_stretched, "Every row is as long as the bound now. A shorter one stays as it is."),
             (_shortened_columns, "You shortened columns. A client is a row: `dim=1`."),

@@ -21,7 +21,7 @@ def bounds(shown: Mapping[str, float], stated: float, *, title: str) -> plots.Pi
     ax.axvline(stated, color=plots.DEFENDER, linewidth=2)
     with plots.style():
         ax.set_yticks(places, list(shown))
-        ax.set(xlabel=f"ε is at least …; blue: the stated ε = {stated:g}", ylim=(len(shown) - 0.5, -0.5), xlim=(0, None))
+        ax.set(xlabel=f"ε is at least …; blue: stated ε = {stated:g}", ylim=(len(shown) - 0.5, -0.5), xlim=(0, None))
         ax.set_title(title)
     words = ", ".join(f"{name} {low:.1f}" for name, low in shown.items())
     return plots.Picture(fig, f"Bars. {title}. Stated: ε = {stated:g}. The audits show ε of at least: {words}.")

@@ -48,7 +48,7 @@ FINDINGS = {
 
 QUIZ = (
     Item(
-        "A product page says: \"differentially private, ε ≤ 4\". What do you know?",
+        'A product page says: "differentially private, ε ≤ 4". What do you know?',
         (
             (
                 "Little: unit, δ, relation and number of rounds are missing",
@@ -59,7 +59,7 @@ QUIZ = (
         ),
     ),
     Item(
-        "The noise moves from the server to a hundred clients, at the same ε for one client's row. Why does accuracy fall?",
+        "The noise moves from the server to a hundred clients, at the same ε. Why does accuracy fall?",
         (
             (
                 "Every message needs all the noise, so their sum holds ten times as much",
