@@ -153,6 +153,9 @@ reveal("07.a", 100 * local)
 # the price of trusting nobody (five seeds: 0.75 to 0.81 at the server, guessing is 0.10). Secure sums (lab 09) are a way between: every client adds a tenth of the noise, and
 # nobody sees less than the sum.
 #
+# A clip has to be chosen, too. `privacy.AdaptiveClip` finds one while it runs, and has to add noise to what it looks at
+# (Andrew et al. 2021).
+#
 # ## Part two: a whole run
 #
 # ### Exercise 7.3 · One number for a run ●● (6 minutes)
@@ -495,8 +498,8 @@ reveal("07.e", 100 * found["labels"][4.0])
 
 # %% [markdown]
 # Each question has a cliff of its own: pictures by division between ε = $10^5$ and $10^6$, the right suspect between 30
-# and 1,000, labels between 4 and 100. What does ε = 4 *promise*? The odds of one case against another grow at most $e^4 = 55$
-# times:
+# and 1,000, labels between 4 and 100. What does ε = 4 *promise*? But for δ, the odds of one case against another grow at most
+# $e^4 = 55$ times:
 
 # %%
 for name, guesses in {"one of ten labels": 10, "one of 1,437 suspects": 1437}.items():
@@ -530,10 +533,10 @@ panel
 
 # %% [markdown]
 # ## Part five: same ε, different risk
-# ε bounds the *worst* an attacker could do. Two mechanisms with the same ε and δ may leave different attacks different
-# luck (Hayes et al. 2023). A target is one of a hundred suspects, whose gradients are at right angles. Either it is in
-# every step; or it is drawn into a step with a chance of 2 %, for 500 steps. The attacker adds up what speaks for each
-# suspect.
+# ε bounds the *worst* that can happen. Under two mechanisms with the same ε and δ an attacker may do unequally well
+# (Hayes et al. 2023). Here is a game in which no network is trained. The target is one of a hundred suspects, whose
+# gradients are at right angles. Either it is in each of 50 steps; or it is drawn into a step with a chance of 2 %, for
+# 500 steps. The attacker adds up what speaks for each suspect.
 
 
 # %%
@@ -591,7 +594,8 @@ for epsilon in (math.inf, 4.0, 1.0):
     print(f"accuracy {right:.2f}, {trained}")
 
 # %% [markdown]
-# With one server and 1,437 examples, privacy per *example* costs little. The unit made it cheap.
+# Per *example*, and with all data in one place, ε = 4 costs little here. It promises nothing to a client that holds
+# fourteen of the examples.
 #
 # Back to clients, and to a digit that is rare: four of five eights are taken out. In 150 rounds a plain federation
 # learns the rest of them.
@@ -687,6 +691,7 @@ progress("07")
 #
 # - Abadi et al. 2016, *Deep Learning with Differential Privacy*, arXiv:1607.00133: DP-SGD.
 # - McMahan et al. 2018, *Learning Differentially Private Recurrent Language Models*, arXiv:1710.06963: clients as unit.
+# - Andrew et al. 2021, *Differentially Private Learning with Adaptive Clipping*, arXiv:1905.03871.
 # - Balle and Wang 2018, arXiv:1805.06530: how much a Gaussian gives away, exactly.
 # - Jagielski et al. 2020, *Auditing Differentially Private Machine Learning*, arXiv:2006.07709.
 # - Nasr et al. 2023, *Tight Auditing of Differentially Private Machine Learning*, arXiv:2302.07956.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 from labsec import plots
 
@@ -58,8 +59,10 @@ def by_class(accuracy: Mapping[str, Sequence[float]], *, rare: int, title: str) 
     ax.axvspan(rare - 0.5, rare + 0.5, color=plots.BAND)
     ends = []
     words = []
-    for (name, shares), (colour, dash) in zip(accuracy.items(), plots.looks(accuracy), strict=True):
-        ax.plot(range(len(shares)), list(shares), color=colour, linestyle=dash, marker="o", linewidth=1)
+    for (name, shares), (colour, _), marker in zip(
+        accuracy.items(), plots.looks(accuracy), cycle("osX^"), strict=False
+    ):
+        ax.plot(range(len(shares)), list(shares), color=colour, linestyle="", marker=marker, markersize=8)
         ends.append((shares[-1], name, colour))
         words.append(f"{name}: " + " ".join(f"{share:.0%}" for share in shares))
     with plots.style():
