@@ -14,16 +14,43 @@ from torch import Generator, Tensor
 
 from labsec import bind, infer, invert, privacy, run
 from labsec.course import exercises
+from labsec.course.checking import judge
 from labsec.course.exercises import lab07 as answers
 from labsec.course.panels import lab07_pictures as pictures
 from labsec.infer import broken
 from labsec.types import generator
 
+RIGHT_IN_ANOTHER_STYLE: dict[str, Callable[..., Any]] = {
+    "07.1": lambda updates, *, bound: torch.renorm(updates, p=2, dim=0, maxnorm=bound),
+    "07.2": lambda updates, *, clip, noise, generator: (
+        (
+            torch.renorm(updates, 2, 0, clip).sum(0)
+            + torch.normal(0.0, noise * clip, (updates.shape[1],), generator=generator)
+        )
+        / updates.shape[0]
+    ),
+    "07.3": lambda noises, *, relation: torch.rsqrt(((2 if relation == "replace-one" else 1) / noises).square().sum()),
+    "07.4": lambda noises, *, least: sum(
+        answers.together(noises[: t + 1], relation="zero-out") >= least for t in range(len(noises))
+    ),
+    "07.5": lambda with_canary, without, *, threshold, delta: max(
+        torch.tensor(0.0),
+        (infer.rate(int((with_canary > threshold).sum()), len(with_canary)).low - torch.tensor(delta)).log()
+        - torch.tensor(infer.rate(int((without > threshold).sum()), len(without)).high).log(),
+    ),
+    "07.6": lambda messages, expected: torch.stack([(expected - row).norm(dim=1).argmin() for row in messages]),
+}
 ONE_ROUND = {"unit": "client", "delta": 1e-5, "rate": 1.0, "rounds": 1}
 
 
 def terms(**changes: Any) -> privacy.Accountant:
     return privacy.Accountant(**{**ONE_ROUND, "relation": "zero-out", **changes})
+
+
+@pytest.mark.parametrize("number", RIGHT_IN_ANOTHER_STYLE)
+def test_a_right_answer_in_another_style_passes(number: str) -> None:
+    verdict = judge(exercises.find(number), RIGHT_IN_ANOTHER_STYLE[number])
+    assert verdict.state == "PASS", verdict.rows
 
 
 def test_the_clip_is_that_of_the_laboratory() -> None:

@@ -23,7 +23,7 @@ SCENARIO = Scenario(clients=100, rounds=50, batch_size=13, evaluate_every=50)
 THREAT_MODEL = threat_model_of(
     Scenario(clients=100, rounds=50, client_stages=(bind(privacy.local_noise, clip=CLIP, noise=1.0),)),
     goal="Find out what a client holds: its pictures, their labels, or whether one record was in the training at all. "
-    "Whoever reads knows the clip, the noise and how both were chosen, and only not which numbers were drawn.",
+    "Whoever reads knows the clip, the noise and how both were chosen: everything but the numbers that were drawn.",
     out_of_scope="Clients and servers that break the protocol, and sums that nobody can look into (lab 09).",
 )
 

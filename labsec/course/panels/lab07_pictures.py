@@ -59,9 +59,9 @@ def by_class(accuracy: Mapping[str, Sequence[float]], *, rare: int, title: str) 
     ax.axvspan(rare - 0.5, rare + 0.5, color=plots.BAND)
     ends = []
     words = []
-    for (name, shares), (colour, _), marker in zip(
-        accuracy.items(), plots.looks(accuracy), cycle("osX^"), strict=False
-    ):
+    markers = cycle("osX^")
+    for (name, shares), (colour, _) in zip(accuracy.items(), plots.looks(accuracy), strict=True):
+        marker = next(markers)
         ax.plot(range(len(shares)), list(shares), color=colour, linestyle="", marker=marker, markersize=8)
         ends.append((shares[-1], name, colour))
         words.append(f"{name}: " + " ".join(f"{share:.0%}" for share in shares))
