@@ -134,14 +134,9 @@ plain = run(SCENARIO).final_accuracy
 server = bind(noisy_mean, clip=CLIP, noise=noise)
 central = run(replace(SCENARIO, aggregate=server)).final_accuracy
 print(f"no noise {plain:.2f}, noise at the server {central:.2f}")
-predict(
-    "07.a",
-    "Which accuracy is left when every client adds the noise itself?",
-    0,
-    100,
-    unit="%",
-    about="accuracy",
-)
+percent = {"low": 0, "high": 100, "unit": "%"}
+question = "Which accuracy is left when every client adds the noise itself?"
+predict("07.a", question, **percent, about="accuracy")
 
 # %%
 client = bind(privacy.local_noise, clip=CLIP, noise=noise)
@@ -190,13 +185,8 @@ check("07.3", together)
 # A vendor adds noise for ε = 4, and means *every round*.
 
 # %%
-predict(
-    "07.b",
-    "ε = 4 in each of fifty rounds. What is the ε of the run?",
-    0,
-    200,
-    about="budgets",
-)
+question = "ε = 4 in each of fifty rounds. What is the ε of the run?"
+predict("07.b", question, 0, 200, about="budgets")
 
 # %%
 one = terms(rounds=1, relation="zero-out")  # what "together" speaks of
@@ -331,13 +321,8 @@ absent = scores(torch.zeros_like(canary), 4000, seed=1)
 # second half counts.
 
 # %%
-predict(
-    "07.c",
-    "4,000 runs each, stated ε = 4. ε is at least …?",
-    0,
-    8,
-    about="bounds",
-)
+question = "4,000 runs each, stated ε = 4. ε is at least …?"
+predict("07.c", question, 0, 8, about="bounds")
 
 # %%
 tried = absent.quantile(torch.linspace(0.5, 0.999, 200))
@@ -392,7 +377,8 @@ pictures.bounds(lows, 4.0, title="Seven mechanisms that state ε = 4, audited")
 spread = torch.full((50,), 100 / math.sqrt(50))
 numbers = bind(broken.clipped_by_coordinate, **fair())
 for name, made in {"yours": mine, "numbers shortened": numbers}.items():
-    print(f"{name}: {audited(made, planted=spread).in_words()}")
+    print(f"{name:18} ε is at least {audited(made, planted=spread).low:.1f}")
+print(audited(numbers, planted=spread).in_words())
 
 # %% [markdown]
 # An audit is as good as its canary, and the auditor should not be the author.
@@ -455,14 +441,8 @@ def suspects(messages, expected):
 check("07.6", suspects)
 
 # %%
-predict(
-    "07.d",
-    "ε = 1,000, 1,437 suspects. In what share of messages do you name the right one?",
-    0,
-    100,
-    unit="%",
-    about="leaks",
-)
+question = "ε = 1,000, 1,437 suspects. In what share of messages do you name the right one?"
+predict("07.d", question, **percent, about="leaks")
 
 # %%
 named = suspects(noisy(1000.0), expected)
@@ -475,14 +455,8 @@ reveal("07.d", 100 * float((named == who).double().mean()))
 # The label is less than a picture: one of ten, in place of one of 1,437. Take the label of the nearest suspect.
 
 # %%
-predict(
-    "07.e",
-    "ε = 4. What share of the labels is right? Guessing: 10 %.",
-    0,
-    100,
-    unit="%",
-    about="leaks",
-)
+question = "ε = 4. What share of the labels is right? Guessing: 10 %."
+predict("07.e", question, **percent, about="leaks")
 
 # %%
 found = {"pictures (division)": {}, "suspects": {}, "labels": {}}
@@ -552,22 +526,13 @@ def caught(*, rate, steps, trials=400):
 
 
 # %%
-always = caught(rate=1.0, steps=50)
-print(f"ε = 20, in every one of 50 steps: found {always:.0%} (guessing: 1%)")
-predict(
-    "07.f",
-    "ε = 20, drawn with 2 %, 500 steps. Share of targets found?",
-    0,
-    100,
-    unit="%",
-    about="risks",
-)
-
-# %%
-reveal("07.f", 100 * caught(rate=0.02, steps=500))
+print("ε = 20 in both cases; guessing finds 1%")
+print(f"in each of 50 steps:      found {caught(rate=1.0, steps=50):.0%}")
+print(f"drawn with 2%, 500 steps: found {caught(rate=0.02, steps=500):.0%}")
 
 # %% [markdown]
-# A table of products sorted by ε is not sorted by risk. Ask what an attacker does with *this* mechanism, and measure.
+# In five draws 76 to 83 % were found in the first case, and 39 to 45 % in the second. A table of products sorted by ε
+# is not sorted by risk. Ask what an attacker does with *this* mechanism, and measure.
 #
 # ## Part six: your own model, and who pays
 # DP-SGD (Abadi et al. 2016) shortens the gradient of every *example* and adds noise in every step. `privacy.train_own`
@@ -621,19 +586,13 @@ private = by_digit(terms(rounds=150).noise_for(8.0))
 lost = 100 * (quiet - private)
 others_lose = lost[torch.arange(10) != 8].mean()
 print(f"At ε = 8 the nine other digits lose {others_lose:.0f} points on average.")
-predict(
-    "07.g",
-    "And the eight?",
-    0,
-    100,
-    unit="points",
-    about="prices",
-)
+question = "And the eight?"
+predict("07.f", question, 0, 100, unit="points", about="prices")
 
 # %%
 shares = {"without noise": quiet.tolist(), "ε = 8": private.tolist()}
-after("07.g", pictures.by_class(shares, rare=8, title="Accuracy by digit"))
-reveal("07.g", float(lost[8]))
+after("07.f", pictures.by_class(shares, rare=8, title="Accuracy by digit"))
+reveal("07.f", float(lost[8]))
 
 # %% [markdown]
 # Over five seeds the eight lost 33 to 76 points, the others 6 to 17 on average, and shortening alone cost next to
