@@ -427,7 +427,7 @@ EXERCISES: tuple[Exercise, ...] = (
         ),
         hints=(
             "0.3 steps must become 1 or 0. How often must it be 1, so that the mean is 0.3?",
-            "Divide by the step and split: the `floor`, and a fraction from 0 to 1. Up if the draw is below the fraction.",
+            "Divide by the step and split: the `floor`, and a fraction below 1. Up if the draw is below the fraction.",
             "places = updates / step\nbelow = places.floor()\nreturn (below + (draws < …)) * step",
         ),
         another="Add the draw first, then round down:\n\n"
