@@ -28,6 +28,7 @@ from labsec import (
     compress,
     data,
     detect,
+    encoding,
     geometry,
     invert,
     metrics,
@@ -59,6 +60,7 @@ MODULES: dict[str, ModuleType] = {
     "detect.": detect,
     "detection.": detection,
     "doors.": doors,
+    "encoding.": encoding,
     "geometry.": geometry,
     "inversion.": inversion,
     "invert.": invert,
@@ -86,6 +88,7 @@ WITHOUT_A_ROW = {
     "capture.from_run": "runs a scenario: tests/test_capture.py",
     "capture.load": "reads a file: tests/test_capture.py",
     "capture.save": "writes a file: tests/test_capture.py",
+    **{f"compress.{name}": f"has a row as encoding.{name}" for name in ("decode", "encode", "wire_bytes")},
     "controls.Field.follow": "called by the panel",
     "controls.Control": "made by slider, log_slider, choice and switch",
     "detection.Outcome": "made by defend",
@@ -440,6 +443,10 @@ def guarded(updates: Tensor, clients: Tensor) -> Tensor:
     return detect.Quarantine(detect.norm, threshold=2.0)(updates, clients=clients, note=note)
 
 
+def fed_back(updates: Tensor, clients: Tensor, generator: Generator, drawn: Tensor | None = None) -> Tensor:
+    return compress.ErrorFeedback(compress.sign)(updates, clients=clients, generator=generator, drawn=drawn)
+
+
 Call = tuple[Callable[..., Any], Callable[[], dict[str, Any]]]
 accountant = {"rate": 1.0, "rounds": 5, "delta": 1e-5, "relation": "zero-out"}
 
@@ -452,6 +459,16 @@ CALLS: dict[str, Call] = {
     "bind.part_in_words": (binding.part_in_words, lambda: {"function": robust.krum}),
     "bind.asked_for": (binding.asked_for, lambda: {"function": robust.krum, "place": "rule"}),
     "bind.check_part": (binding.check_part, lambda: {"function": robust.median, "place": "rule"}),
+    "compress.ErrorFeedback": (compress.ErrorFeedback, lambda: {"compress": compress.sign}),
+    "compress.ErrorFeedback.__call__": (
+        fed_back,
+        lambda: {**named_rows(), **random(), "drawn": torch.arange(7) > 2},
+    ),
+    "compress.qsgd": (compress.qsgd, lambda: {**rows(), "bits": 3, "order": 2, **random()}),
+    "compress.random_k": (compress.random_k, lambda: {**rows(), "keep": 0.5, "unbiased": True, **random()}),
+    "compress.sfsq": (compress.sfsq, lambda: {**rows(), "bound": 0.1, "flip": 0.25, **random()}),
+    "compress.sfsq_epsilon": (compress.sfsq_epsilon, lambda: {"flip": 0.25, "coordinates": 10}),
+    "compress.sign": (compress.sign, rows),
     "compress.top_k": (compress.top_k, lambda: {**rows(), "keep": 0.5}),
     "controls.slider": (controls.slider, lambda: {**control(), "help": "", "fmt": "{:.2f}"}),
     "controls.log_slider": (
@@ -543,6 +560,9 @@ CALLS: dict[str, Call] = {
             "generator": stream(),
         },
     ),
+    "encoding.decode": (encoding.decode, lambda: {"message": encoding.encode(draw(5)), "longest": 9}),
+    "encoding.encode": (encoding.encode, lambda: {"row": draw(5)}),
+    "encoding.wire_bytes": (encoding.wire_bytes, lambda: {"rows": draw(3, 5)}),
     "geometry.check_updates": (geometry.check_updates, rows),
     "geometry.is_finite_row": (geometry.is_finite_row, rows),
     "geometry.finite_rows": (geometry.finite_rows, rows),
@@ -746,7 +766,6 @@ CALLS: dict[str, Call] = {
         metrics.label_share,
         lambda: {**{k: lesson()[k] for k in ("model", "params", "x")}, "label": 1},
     ),
-    "metrics.wire_bytes": (metrics.wire_bytes, lambda: {"messages": draw(3, 5)}),
     "metrics.psnr": (metrics.psnr, lambda: {"images": images(2, 1, 8, 8), "truth": images(2, 1, 8, 8) / 2}),
     "metrics.ssim": (metrics.ssim, lambda: {"images": images(2, 1, 8, 8), "truth": images(2, 1, 8, 8) / 2}),
     "metrics.assigned": (
@@ -1256,6 +1275,12 @@ DROPS = ("robust.", "privacy.noisy_mean", "geometry.finite_rows")  # rows that a
 
 ACCEPTED: dict[tuple[str, str, str], str] = {
     ("Scenario", "batch_size", "None"): "the whole shard",
+    ("compress.ErrorFeedback.__call__", "clients", "a million"): "any number is a name",
+    **{
+        ("compress.ErrorFeedback.__call__", "drawn", label): "others take part"
+        for label in ("booleans", "-2", "a million")
+    },
+    ("compress.qsgd", "order", "inf"): "the order of the largest entry",
     ("data.Dataset", "name", "another text"): "any name will do",
     **{("data.partition", "y", label): "labels are only told apart" for label in ("-2", "a million")},
     **{
@@ -1285,7 +1310,6 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
         for name in ("exact_order", "placed_tokens", "token_recall")
         for part in ("found", "truth")
     },
-    ("metrics.wire_bytes", "messages", "no columns"): "nothing to send",
     ("plots.looks", "names", "texts in it"): "any name will do",
     **{
         (f"poison.{name}", "x", label): "samples are handed on unseen"
