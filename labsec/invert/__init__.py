@@ -18,6 +18,7 @@ from labsec.invert.polish import polish
 from labsec.invert.published import dlg, idlg
 from labsec.invert.reconstruction import Reconstruction
 from labsec.invert.simulation import simulate
+from labsec.invert.sparse import label_left_in, left_in, outside, pooled
 from labsec.invert.tokens import match_rows, ordered_tokens, searched_order, span_check, tokens, words_used
 
 __all__ = [
@@ -42,14 +43,18 @@ __all__ = [
     "joint_cosine",
     "label",
     "label_counts",
+    "label_left_in",
     "lbfgs",
+    "left_in",
     "match_rows",
     "module_gradient",
     "obstacles",
     "ordered_tokens",
+    "outside",
     "own_model",
     "picture_and_text",
     "polish",
+    "pooled",
     "rank_one",
     "read_imprint",
     "searched_order",
