@@ -10,6 +10,16 @@ from labsec.invert.genome import bases, genotypes
 from labsec.invert.gradinverter import Inversion, Tried, gradinverter
 from labsec.invert.joint import picture_and_text
 from labsec.invert.labels import label, label_counts
+from labsec.invert.likelihood import (
+    Likelihood,
+    copies,
+    flipped_signs,
+    left_in_only,
+    likeliest,
+    most_likely,
+    rounded,
+    signs,
+)
 from labsec.invert.malicious import Suspicion, imprint, read_imprint, suspicion, trap_weights
 from labsec.invert.matching import gauss_newton, lbfgs
 from labsec.invert.observations import average, joint_cosine, rank_one
@@ -23,6 +33,7 @@ from labsec.invert.tokens import match_rows, ordered_tokens, searched_order, spa
 
 __all__ = [
     "Inversion",
+    "Likelihood",
     "Reconstruction",
     "Suspicion",
     "Tried",
@@ -32,8 +43,10 @@ __all__ = [
     "believed",
     "categories",
     "closed_form",
+    "copies",
     "cosine",
     "dlg",
+    "flipped_signs",
     "gallery",
     "gauss_newton",
     "genotypes",
@@ -46,8 +59,11 @@ __all__ = [
     "label_left_in",
     "lbfgs",
     "left_in",
+    "left_in_only",
+    "likeliest",
     "match_rows",
     "module_gradient",
+    "most_likely",
     "obstacles",
     "ordered_tokens",
     "outside",
@@ -57,7 +73,9 @@ __all__ = [
     "pooled",
     "rank_one",
     "read_imprint",
+    "rounded",
     "searched_order",
+    "signs",
     "simulate",
     "smooth_cosine",
     "span_check",
