@@ -1,6 +1,7 @@
 """The round: what the parts are given, what they must give back, and what is recorded."""
 
 import copy
+import math
 from dataclasses import replace
 
 import pytest
@@ -282,8 +283,9 @@ def test_a_secure_sum_sends_one_dense_row():
 
 def test_bytes_follow_the_compression():
     dense, sparse = (next(rounds(Scenario(wire=bind(compress.top_k, keep=keep), **SMALL))) for keep in (1.0, 0.1))
-    assert sparse.bytes_up == 6 * 481 * 8
-    assert dense.bytes_up <= 6 * 4810 * 4
+    positions = 4 + math.ceil((481 + 601) / 8) + math.ceil(3 * 481 / 8)  # tests/test_encoding.py
+    assert sparse.bytes_up == 6 * (8 + positions + 4 * 481)
+    assert dense.bytes_up <= 6 * (8 + 4 * 4810)
     assert dense.bytes_down == sparse.bytes_down == 6 * 4810 * 4
 
 
@@ -417,6 +419,10 @@ CLIENT_STAGES = [
     bind(privacy.clip, bound=0.1),
     bind(privacy.gaussian_noise, std=1.0),
     bind(compress.top_k, keep=0.1),
+    bind(compress.random_k, keep=0.1),
+    bind(compress.qsgd, bits=3),
+    compress.sign,
+    bind(compress.sfsq, bound=0.1, flip=0.2),
     bind(robust.norm_clip, bound=0.1),
 ]
 

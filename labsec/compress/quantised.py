@@ -13,7 +13,7 @@ from labsec.types import Updates
 
 
 def qsgd(updates: Updates, *, bits: int, order: float = math.inf, generator: Generator) -> Updates:
-    """Round every entry to one of 2**bits - 1 values, up or down by chance, so that the expectation is the entry itself.
+    """Round every entry to one of 2**bits - 1 values, up or down by chance, so that the expectation is the entry.
 
     updates      [clients, dim]
     bits         2 … 8 for each entry; the values are -s … s steps with s = 2**(bits - 1) - 1

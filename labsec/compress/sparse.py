@@ -50,8 +50,9 @@ def random_k(updates: Updates, *, keep: float, unbiased: bool = True, generator:
     The pattern does not depend on the data. It is no secret: the zeros of the message show it.
     A row that holds a NaN or an infinity goes on as it is, for the server to see.
 
-    Raises ValueError if keep is not in (0, 1]. Source: Konecny et al. 2016, arXiv:1610.05492, section 3 ("random mask").
-    The paper sends the pattern's seed; here the positions are sent.
+    Raises ValueError if keep is not in (0, 1].
+    Source: the random mask of Konečný et al. 2016, arXiv:1610.05492. There the pattern's seed is sent, here the
+    positions are.
     """
     check_updates(updates)
     check_number("random_k", above=0, most=1, keep=keep)

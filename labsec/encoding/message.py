@@ -54,7 +54,8 @@ def encode(row: Update) -> bytes:
     """Write a row in the shortest form that loses nothing.
 
     row        [dim] float32; any numbers, NaN and infinity among them
-    returns    bytes that `decode` turns into the same row; a negative zero comes back as zero
+    returns    bytes that `decode` turns into the same row; a negative zero, and what the processor takes for zero, come
+               back as zero
 
     Zeros are left out where naming the others is shorter. Numbers that are all whole multiples, up to 127, of the
     smallest among them take a few bits each: what QSGD, the sign and SFSQ make of a row is found that way.
@@ -130,7 +131,7 @@ def wire_bytes(rows: Updates) -> int:
 
     >>> rows = torch.tensor([[1.0, 0.3, 3.1, 4.0, 5.0], [0.0, 0.0, 5.0, 0.0, 0.0]])
     >>> wire_bytes(rows), [len(encode(row)) for row in rows]
-    (42, [28, 14])
+    (41, [28, 13])
 
     No message is written for it. Raises ValueError unless rows is a float32 matrix with a column.
     """
@@ -167,13 +168,13 @@ def _shortest(dim: int, count: int, largest_code: int | None) -> tuple[int, int]
     """
     forms = []
     for places in (ALL, BITMAP, POSITIONS):
-        has_zero = places == ALL and count < dim
-        bits = FLOATS if largest_code is None else _bits(largest_code, has_zero)
-        forms.append((places, bits))
+        forms.append((places, FLOATS))
+        if largest_code is not None:
+            forms.append((places, _bits(largest_code, has_zero=places == ALL and count < dim)))
     return min(forms, key=lambda form: _length(dim, count, *form))
 
 
-def _bits(largest_code: int, has_zero: bool) -> int:
+def _bits(largest_code: int, *, has_zero: bool) -> int:
     """Bits that hold codes from -largest_code to largest_code; without a zero among them, two signs need one."""
     return 1 if largest_code == 1 and not has_zero else (2 * largest_code).bit_length()
 
