@@ -1,6 +1,7 @@
 """Gradient inversion: what a message gives away about the data behind it. Use it on your own data and systems only."""
 
 from labsec.invert.analytic import analytic
+from labsec.invert.around import around
 from labsec.invert.categories import categories
 from labsec.invert.closed_form import closed_form
 from labsec.invert.cosine import cosine, smooth_cosine
@@ -38,6 +39,7 @@ __all__ = [
     "Suspicion",
     "Tried",
     "analytic",
+    "around",
     "average",
     "bases",
     "believed",
