@@ -3,6 +3,7 @@
 from labsec.invert.analytic import analytic
 from labsec.invert.around import around
 from labsec.invert.categories import categories
+from labsec.invert.checkup import alarms, check_up, hidden, limits_of
 from labsec.invert.closed_form import closed_form
 from labsec.invert.cosine import cosine, smooth_cosine
 from labsec.invert.evidence import believed, unexplained
@@ -38,12 +39,14 @@ __all__ = [
     "Reconstruction",
     "Suspicion",
     "Tried",
+    "alarms",
     "analytic",
     "around",
     "average",
     "bases",
     "believed",
     "categories",
+    "check_up",
     "closed_form",
     "copies",
     "cosine",
@@ -53,6 +56,7 @@ __all__ = [
     "gauss_newton",
     "genotypes",
     "gradinverter",
+    "hidden",
     "idlg",
     "imprint",
     "joint_cosine",
@@ -63,6 +67,7 @@ __all__ = [
     "left_in",
     "left_in_only",
     "likeliest",
+    "limits_of",
     "match_rows",
     "module_gradient",
     "most_likely",
