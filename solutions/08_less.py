@@ -27,11 +27,11 @@ from dataclasses import replace
 
 import torch
 
-from labsec import Scenario, bind, compress, data, invert, mask, metrics, models, plots, run, train
+from labsec import Scenario, bind, compress, data, invert, mask, metrics, models, rounds, run, train
 from labsec.course import after, cards, check, exercise, hint, predict, progress, quiz, reveal
 from labsec.course.panels import lab04_pictures as pictures
 from labsec.course.panels import lab08
-from labsec.types import ServerView
+from labsec.types import BroadcastView, ServerView
 
 torch.set_num_threads(1)
 
@@ -439,10 +439,10 @@ reveal("08.b", int((metrics.psnr(guesses["knowing"], x) >= 25).sum()))
 
 # %%
 for name, guess in guesses.items():
-    own = metrics.psnr(guess, x).median()
-    strange = metrics.psnr(guess.roll(1, dims=0), x).median()
+    own = metrics.psnr(guess, x).quantile(0.5)
+    strange = metrics.psnr(guess.roll(1, dims=0), x).quantile(0.5)
     print(f"{name:8} own message {own:5.1f} dB, a stranger's {strange:5.1f} dB (median)")
-print(f"mean picture         {metrics.psnr(mean.expand_as(x), x).median():5.1f} dB")
+print(f"mean picture         {metrics.psnr(mean.expand_as(x), x).quantile(0.5):5.1f} dB")
 
 # %% [markdown]
 # ### The panel
@@ -493,10 +493,11 @@ suspects = (digits.x_test, digits.y_test, each_alone)
 expected = train.local_updates(small, params, *suspects, lr=0.3)
 
 
-def named(stage, copies, people=100):
+def named(stage, copies, people=100, bound=0.05):
     drawn = draws(copies)
     total = sum(stage(expected[:people], generator=drawn) for _ in range(copies))
-    who = invert.gallery(total / copies, expected.clamp(-0.05, 0.05), samples=1)[:, 0]
+    mean_message = total / copies
+    who = invert.gallery(mean_message, expected.clamp(-bound, bound), samples=1)[:, 0]
     return 100 * float((who == everybody[:people]).double().mean())
 
 
@@ -521,3 +522,326 @@ for p in (0.0, 0.25, 0.4):
 # %% [markdown]
 # By chance it would name 0.3 %. The noise of a mean falls with the root of the number of messages, whatever the noise
 # was. A *budget* (lab 07) counts the messages for that reason.
+
+# %% [markdown]
+# **And the pictures?** Rounding, too, is read by whoever knows it: for every picture the attacker can say how likely
+# the messages are, and it searches the likeliest, given that pictures are smooth. Four bits a number, rounded anew in
+# each message:
+
+
+# %%
+def likeliest(messages, view, label):
+    seen = replace(view, messages=messages)
+    told = {"label": label, "likelihood": invert.rounded}
+    return invert.most_likely(seen, **told).estimate[0]
+
+
+view, x, label = one_picture(0)
+drawn = draws(0)
+copies = [compress.qsgd(view.messages, bits=4, generator=drawn) for _ in range(50)]
+found = {"plain": search(replace(view, messages=copies[0]), label)[0]}
+for k in (1, 10, 50):
+    found[f"knowing, {k}"] = likeliest(torch.cat(copies[:k]), view, label)
+pictures.strip(x[0], found, title="Four bits a number, and more and more messages")
+
+# %% [markdown]
+# So one rounded message hides more of a picture than one with holes, and fifty of them do not. No rounding is a
+# promise.
+#
+# ## Part five: masks
+# A *mask* hides what tells most, and leaves the rest as it was. **Soteria** (Sun et al. 2021) finds the numbers of the
+# last layer that say most about the picture, and sends zeros there. Below it masks 80 % of that layer's columns:
+
+# %%
+masked_by = bind(mask.soteria, share=0.8)
+view, x, label = one_picture(0, trained_by=masked_by)
+plain = search(view, label)
+pictures.strip(x[0], {"plain": plain[0]}, title="Soteria, and an attacker who believes it")
+
+# %% [markdown]
+# The attacker reads the paper. It leaves out everything that the mask may have touched, the whole last layer, and
+# matches what is left (`invert.outside` says which entries these are).
+
+# %%
+predict(
+    "08.d",
+    "How well does this attacker read the picture?",
+    0,
+    120,
+    unit="dB",
+    about="leaks",
+)
+
+# %%
+elsewhere = invert.outside(lenet, layers=[-2])
+knowing = search(view, label, kept=elsewhere)
+found = {"plain": plain[0], "without the last layer": knowing[0]}
+after("08.d", pictures.strip(x[0], found, title="One masked message, two attackers"))
+reveal("08.d", float(metrics.psnr(knowing, x)))
+
+# %% [markdown]
+# Two more, on digits of 8 x 8. **PRECODE** (Scheliga et al. 2022) puts a layer of random numbers before the last one, so
+# that the same picture gives another gradient each time. The attacker who knows leaves out the random layer and all
+# behind it, and matches the two convolutions alone (`invert.around`). **Learned perturbation (our reading)** sends the
+# update of made-up samples near the client's own, learned such that the update hardly changes. The attacker who knows
+# averages ten such messages.
+
+# %%
+tiny = models.lenet(digits.shape, 10)
+bottleneck = mask.precode(digits.shape, 10)
+count, features = mask.before_bottleneck(bottleneck)
+alone = torch.tensor([[[0]]])
+
+
+def own_digit(i):
+    return digits.x_test[i : i + 1], digits.y_test[i : i + 1]
+
+
+def sent_by(model, i, by, **how):
+    told = {"lr": 0.1, "local_steps": 1, "batch_size": 1}
+    start = model.init(draws(i))
+    update = by(model, start, *own_digit(i), alone, lr=0.1, **how)
+    return ServerView(params=start, messages=update, model=model, **told)
+
+
+# %%
+truth, found = [], {}
+for i in range(5):
+    x, y = own_digit(i)
+    random_layer = {"by": mask.variational_updates, "beta": 1e-3, "generator": draws(i)}
+    first = sent_by(bottleneck, i, **random_layer)
+    nudged = {"by": mask.learned_perturbation, "strength": 0.2, "generator": draws(i)}
+    ten = [sent_by(tiny, i, **nudged) for _ in range(10)]
+    mean_of_ten = torch.stack([each.messages for each in ten]).mean(dim=0)
+    guesses = {
+        "PRECODE, plain": search(first, int(y)),
+        "first layers": invert.around(first, layers=count, features=features).estimate,
+        "perturbed, plain": search(ten[0], int(y)),
+        "mean of ten": search(replace(ten[0], messages=mean_of_ten), int(y)),
+    }
+    truth.append(x)
+    for name, guess in guesses.items():
+        found.setdefault(name, []).append(guess)
+rows = {name: torch.cat(each) for name, each in found.items()}
+pictures.rows(torch.cat(truth), rows, title="Two masks, each with two attackers")
+
+# %% [markdown]
+# Read the rows with your eyes as well as by their decibels. What the masks cost in accuracy is on the card of claim 53.
+
+# %% [markdown]
+# ## Part six: what was there all along
+# Batch size and local steps were never sold as a defence. Below, *everything* is sent, nothing rounded and nothing
+# masked. The attacker divides rows by biases (lab 04), and names suspects out of the 359 test digits. Twenty clients.
+
+
+# %%
+def leaks(batch, steps, clients=20):
+    read, named_right = [], []
+    for client in range(clients):
+        who = torch.randperm(359, generator=draws(client))[: batch * steps]
+        own = (digits.x_test, digits.y_test, who.view(1, steps, batch))
+        update = train.local_updates(small, params, *own, lr=0.3)
+        told = {"lr": 0.3, "local_steps": steps, "batch_size": batch}
+        view = ServerView(params=params, messages=update, model=small, **told)
+        scores = metrics.assigned(invert.analytic(view), digits.x_test[who])[1]
+        read.append(100 * float((scores >= 25).double().mean()))
+        accused = invert.gallery(update, expected, samples=batch * steps)[0]
+        named_right.append(100 * float(torch.isin(accused, who).double().mean()))
+    return sum(read) / clients, sum(named_right) / clients
+
+
+# %%
+predict(
+    "08.e",
+    "Five steps of 16 digits each, as in the course's FedAvg. What share is read out?",
+    0,
+    100,
+    unit="%",
+    about="leaks",
+)
+
+# %%
+by_setting = {(b, s): leaks(b, s) for b, s in ((1, 1), (4, 1), (16, 1), (1, 5), (16, 5))}
+print("batch  steps   read out   named   by chance   accuracy after 40 rounds")
+for (batch, steps), (read, named_right) in by_setting.items():
+    reached = run(replace(fed, batch_size=batch, local_steps=steps)).final_accuracy
+    chance = 100 * batch * steps / 359
+    print(f"{batch:5} {steps:6} {read:9.0f} % {named_right:5.0f} % {chance:9.0f} % {reached:12.2f}")
+reveal("08.e", by_setting[16, 5][0])
+
+# %% [markdown]
+# Here, what hides pictures *raises* the accuracy, and takes nothing away but the ease of attack. It is a mixture and
+# no promise: suspects are still named far better than by chance. A promise takes noise and a budget (lab 07), or a
+# server that sees sums alone (lab 09).
+#
+# ## Part seven: a server that does more than read
+# So far the server follows the protocol. One that sends prepared weights reads far more (lab 05), but then there is
+# something to see: the model that arrives. `invert.check_up` takes four signs of it at the client, such as how far the
+# rows of the first layer point in one direction, and how many neurons stay silent on the client's own data. How odd is
+# too odd? As in lab 06, you choose the false alarms: at most 5 % of honest models. `limits_of` sets limits with 120
+# honest models, all that came by in three earlier federations of 40 rounds.
+
+# %%
+own = digits.x[:48]
+
+
+def signs_in(seed, number=40):
+    ran = rounds(replace(fed, seed=seed, rounds=number))
+    return [invert.check_up(each.before, model=small, x=own) for each in ran]
+
+
+def accused(signs, limits):
+    return 100 * sum(bool(invert.alarms(each, limits)) for each in signs) / len(signs)
+
+
+earlier = [signs for seed in range(100, 103) for signs in signs_in(seed)]
+limits = invert.limits_of(earlier, rate=0.05)
+others = [signs for seed in range(20) for signs in signs_in(seed)]
+
+# %%
+predict(
+    "08.f",
+    "Twenty other federations, all honest. What share of their models is accused?",
+    0,
+    100,
+    unit="%",
+    about="false alarms",
+)
+
+# %%
+reveal("08.f", accused(others, limits))
+
+# %% [markdown]
+# The sum behind `limits_of` needs models that are drawn alike. The 120 models of three federations are not: those of
+# one federation resemble each other, so it was rather three models than 120. Take one model from each of 120
+# federations instead.
+
+# %%
+spread = [signs_in(100 + i, number=1 + i % 20)[-1] for i in range(120)]
+limits = invert.limits_of(spread, rate=0.05)
+print(f"Accused of twenty honest federations: {accused(others, limits):.1f} %")
+
+# %% [markdown]
+# Now three dishonest servers: imprint bins, trap weights (most neurons are silent for most samples), and one that
+# knows the limits, and swaps in only as many trap neurons as the check lets pass (`invert.hidden`).
+
+
+# %%
+def passes(params):
+    signs = invert.check_up(params, model=small, x=digits.x_test[:48])
+    return not invert.alarms(signs, limits)
+
+
+(*_, tenth) = rounds(replace(fed, rounds=11))
+honest = tenth.before
+traps = invert.trap_weights(honest, model=small, scale=0.7, generator=draws(0))
+told = {"model": small, "accepts": passes, "generator": draws(0)}
+sly, neurons = invert.hidden(honest, traps, **told)
+bins = {"public": digits.x_test, "one_hot": False, "generator": draws(0)}
+servers = {
+    "honest": honest,
+    "bins": invert.imprint(honest, model=small, **bins),
+    "traps": traps,
+    f"{neurons} hidden traps": sly,
+}
+
+# %%
+batch = torch.arange(16)[None, None]
+for name, params_sent in servers.items():
+    signs = invert.check_up(params_sent, model=small, x=own)
+    update = train.local_updates(small, params_sent, digits.x, digits.y, batch, lr=0.3)
+    told = {"lr": 0.3, "local_steps": 1, "batch_size": 16, "messages": update}
+    if name == "bins":
+        view = BroadcastView(params=params_sent, honest=honest, model=small, **told)
+        guess = invert.read_imprint(view, one_hot=False).estimate
+    else:
+        guess = invert.analytic(ServerView(params=params_sent, model=small, **told))
+    read = int((metrics.assigned(guess, digits.x[:16])[1] >= 25).sum())
+    rings = ", ".join(invert.alarms(signs, limits)) or "no alarm"
+    print(f"{name:16} {read:2} of 16 read; {rings}")
+
+# %% [markdown]
+# The check catches who is greedy, and caps what the sly one gets. No check sees a server that only *reads*: it sends
+# an honest model.
+
+# %% [markdown]
+# ## Part eight: attack your defence
+# Make a message that is short *and* holds out. What stands here keeps one number in a hundred, drawn at random and
+# multiplied by a hundred. Beat it: fewer clients named from one message and from fifty, at an accuracy of 0.90 or more.
+
+
+# %%
+def my_defence(updates, *, generator):
+    return compress.random_k(updates, keep=0.01, generator=generator)
+
+
+# %%
+message = my_defence(expected[:1], generator=draws(0))
+print(f"Accuracy          {accuracy_of(my_defence):.2f}")
+print(f"Bytes             {len(compress.encode(message[0]))} of {4 * small.dim}")
+for k in (1, 50):
+    print(f"{k:3} messages: {named(my_defence, k, bound=math.inf):4.0f} % of 100 clients named")
+
+# %% [markdown]
+# Whatever you found holds against *these* attacks, on one picture a message.
+#
+# ## Five claims
+# First say what you think: held, did not hold, or depends? Then the card shows what was measured.
+
+# %%
+cards.claim("50")
+
+# %%
+cards.claim("51")
+
+# %%
+cards.claim("52")
+
+# %%
+cards.claim("53")
+
+# %%
+cards.claim("54")
+
+# %% [markdown]
+# ## Where you stand
+
+# %%
+quiz("08")
+
+# %%
+progress("08")
+
+# %% [markdown]
+# ### What it means at work
+# - **Compress, and call it compression.** With error feedback a few numbers a message were enough to learn. That is a
+#   reason to do it, and no reason to send it to somebody you do not trust.
+# - **Ask which attacker a figure was measured with.** The same message: none of ten pictures for an attacker who
+#   believes zeros, all ten for one who does not. Whoever decodes a message knows the method.
+# - **Ask for how many messages it holds.** What is drawn anew in each message averages out. Count messages as you
+#   count money.
+# - **An ε per bit is no ε.** Ask for the unit, and do the sum over the bits of a message and over all messages.
+# - **Start with what costs nothing**: large batches, several local steps, no model sent twice for the same data.
+# - **Look at what the server sends**, and know how often your check accuses an honest one.
+#
+# <details><summary>Standards, and further reading</summary>
+#
+# | topic | MITRE ATLAS | NIST AI 100-2 E2025 | OWASP ML 2023 |
+# |---|---|---|---|
+# | gradient inversion | AML.T0024.001 by analogy, AML.T0035 | data reconstruction | ML03 |
+# | malicious server | AML.T0018.000/.001 | NISTAML.051, loosely | ML06 |
+#
+# The mapping is this course's own judgement: neither ATLAS nor the OWASP page speaks of federations.
+#
+# - Alistarh et al. 2017, *QSGD: Communication-Efficient SGD via Gradient Quantization and Encoding*, arXiv:1610.02132.
+# - Karimireddy et al. 2019, *Error Feedback Fixes SignSGD and other Gradient Compression Schemes*, arXiv:1901.09847.
+# - Aji and Heafield 2017, *Sparse Communication for Distributed Gradient Descent*, arXiv:1704.05021: top-k.
+# - Warner 1965, *Randomized Response: A Survey Technique for Eliminating Evasive Answer Bias*.
+# - Sun et al. 2021, *Soteria: Provable Defense against Privacy Leakage in Federated Learning from Representation
+#   Perspective*, arXiv:2012.06043.
+# - Scheliga, Mäder and Seeland 2022, *PRECODE*, arXiv:2108.04725.
+# - Balunović et al. 2022, *Bayesian Framework for Gradient Leakage*, arXiv:2111.04706: defences that fall to an
+#   attacker who knows them.
+# - Yue et al. 2023, *Gradient Obfuscation Gives a False Sense of Security in Federated Learning*, USENIX Security.
+#
+# </details>
