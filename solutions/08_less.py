@@ -25,10 +25,13 @@
 import math
 from dataclasses import replace
 
+import pandas
 import torch
 
 from labsec import Scenario, bind, compress, data, invert, mask, metrics, models, rounds, run, train
 from labsec.course import after, cards, check, exercise, hint, predict, progress, quiz, reveal
+from labsec.course.exercises import lab08 as roles
+from labsec.course.exercises.threat import threat_card
 from labsec.course.panels import lab04_pictures as pictures
 from labsec.course.panels import lab08
 from labsec.types import BroadcastView, ServerView
@@ -285,14 +288,17 @@ few = bind(top_k, k=7)
 reveal("08.a", 100 * accuracy_of(Remembering(few)))
 
 # %%
-print("                     forgets   remembers")
+rates = {}
 for name, stage in {"the largest 7": few, "the sign": sign_of}.items():
-    print(f"{name:20} {accuracy_of(stage):7.2f} {accuracy_of(Remembering(stage)):11.2f}")
-print(f"7 forgotten ones after 160 rounds: {accuracy_of(few, rounds=160):.2f}")
+    forgets = accuracy_of(stage), accuracy_of(stage, rounds=160)
+    remembers = accuracy_of(Remembering(stage))
+    rates[name] = (forgets[0], remembers, forgets[1])
+columns = ["forgets", "remembers", "forgets, 160 rounds"]
+after("08.a", pandas.DataFrame(rates, index=columns).T.round(2))
 
 # %% [markdown]
-# So nearly nothing has to be sent, and much of what forgetting costs is delay: four times the rounds bring most of it
-# back. Compression is a good idea. Is it a defence?
+# Seven numbers and a memory: so little has to be sent. Part of what forgetting costs is delay, as the last column
+# says. Compression is a good idea. Is it a defence?
 #
 # ## Part three: what is read
 # The easiest case for an attacker: one picture in one step, and the label is told (there are only ten to try). The
@@ -344,8 +350,8 @@ found = {name: search(shortened(view, way), label)[0] for name, way in ways.item
 pictures.strip(x[0], {"mean picture": mean, **found}, title="The plain attacker")
 
 # %% [markdown]
-# Sending less looks like a strong defence. This is where many papers and products stop. But a zero in the message is
-# no gradient of zero: it says that nothing was sent. The plain attacker believes it, and is misled.
+# Sending less looks like a defence. One could stop here, and write a brochure. But a zero in the message is no
+# gradient of zero: it says that nothing was sent. The plain attacker believes it, and is misled.
 #
 # ### Exercise 8.6 · An attacker who knows what is missing ● (4 minutes)
 # The matching loss of lab 04 adds up squares over all entries. Let it look only where the message says something.
@@ -438,11 +444,12 @@ reveal("08.b", int((metrics.psnr(guesses["knowing"], x) >= 25).sum()))
 # **The negative control**: the same attack on the next client's message, held against this client's picture.
 
 # %%
-for name, guess in guesses.items():
-    own = metrics.psnr(guess, x).quantile(0.5)
-    strange = metrics.psnr(guess.roll(1, dims=0), x).quantile(0.5)
-    print(f"{name:8} own message {own:5.1f} dB, a stranger's {strange:5.1f} dB (median)")
-print(f"mean picture         {metrics.psnr(mean.expand_as(x), x).quantile(0.5):5.1f} dB")
+medians = {}
+for name, guess in {**guesses, "mean picture": mean.expand_as(x)}.items():
+    both = metrics.psnr(guess, x), metrics.psnr(guess.roll(1, dims=0), x)
+    medians[name] = [float(each.quantile(0.5)) for each in both]
+columns = ["own message, dB", "stranger's, dB"]
+after("08.b", pandas.DataFrame(medians, index=columns).T.round(1))
 
 # %% [markdown]
 # ### The panel
@@ -515,9 +522,11 @@ predict(
 
 # %%
 reveal("08.c", named(flips[0.4], 50))
-for p in (0.0, 0.25, 0.4):
-    shares = "".join(f"{named(flips[p], k):8.0f} %" for k in (1, 5, 10, 50))
-    print(f"{p:4.0%} flipped; 1, 5, 10, 50 messages: {shares}")
+table = {}
+for p, stage in flips.items():
+    table[f"{p:.0%} flipped"] = [f"{named(stage, k):.0f} %" for k in (1, 5, 10, 50)]
+columns = ["1 message", "5", "10", "50"]
+after("08.c", pandas.DataFrame(table, index=columns).T)
 
 # %% [markdown]
 # By chance it would name 0.3 %. The noise of a mean falls with the root of the number of messages, whatever the noise
@@ -545,8 +554,8 @@ for k in (1, 10, 50):
 pictures.strip(x[0], found, title="Four bits a number, and more and more messages")
 
 # %% [markdown]
-# So one rounded message hides more of a picture than one with holes, and fifty of them do not. No rounding is a
-# promise.
+# For five pictures, one message gave 13 to 16 dB, ten gave 20 to 23, and fifty 25 to 29. So one rounded message hides
+# more of a picture than one with holes, and many of them do not. Rounding is no promise.
 #
 # ## Part five: masks
 # A *mask* hides what tells most, and leaves the rest as it was. **Soteria** (Sun et al. 2021) finds the numbers of the
@@ -661,13 +670,16 @@ predict(
 )
 
 # %%
-by_setting = {(b, s): leaks(b, s) for b, s in ((1, 1), (4, 1), (16, 1), (1, 5), (16, 5))}
-print("batch  steps   read out   named   by chance   accuracy after 40 rounds")
-for (batch, steps), (read, named_right) in by_setting.items():
+table = {}
+for batch, steps in ((1, 1), (4, 1), (16, 1), (1, 5), (16, 5)):
+    read, right = leaks(batch, steps)
     reached = run(replace(fed, batch_size=batch, local_steps=steps)).final_accuracy
     chance = 100 * batch * steps / 359
-    print(f"{batch:5} {steps:6} {read:9.0f} % {named_right:5.0f} % {chance:9.0f} % {reached:12.2f}")
-reveal("08.e", by_setting[16, 5][0])
+    shares = [f"{share:.0f} %" for share in (read, right, chance)]
+    table[f"{steps} x {batch}"] = [*shares, f"{reached:.2f}"]
+columns = ["read out", "named right", "by chance", "accuracy, 40 rounds"]
+reveal("08.e", read)
+after("08.e", pandas.DataFrame(table, index=columns).T.rename_axis("steps x batch"))
 
 # %% [markdown]
 # Here, what hides pictures *raises* the accuracy, and takes nothing away but the ease of attack. It is a mixture and
@@ -675,11 +687,17 @@ reveal("08.e", by_setting[16, 5][0])
 # server that sees sums alone (lab 09).
 #
 # ## Part seven: a server that does more than read
-# So far the server follows the protocol. One that sends prepared weights reads far more (lab 05), but then there is
-# something to see: the model that arrives. `invert.check_up` takes four signs of it at the client, such as how far the
-# rows of the first layer point in one direction, and how many neurons stay silent on the client's own data. How odd is
-# too odd? As in lab 06, you choose the false alarms: at most 5 % of honest models. `limits_of` sets limits with 120
-# honest models, all that came by in three earlier federations of 40 rounds.
+# So far the server follows the protocol. Here it does not: another attacker, with another card.
+
+# %%
+threat_card(roles.SENDS_ITS_OWN, title="The server sends a model of its own")
+
+# %% [markdown]
+# A server that sends prepared weights reads far more (lab 05), but then there is something to see: the model that
+# arrives. `invert.check_up` takes four signs of it at the client, such as how far the rows of the first layer point in
+# one direction, and how many neurons stay silent on the client's own data. How odd is too odd? As in lab 06, you choose
+# the false alarms: at most 5 % of honest models. `limits_of` sets limits with 120 honest models, all that came by in
+# three earlier federations of 40 rounds.
 
 # %%
 own = digits.x[:48]
@@ -712,7 +730,7 @@ predict(
 reveal("08.f", accused(others, limits))
 
 # %% [markdown]
-# The sum behind `limits_of` needs models that are drawn alike. The 120 models of three federations are not: those of
+# The rule behind `limits_of` needs models that are drawn alike. The 120 models of three federations are not: those of
 # one federation resemble each other, so it was rather three models than 120. Take one model from each of 120
 # federations instead.
 
@@ -761,7 +779,7 @@ for name, params_sent in servers.items():
     print(f"{name:16} {read:2} of 16 read; {rings}")
 
 # %% [markdown]
-# The check catches who is greedy, and caps what the sly one gets. No check sees a server that only *reads*: it sends
+# The check catches who is greedy, and bounds what the sly one gets. No check sees a server that only *reads*: it sends
 # an honest model.
 
 # %% [markdown]

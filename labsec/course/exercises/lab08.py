@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor
 
 from labsec import compress
 from labsec.course.exercises.base import Case, Exercise, case
-from labsec.course.exercises.threat import threat_model_of
+from labsec.course.exercises.threat import ThreatModel, threat_model_of
 from labsec.federation.bind import bind
 from labsec.federation.scenario import Scenario
 
@@ -20,7 +21,14 @@ THREAT_MODEL = threat_model_of(
     goal="Get the private pictures back from messages that clients have compressed or masked. The attacker knows the "
     "method, because the server has to decode it.",
     out_of_scope="Calibrated noise with a guarantee (lab 07); messages that nobody can read one by one (lab 09). A "
-    "server that sends prepared models comes in part six alone.",
+    "server that sends prepared models comes in part seven alone.",
+)
+SENDS_ITS_OWN: ThreatModel = replace(
+    THREAT_MODEL,
+    knowledge="The server knows the model that it chose to send, the clients' check with its limits, public data of "
+    "the same kind, and every message.",
+    capability="Break the protocol: send a model of its own making, and read what comes back.",
+    visibility="The clients see the model that arrives, and their own data. They can look before they train.",
 )
 
 
