@@ -31,6 +31,7 @@ from labsec import (
     encoding,
     geometry,
     invert,
+    mask,
     metrics,
     models,
     parts,
@@ -65,6 +66,7 @@ MODULES: dict[str, ModuleType] = {
     "inversion.": inversion,
     "invert.": invert,
     "judging.": judging,
+    "mask.": mask,
     "matrix.": matrix,
     "metrics.": metrics,
     "models.": models,
@@ -104,6 +106,7 @@ WITHOUT_A_ROW = {
     "detection.scores_in_words": "runs many scenarios: tests/test_detection.py",
     "detection.tuned_thresholds": "runs many scenarios: tests/test_detection.py",
     "geometry.check_clients": "takes any whole number: tests/test_robust_memory.py",
+    "invert.Likelihood": "a type",
     "invert.Suspicion": "made by suspicion",
     "inversion.Kept": "made by read_back",
     "inversion.OtherFolder": "an error",
@@ -221,6 +224,29 @@ def smooth_view() -> ServerView:
     params = model.init(stream())
     message = train.local_updates(model, params, images(6, 3), labels(), torch.tensor([[[0]]]), lr=0.1)
     return ServerView(params=params, messages=message, model=model, lr=0.1, local_steps=1, batch_size=1)
+
+
+def some(count: int) -> Tensor:
+    """All of so many entries but the first."""
+    return torch.arange(count) > 0
+
+
+def heard() -> dict[str, Any]:
+    """Messages, and what two candidates would have sent."""
+    return {"messages": draw(3, 5), "expected": draw(2, 5)}
+
+
+def holed_view() -> ServerView:
+    return replace(server_view(), messages=server_view().messages * some(26))
+
+
+@functools.cache
+def bottleneck() -> models.Model:
+    return mask.precode((1, 8, 8), 2, latent=4)
+
+
+def bottleneck_view() -> ServerView:
+    return one_step(bottleneck(), images(1, 1, 8, 8), labels(1))
 
 
 def a_search() -> dict[str, Any]:
@@ -685,7 +711,7 @@ CALLS: dict[str, Call] = {
     "invert.dlg": (estimate_of(invert.dlg), lambda: {**a_search(), "iterations": 2}),
     "invert.gauss_newton": (
         estimate_of(invert.gauss_newton),
-        lambda: {**a_search(), "label": 0, "restarts": 2, "outer": 2, "inner": 3, "target": 1e-3},
+        lambda: {**a_search(), "label": 0, "kept": some(50), "restarts": 2, "outer": 2, "inner": 3, "target": 1e-3},
     ),
     "invert.gradinverter": (
         estimate_of(invert.gradinverter),
@@ -715,8 +741,69 @@ CALLS: dict[str, Call] = {
     ),
     "invert.lbfgs": (
         estimate_of(invert.lbfgs),
-        lambda: {**a_search(), "label": 0, "restarts": 2, "iterations": 3, "memory": 2, "target": 1e-3},
+        lambda: {
+            **a_search(),
+            "label": 0,
+            "kept": some(50),
+            "restarts": 2,
+            "iterations": 3,
+            "memory": 2,
+            "target": 1e-3,
+        },
     ),
+    "invert.alarms": (invert.alarms, lambda: {"signs": {"odd": 1.0}, "limits": {"odd": 0.5}}),
+    "invert.around": (
+        estimate_of(invert.around),
+        lambda: {
+            "view": bottleneck_view(),
+            "layers": 4,
+            "features": mask.before_bottleneck(bottleneck())[1],
+            "message": 0,
+            "iterations": 2,
+            "seconds": 5.0,
+            "watch": no_stop,
+        },
+    ),
+    "invert.check_up": (
+        lambda **given: [*invert.check_up(**given).values()],
+        lambda: {"params": network().init(stream()), "model": network(), "x": images(8, 3)},
+    ),
+    "invert.copies": (lambda **given: invert.copies(**given).messages, lambda: {"memory": memory(), "client": 3}),
+    "invert.flipped_signs": (invert.flipped_signs, lambda: {**heard(), "bound": 1.0, "flip": 0.25}),
+    "invert.hidden": (
+        lambda **given: invert.hidden(**given)[0],
+        lambda: {
+            "honest": network().init(stream()),
+            "sent": torch.zeros(26),
+            "model": network(),
+            "accepts": lambda params: True,
+            "generator": stream(),
+        },
+    ),
+    "invert.label_left_in": (invert.label_left_in, lambda: {"view": server_view(), "kept": some(26), "message": 0}),
+    "invert.left_in": (invert.left_in, lambda: {"view": holed_view(), "message": 0}),
+    "invert.left_in_only": (invert.left_in_only, lambda: {**heard(), "noise": 0.1}),
+    "invert.likeliest": (invert.likeliest, lambda: {**heard(), "likelihood": invert.signs}),
+    "invert.limits_of": (
+        lambda **given: [*invert.limits_of(**given).values()],
+        lambda: {"honest": [{"odd": 0.1}, {"odd": 0.2}, {"odd": 0.3}], "rate": 0.5},
+    ),
+    "invert.most_likely": (
+        estimate_of(invert.most_likely),
+        lambda: {
+            "view": smooth_view(),
+            "label": 0,
+            "likelihood": invert.signs,
+            "contrast": 0.6,
+            "iterations": 2,
+            "seconds": 5.0,
+            "watch": no_stop,
+        },
+    ),
+    "invert.outside": (invert.outside, lambda: {"model": network(), "layers": [-1, 0]}),
+    "invert.pooled": (lambda **given: invert.pooled(**given)[0].messages, lambda: {"memory": memory(), "client": 3}),
+    "invert.rounded": (invert.rounded, lambda: {**heard(), "step": 0.1}),
+    "invert.signs": (invert.signs, heard),
     "json_lines": (labsec.json_lines, lambda: {"notes": [a_note()]}),
     "judging.accusations": (
         lambda **given: judging.accusations(**given).wrong,
@@ -728,6 +815,35 @@ CALLS: dict[str, Call] = {
     "judging.rounds_left_out": (judging.rounds_left_out, lambda: {"notes": [a_note()], "rounds": 9}),
     "judging.share_above": (judging.share_above, lambda: {"scores": draw(7), "threshold": 0.5}),
     "judging.threshold_for": (judging.threshold_for, lambda: {"honest": draw(7), "false_alarms": 0.2}),
+    "mask.before_bottleneck": (
+        lambda **given: mask.before_bottleneck(**given)[0],
+        lambda: {"model": bottleneck()},
+    ),
+    "mask.learned_perturbation": (
+        mask.learned_perturbation,
+        lambda: {**lesson(), "strength": 0.1, "generator": stream(), "steps": 2, "chunk": 1},
+    ),
+    "mask.precode": (
+        lambda **given: text_of(models.Model)(**vars(mask.precode(**given))),
+        lambda: {"shape": (1, 8, 8), "classes": 2, "latent": 4, "activation": torch.tanh},
+    ),
+    "mask.representation": (
+        mask.representation,
+        lambda: {"model": network(), "params": network().init(stream())[None], "x": images(1, 2, 3)},
+    ),
+    "mask.soteria": (mask.soteria, lambda: {**lesson(), "share": 0.5, "chunk": 1}),
+    "mask.variational_updates": (
+        mask.variational_updates,
+        lambda: {
+            **lesson(),
+            "model": bottleneck(),
+            "params": bottleneck().init(stream()),
+            "x": images(6, 1, 8, 8),
+            "beta": 0.1,
+            "generator": stream(),
+            "chunk": 1,
+        },
+    ),
     "matrix.cell": (
         matrix.cell,
         lambda: {
@@ -1302,6 +1418,11 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
     **{("matrix.boosted", "boost", label): "bound to the attack, which looks at it" for label in ANY},
     ("matrix.cell", "malicious", "None"): "nobody attacks",
     ("matrix.boosted", "fraction", "None"): "nobody attacks",
+    **{
+        (f"invert.{name}", "kept", label): "another choice of entries"
+        for name in ("gauss_newton", "label_left_in", "lbfgs")
+        for label in ("booleans", "-2", "a million")
+    },
     ("metrics.assigned", "candidates", "no rows"): "no candidate scores minus infinity",
     ("metrics.best_matches", "candidates", "no rows"): "no candidate scores minus infinity",
     ("metrics.rare_allele_recall", "truth", "no rows"): "nobody carries a rare allele",

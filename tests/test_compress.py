@@ -328,7 +328,7 @@ def test_a_run_does_not_go_on_with_the_memory_of_another():
 
 
 def test_feedback_mends_what_the_sign_and_few_entries_break():
-    """Digits to a plateau. Seen on five seeds: sign .79 to .95, the largest 0.2 % .74 to .93; without any, .96."""
+    """Seeds 0 … 2: sign .93 … .94, mended .96 … .97; largest 0.2 % .66 … .74, mended .94; uncompressed .96 … .97."""
     base = Scenario(rounds=60, evaluate_every=60)
     for compression in (sign, bind(top_k, keep=0.002)):
         plain = run(replace(base, client_stages=[compression])).final_accuracy

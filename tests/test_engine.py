@@ -601,11 +601,11 @@ def test_where_nobody_attacks_the_attackers_have_no_share():
 
 def test_a_history_is_shown_with_what_was_sent_in_megabytes():
     history = run(Scenario(**SMALL))
-    sent = 3 * 6 * 4 * 4810 / 1e6  # rounds, clients, bytes of a number, numbers; a few zeros are sent for less
-    assert sum(history.column("bytes_up")) / 1e6 == pytest.approx(sent, rel=0.1)
+    sent = sum(history.column("bytes_up")) / 1e6
+    assert 0.5 < sent / (3 * 6 * 4 * 4810 / 1e6) < 1  # rounds, clients, bytes of a number, numbers; zeros are left out
     shown = f"History(3 rounds, final accuracy {history.final_accuracy:.3f}, "
     assert repr(history).startswith(shown)
-    assert float(repr(history).removeprefix(shown).removesuffix(" MB sent)")) == pytest.approx(sent, abs=0.03)
+    assert float(repr(history).removeprefix(shown).removesuffix(" MB sent)")) == pytest.approx(sent, abs=0.006)
 
 
 @pytest.mark.parametrize("trick", [lambda u: u.numpy().sort(axis=0), lambda u: u.data.mul_(2), lambda u: u.sub_(1)])

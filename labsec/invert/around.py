@@ -58,8 +58,8 @@ def around(
     True
 
     It must fail where the first layers are masked as well, or have fewer numbers than picture and slopes together.
-    Raises ValueError unless it is one step on one sample of numbers, unless 1 <= layers <= all, and if the first layers'
-    part of the message is zero.
+    Raises ValueError unless it is one step on one sample of numbers, unless 1 <= layers <= all, and if the
+    first layers' part of the message is zero.
     Source: Scheliga, Mäder and Seeland 2022, arXiv:2208.04767, who leave the bottleneck's gradients out; that the slope
     behind the first layers is searched for is this course's own.
     """
@@ -67,12 +67,12 @@ def around(
 
     since = process_time()
     check_function("around", features=features)
+    if watch is not None:
+        check_function("around", watch=watch)
     wanted = gradient("around", view, message)  # [dim]
     model = view.model
     check_number("around", whole=True, least=1, most=len(model.shapes), layers=layers)
-    budget = Budget(
-        name="around", iterations=iterations, seconds=math.inf if seconds is None else seconds, watch=watch
-    )
+    budget = Budget(name="around", iterations=iterations, seconds=math.inf if seconds is None else seconds, watch=watch)
     if view.batch_size != 1 or model.vocabulary is not None:
         raise ValueError(
             f"around needs a message of one sample of numbers; got batch_size={view.batch_size}, model {model.name}"

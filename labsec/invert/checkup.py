@@ -84,6 +84,8 @@ def limits_of(honest: Sequence[Mapping[str, float]], *, rate: float) -> dict[str
     """
     check_number("limits_of", above=0, below=1, rate=rate)
     check_kind("limits_of", (list, tuple), honest=honest)
+    for signs in honest:
+        check_kind("limits_of", Mapping, honest=signs)
     if not honest or not honest[0] or any(signs.keys() != honest[0].keys() for signs in honest):
         raise ValueError(f"limits_of needs the same signs for one or more models; got {len(honest)} models")
     each = rate / len(honest[0])
@@ -106,7 +108,7 @@ def alarms(signs: Mapping[str, float], limits: Mapping[str, float]) -> list[str]
     """
     check_kind("alarms", Mapping, signs=signs, limits=limits)
     if signs.keys() != limits.keys():
-        raise ValueError(f"alarms needs a limit for each sign; got {sorted(signs)} and {sorted(limits)}")
+        raise ValueError(f"alarms needs a limit for each sign; got {dict(signs)} and {dict(limits)}")
     return [name for name, number in signs.items() if not number <= limits[name]]
 
 
@@ -135,6 +137,8 @@ def hidden(
     neurons = dense_neurons("hidden", honest, model)
     dense_neurons("hidden", sent, model)
     check_function("hidden", accepts=accepts)
+    if honest.dtype != sent.dtype:
+        raise ValueError(f"hidden needs two models of one type; got {kind(honest)} and {kind(sent)}")
     check_kind("hidden", Generator, generator=generator)
     order = torch.randperm(neurons, generator=generator)
 

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from labsec.guards import check_kind, check_number, kind
+from labsec.invert.shared import check_kept
 from labsec.models import Model
 
 # Of each activation, its slope and its second derivative at a point, both in terms of its value there.
@@ -83,9 +84,7 @@ def kernel(model: Model, params: Tensor, target: Tensor, label: int, *, kept: Te
             raise ValueError(f"kernel needs params and target float64 [{model.dim}]; got {kind(given)}")
     check_number("kernel", whole=True, least=0, below=model.classes, label=label)
     if kept is not None:
-        check_kind("kernel", Tensor, kept=kept)
-        if kept.shape != (model.dim,) or kept.dtype != torch.bool:
-            raise ValueError(f"kernel needs kept bool [{model.dim}]; got {kind(kept)}")
+        check_kept("kernel", kept, model.dim)
     plan = plan_of(model)
     if plan is None:
         return Automatic(model, params, target, label, kept)

@@ -251,6 +251,8 @@ def most_likely(
     model = view.model
     check_number("most_likely", whole=True, least=0, below=model.classes, label=label)
     check_function("most_likely", likelihood=likelihood)
+    if watch is not None:
+        check_function("most_likely", watch=watch)
     check_number("most_likely", above=0, contrast=contrast)
     budget = Budget(
         name="most_likely", iterations=iterations, seconds=math.inf if seconds is None else seconds, watch=watch
@@ -261,9 +263,8 @@ def most_likely(
             f"batch_size={view.batch_size}, local_steps={view.local_steps}, model {model.name}"
         )
     check_number("most_likely", above=0, lr=view.lr)
+    one_message("most_likely", view, 0)  # says in words what is wrong with messages of another kind
     rows = [one_message("most_likely", view, number) for number in range(len(view.messages))]
-    if not rows:
-        raise ValueError("most_likely needs a message; the view holds none")
     messages = torch.stack(rows)  # [k, dim]
     params = view.params.detach().double()
     smoother = Smoother(model.shape)

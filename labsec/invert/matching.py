@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from labsec.guards import check_function, check_kind, check_number, kind
+from labsec.guards import check_function, check_kind, check_number
 from labsec.invert.kernel import Kernel, Local, kernel
 from labsec.invert.labels import label as read_label
 from labsec.invert.reconstruction import Reconstruction
-from labsec.invert.shared import Watch, gradient
+from labsec.invert.shared import Watch, check_kept, gradient
 from labsec.invert.smooth import Smoother
 from labsec.invert.threads import one_thread
 from labsec.types import ServerView
@@ -237,9 +237,7 @@ def _problem(
     if view.model.vocabulary is not None:
         raise ValueError(f"{name} needs samples that are numbers; those of {view.model.name} are tokens")
     if kept is not None:
-        check_kind(name, Tensor, kept=kept)
-        if kept.shape != wanted.shape or kept.dtype != torch.bool:
-            raise ValueError(f"{name} needs kept bool [{len(wanted)}]; got {kind(kept)}")
+        check_kept(name, kept, len(wanted))
         wanted = wanted * kept
     scale = float(wanted.square().sum() / 2)
     if scale == 0:

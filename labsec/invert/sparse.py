@@ -12,9 +12,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from labsec.guards import check_kind, check_number, kind
+from labsec.guards import check_kind, check_number
 from labsec.invert.observations import views_of
-from labsec.invert.shared import gradient, one_message
+from labsec.invert.shared import check_kept, gradient, one_message
 from labsec.models import Model
 from labsec.types import ServerMemory, ServerView
 
@@ -37,7 +37,9 @@ def left_in(view: ServerView, *, message: int = 0) -> Tensor:
     own = one_message("left_in", view, message)  # [dim]
     found = own != 0
     if bool(found.all()):
-        raise ValueError(f"left_in needs a message with holes; none of the {len(own)} entries of message {message} is 0")
+        raise ValueError(
+            f"left_in needs a message with holes; none of the {len(own)} entries of message {message} is 0"
+        )
     return found
 
 
@@ -122,9 +124,7 @@ def label_left_in(view: ServerView, *, kept: Tensor, message: int = 0) -> int:
     model = view.model
     if view.batch_size != 1:
         raise ValueError(f"label_left_in needs a message of one sample; got batch_size={view.batch_size}")
-    check_kind("label_left_in", Tensor, kept=kept)
-    if kept.shape != (model.dim,) or kept.dtype != torch.bool:
-        raise ValueError(f"label_left_in needs kept bool [{model.dim}]; got {kind(kept)}")
+    check_kept("label_left_in", kept, model.dim)
     if model.shapes[-1] != (model.classes,) or model.shapes[-2][0] != model.classes:
         raise ValueError(f"label_left_in needs a last layer with a row for each class; {model.name} has none")
     weight, bias = model.layers((slopes * kept)[None])[-2:]  # [1, classes, features], [1, classes]

@@ -48,13 +48,13 @@ def learned_perturbation(
     A strength of 0 is `local_updates`. What was learned against one inversion protects from that one alone: the
     made-up samples still look like the client's own to a comparison, and to whoever knows what pictures look like.
 
-    Raises ValueError as `local_updates` does, for a model of tokens, and unless strength >= 0 and steps >= 1.
+    Raises ValueError as `local_updates` does, for a model of tokens, and unless 0 <= strength <= 1 and steps >= 1.
     Source: this course's own reading of "gradient masking by learned perturbation", for which no public description
     was found.
     """
     check_kind("learned_perturbation", Model, model=model)
     check_kind("learned_perturbation", Generator, generator=generator)
-    check_number("learned_perturbation", least=0, strength=strength)
+    check_number("learned_perturbation", least=0, most=1, strength=strength)
     check_number("learned_perturbation", whole=True, least=1, steps=steps)
     plain = local_updates(model, params, x, y, batches, lr=lr, chunk=chunk)  # says in words what does not fit
     if model.vocabulary is not None:

@@ -173,10 +173,12 @@ def variational_updates(
     check_kind("variational_updates", Tensor, params=params, batches=batches)
     check_number("variational_updates", least=0, beta=beta)
     check_number("variational_updates", above=0, lr=lr)
-    if params.shape not in ((model.dim,), (len(batches), model.dim)) or not params.is_floating_point():
-        raise ValueError(f"variational_updates needs params [{model.dim}] or [k, {model.dim}]; got {kind(params)}")
+    if chunk is not None:
+        check_number("variational_updates", whole=True, above=0, chunk=chunk)
     if batches.ndim != 3 or 0 in batches.shape[1:] or batches.dtype != torch.int64:
         raise ValueError(f"variational_updates needs int64 batches [clients, steps, batch]; got {kind(batches)}")
+    if params.shape not in ((model.dim,), (len(batches), model.dim)) or not params.is_floating_point():
+        raise ValueError(f"variational_updates needs params [{model.dim}] or [k, {model.dim}]; got {kind(params)}")
     model.check_data(x, y, params.dtype)
     least, most = (int(end) for end in batches.aminmax()) if len(batches) else (0, 0)
     if least < -1 or most >= len(x):
