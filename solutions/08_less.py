@@ -28,13 +28,12 @@ from dataclasses import replace
 import pandas
 import torch
 
-from labsec import Scenario, bind, compress, data, invert, mask, metrics, models, rounds, run, train
+from labsec import Scenario, bind, compress, data, invert, mask, metrics, models, run, train
 from labsec.course import after, cards, check, exercise, hint, predict, progress, quiz, reveal
 from labsec.course.exercises import lab08 as roles
 from labsec.course.exercises.threat import threat_card
 from labsec.course.panels import lab04_pictures as pictures
-from labsec.course.panels import lab08
-from labsec.types import BroadcastView, ServerView
+from labsec.course.panels import lab08, lab08_leak
 
 torch.set_num_threads(1)
 
@@ -311,12 +310,8 @@ lenet = models.lenet((1, 28, 28), 10)
 mean = pixels.x.mean(dim=0)  # a guess without any message
 
 
-def one_picture(i, *, model=lenet, trained_by=train.local_updates):
-    params = model.init(draws(i))
-    x, y = pixels.x_test[i : i + 1], pixels.y_test[i : i + 1]
-    update = trained_by(model, params, x, y, torch.tensor([[[0]]]), lr=0.1)
-    told = {"lr": 0.1, "local_steps": 1, "batch_size": 1}
-    return ServerView(params=params, messages=update, model=model, **told), x, int(y)
+def one_picture(i):  # a view with the message, and for the score picture and label
+    return lab08_leak.told(pixels, lenet, i)
 
 
 def shortened(view, stage):
@@ -376,30 +371,11 @@ def gap(own, received):
 check("08.6", gap)
 
 # %% [markdown]
-# Here it is in the search that you built in lab 04, with L-BFGS in double precision. Half of the numbers were sent,
-# chosen at random.
+# Here it is in the search that you built in lab 04 (`lab08_leak.searched`). Half of the numbers were sent, chosen at
+# random.
 
 
 # %%
-def my_search(view, label, gap, iterations=150):
-    params = view.params.double().requires_grad_()
-    received = -view.messages[0].double() / view.lr
-    x = torch.full((1, 1, 28, 28), 0.5, dtype=torch.float64, requires_grad=True)
-    how = {"line_search_fn": "strong_wolfe", "history_size": 50, "max_iter": iterations}
-    optimizer = torch.optim.LBFGS([x], tolerance_change=0, **how)
-
-    def closure():
-        logits = view.model(params[None], x[None])[0]
-        loss = torch.nn.functional.cross_entropy(logits, torch.tensor([label]))
-        (own,) = torch.autograd.grad(loss, params, create_graph=True)
-        distance = gap(own, received) / received.square().sum()
-        (x.grad,) = torch.autograd.grad(distance, x)
-        return distance.detach()
-
-    optimizer.step(closure)
-    return x.detach()
-
-
 def lab_04(own, received):
     return (own - received).square().sum()
 
@@ -407,8 +383,8 @@ def lab_04(own, received):
 # %%
 holed = shortened(view, bind(at_random, keep=0.5))
 found = {
-    "matching of lab 04": my_search(holed, label, lab_04)[0],
-    "your matching": my_search(holed, label, gap)[0],
+    "matching of lab 04": lab08_leak.searched(lab_04, holed, label)[0],
+    "your matching": lab08_leak.searched(gap, holed, label)[0],
 }
 pictures.strip(x[0], found, title="A random half of the message, two attackers")
 
@@ -563,9 +539,10 @@ pictures.strip(x[0], found, title="Four bits a number, and more and more message
 
 # %%
 masked_by = bind(mask.soteria, share=0.8)
-view, x, label = one_picture(0, trained_by=masked_by)
+view, x, label = lab08_leak.told(pixels, lenet, 0, by=masked_by)
 plain = search(view, label)
-pictures.strip(x[0], {"plain": plain[0]}, title="Soteria, and an attacker who believes it")
+found = {"mean picture": mean, "plain": plain[0]}
+pictures.strip(x[0], found, title="Soteria, and the plain attacker")
 
 # %% [markdown]
 # The attacker reads the paper. It leaves out everything that the mask may have touched, the whole last layer, and
@@ -596,43 +573,8 @@ reveal("08.d", float(metrics.psnr(knowing, x)))
 # averages ten such messages.
 
 # %%
-tiny = models.lenet(digits.shape, 10)
-bottleneck = mask.precode(digits.shape, 10)
-count, features = mask.before_bottleneck(bottleneck)
-alone = torch.tensor([[[0]]])
-
-
-def own_digit(i):
-    return digits.x_test[i : i + 1], digits.y_test[i : i + 1]
-
-
-def sent_by(model, i, by, **how):
-    told = {"lr": 0.1, "local_steps": 1, "batch_size": 1}
-    start = model.init(draws(i))
-    update = by(model, start, *own_digit(i), alone, lr=0.1, **how)
-    return ServerView(params=start, messages=update, model=model, **told)
-
-
-# %%
-truth, found = [], {}
-for i in range(5):
-    x, y = own_digit(i)
-    random_layer = {"by": mask.variational_updates, "beta": 1e-3, "generator": draws(i)}
-    first = sent_by(bottleneck, i, **random_layer)
-    nudged = {"by": mask.learned_perturbation, "strength": 0.2, "generator": draws(i)}
-    ten = [sent_by(tiny, i, **nudged) for _ in range(10)]
-    mean_of_ten = torch.stack([each.messages for each in ten]).mean(dim=0)
-    guesses = {
-        "PRECODE, plain": search(first, int(y)),
-        "first layers": invert.around(first, layers=count, features=features).estimate,
-        "perturbed, plain": search(ten[0], int(y)),
-        "mean of ten": search(replace(ten[0], messages=mean_of_ten), int(y)),
-    }
-    truth.append(x)
-    for name, guess in guesses.items():
-        found.setdefault(name, []).append(guess)
-rows = {name: torch.cat(each) for name, each in found.items()}
-pictures.rows(torch.cat(truth), rows, title="Two masks, each with two attackers")
+x, found = lab08_leak.masked_digits(5)
+pictures.rows(x, found, title="Two masks, each with two attackers")
 
 # %% [markdown]
 # Read the rows with your eyes as well as by their decibels. What the masks cost in accuracy is on the card of claim 53.
@@ -641,23 +583,6 @@ pictures.rows(torch.cat(truth), rows, title="Two masks, each with two attackers"
 # ## Part six: what was there all along
 # Batch size and local steps were never sold as a defence. Below, *everything* is sent, nothing rounded and nothing
 # masked. The attacker divides rows by biases (lab 04), and names suspects out of the 359 test digits. Twenty clients.
-
-
-# %%
-def leaks(batch, steps, clients=20):
-    read, named_right = [], []
-    for client in range(clients):
-        who = torch.randperm(359, generator=draws(client))[: batch * steps]
-        own = (digits.x_test, digits.y_test, who.view(1, steps, batch))
-        update = train.local_updates(small, params, *own, lr=0.3)
-        told = {"lr": 0.3, "local_steps": steps, "batch_size": batch}
-        view = ServerView(params=params, messages=update, model=small, **told)
-        scores = metrics.assigned(invert.analytic(view), digits.x_test[who])[1]
-        read.append(100 * float((scores >= 25).double().mean()))
-        accused = invert.gallery(update, expected, samples=batch * steps)[0]
-        named_right.append(100 * float(torch.isin(accused, who).double().mean()))
-    return sum(read) / clients, sum(named_right) / clients
-
 
 # %%
 predict(
@@ -672,13 +597,11 @@ predict(
 # %%
 table = {}
 for batch, steps in ((1, 1), (4, 1), (16, 1), (1, 5), (16, 5)):
-    read, right = leaks(batch, steps)
+    shares = lab08_leak.leaks(fed, batch=batch, steps=steps)
     reached = run(replace(fed, batch_size=batch, local_steps=steps)).final_accuracy
-    chance = 100 * batch * steps / 359
-    shares = [f"{share:.0f} %" for share in (read, right, chance)]
-    table[f"{steps} x {batch}"] = [*shares, f"{reached:.2f}"]
+    table[f"{steps} x {batch}"] = [*(f"{share:.0f} %" for share in shares), f"{reached:.2f}"]
 columns = ["read out", "named right", "by chance", "accuracy, 40 rounds"]
-reveal("08.e", read)
+reveal("08.e", shares[0])
 after("08.e", pandas.DataFrame(table, index=columns).T.rename_axis("steps x batch"))
 
 # %% [markdown]
@@ -699,13 +622,10 @@ threat_card(roles.SENDS_ITS_OWN, title="The server sends a model of its own")
 # the false alarms: at most 5 % of honest models. `limits_of` sets limits with 120 honest models, all that came by in
 # three earlier federations of 40 rounds.
 
+
 # %%
-own = digits.x[:48]
-
-
 def signs_in(seed, number=40):
-    ran = rounds(replace(fed, seed=seed, rounds=number))
-    return [invert.check_up(each.before, model=small, x=own) for each in ran]
+    return lab08_leak.signs_in(replace(fed, seed=seed, rounds=number))
 
 
 def accused(signs, limits):
@@ -743,38 +663,11 @@ print(f"Accused of twenty honest federations: {accused(others, limits):.1f} %")
 # Now three dishonest servers: imprint bins, trap weights (most neurons are silent for most samples), and one that
 # knows the limits, and swaps in only as many trap neurons as the check lets pass (`invert.hidden`).
 
-
 # %%
-def passes(params):
-    signs = invert.check_up(params, model=small, x=digits.x_test[:48])
-    return not invert.alarms(signs, limits)
-
-
-(*_, tenth) = rounds(replace(fed, rounds=11))
-honest = tenth.before
-traps = invert.trap_weights(honest, model=small, scale=0.7, generator=draws(0))
-told = {"model": small, "accepts": passes, "generator": draws(0)}
-sly, neurons = invert.hidden(honest, traps, **told)
-bins = {"public": digits.x_test, "one_hot": False, "generator": draws(0)}
-servers = {
-    "honest": honest,
-    "bins": invert.imprint(honest, model=small, **bins),
-    "traps": traps,
-    f"{neurons} hidden traps": sly,
-}
-
-# %%
-batch = torch.arange(16)[None, None]
-for name, params_sent in servers.items():
-    signs = invert.check_up(params_sent, model=small, x=own)
-    update = train.local_updates(small, params_sent, digits.x, digits.y, batch, lr=0.3)
-    told = {"lr": 0.3, "local_steps": 1, "batch_size": 16, "messages": update}
-    if name == "bins":
-        view = BroadcastView(params=params_sent, honest=honest, model=small, **told)
-        guess = invert.read_imprint(view, one_hot=False).estimate
-    else:
-        guess = invert.analytic(ServerView(params=params_sent, model=small, **told))
-    read = int((metrics.assigned(guess, digits.x[:16])[1] >= 25).sum())
+tenth = replace(fed, rounds=10)
+sent = lab08_leak.servers(tenth, limits)
+for name, read in lab08_leak.read_by(tenth, sent).items():
+    signs = invert.check_up(sent[name], model=small, x=digits.x[:48])
     rings = ", ".join(invert.alarms(signs, limits)) or "no alarm"
     print(f"{name:16} {read:2} of 16 read; {rings}")
 
