@@ -518,7 +518,7 @@ def draw(frame: pandas.DataFrame) -> plots.Picture:
     dark = grid[1][0].get_lines()[-2:]
     with plots.style():
         fig.legend(
-            [*handles, *dark], [*names, "accuracy", "with feedback"], loc="outside lower center", ncols=6, frameon=False
+            [*handles, *dark], [*names, "accuracy", "with feedback"], loc="outside lower center", ncols=3, frameon=False
         )
         fig.suptitle(
             "Who reads a compressed message, and what the compression costs", x=0.01, ha="left", fontweight="bold"
