@@ -39,6 +39,7 @@ LR = 0.1
 RECOVERED_FROM = 25.0  # dB
 BEYOND_MEAN = 10.0  # dB more than the mean digit scores
 STEPS = 10  # of Gauss and Newton, at most
+SEARCH = 100  # iterations of L-BFGS, at most
 DESCENT = 5  # steps in which a made-up sample is learned
 GALLERY = 1000  # digits among which an original is looked for
 SHORT = {"clients": 6, "rounds": 25, "batch_size": 8, "evaluate_every": 25}  # of the federation that shows the cost
@@ -61,6 +62,12 @@ def by_newton(view: ServerView, label: int) -> Tensor:
     return invert.gauss_newton(together, label=label, outer=STEPS).estimate
 
 
+def by_lbfgs(view: ServerView, label: int) -> Tensor:
+    """The same where the network has no fast Newton step."""
+    together = replace(view, messages=view.messages.mean(dim=0, keepdim=True))
+    return invert.lbfgs(together, label=label, iterations=SEARCH).estimate
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Case:
     """A defence, and the two attackers that it meets.
@@ -69,7 +76,8 @@ class Case:
     method      in words
     rate        its strength, in the family's own unit
     send        what a client sends of one sample
-    adaptive    the attacker who knows the defence; `by_newton` is the one who does not
+    adaptive    the attacker who knows the defence
+    plain       the attacker who does not
     network     (shape, classes) -> model
     changes     fields of a scenario that runs it, for its cost in accuracy
     """
@@ -79,6 +87,7 @@ class Case:
     rate: float
     send: Send
     adaptive: Read
+    plain: Read = by_newton
     network: Callable[[tuple[int, ...], int], Model] = tanh_net
     changes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -130,7 +139,7 @@ def random_bottleneck(latent: int) -> Case:
 
     def read(view: ServerView, label: int) -> Tensor:
         count, features = mask.before_bottleneck(view.model)
-        return invert.around(view, layers=count, features=features).estimate
+        return invert.around(view, layers=count, features=features, iterations=3 * SEARCH).estimate
 
     network = partial(_precode, latent=latent)
     return Case(
@@ -139,6 +148,7 @@ def random_bottleneck(latent: int) -> Case:
         rate=latent,
         send=send,
         adaptive=read,
+        plain=by_lbfgs,
         network=network,
         changes={"train": bind(mask.variational_updates, beta=1e-3)},
     )
@@ -206,7 +216,7 @@ def leak(case: Case, *, seed: int, observations: int, adaptive: bool, pictures: 
     check_number("leak", whole=True, least=1, observations=observations)
     check_number("leak", whole=True, least=1, most=GALLERY, pictures=pictures)
     check_kind("leak", bool, adaptive=adaptive)
-    read = case.adaptive if adaptive else by_newton
+    read = case.adaptive if adaptive else case.plain
     places = _places(seed)[:pictures]
     digits = load("digits")
     model = case.network(digits.shape, digits.classes)

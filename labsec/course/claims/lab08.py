@@ -18,10 +18,10 @@ from labsec import compress, invert, metrics
 from labsec.course.claims.base import Claim, Spread
 from labsec.data import load
 from labsec.federation.bind import bind
-from labsec.federation.engine import rounds, run
-from labsec.federation.population import Population
+from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
 from labsec.models import Model, mlp
+from labsec.study.alarm import FALSE_ALARMS, HONEST, reported
 from labsec.study.masking import CLEAR, LR, STEPS, Case, in_the_clear, leak, made_up_samples, masked_features
 from labsec.study.masking import random_bottleneck as bottleneck
 from labsec.train import local_updates
@@ -260,8 +260,9 @@ def not_compressed(seed: int) -> Mapping[str, float]:
 @cache
 def _accuracy(seed: int, part: Callable[..., Tensor] | None) -> float:
     """Test accuracy in percent of a FedAvg whose wire compresses."""
-    changes = {} if part is None else {"client_stages": [part]}
-    return 100 * run(Scenario.fedavg(rounds=60, evaluate_every=60, seed=seed, **changes)).final_accuracy
+    stages = () if part is None else (part,)
+    scenario = Scenario.fedavg(rounds=60, evaluate_every=60, seed=seed, client_stages=stages)
+    return 100 * run(scenario).final_accuracy
 
 
 def halves(name: str, measured: Spread, compared: Spread) -> bool:
@@ -287,117 +288,51 @@ MASKS = {
 }
 
 
+MASKED = (
+    ("masked features", "plain", 1),
+    ("masked features", "adaptive", 1),
+    ("random bottleneck", "plain", 1),
+    ("random bottleneck", "adaptive", 1),
+    ("made-up samples", "plain", 1),
+    ("made-up samples", "adaptive", 1),
+    ("made-up samples", "adaptive", 10),
+)
+"""Mask, attacker and messages. The attackers on the first two need one message: others would tell them nothing new."""
+
+
 def masked(seed: int) -> Mapping[str, float]:
     """Percent of four digits that are read out at 25 dB, or recognised among a thousand, behind three masks"""
     found: dict[str, float] = {}
-    for name, case in MASKS.items():
-        for who, adaptive, count in (("plain", False, 1), ("adaptive", True, 1), ("adaptive", True, 10)):
-            own = leak(case, seed=seed, observations=count, adaptive=adaptive, pictures=FEW)
-            found[f"{name}, {who}, {_times(count)}, read out"] = 100 * own.success
-            found[f"{name}, {who}, {_times(count)}, recognised"] = 100 * own.reidentified
+    for name, who, count in MASKED:
+        own = leak(MASKS[name], seed=seed, observations=count, adaptive=who == "adaptive", pictures=FEW)
+        found[f"{name}, {who}, {_times(count)}, read out"] = 100 * own.success
+        found[f"{name}, {who}, {_times(count)}, recognised"] = 100 * own.reidentified
     return found
 
 
 def not_masked(seed: int) -> Mapping[str, float]:
-    """The same without a mask"""
-    clear = {name: replace(case, send=in_the_clear) for name, case in MASKS.items()}
+    """The same without a mask, on the same network without a bottleneck"""
+    own = leak(CLEAR, seed=seed, observations=1, adaptive=False, pictures=FEW)
     found: dict[str, float] = {}
-    for name, case in clear.items():
-        own = leak(case, seed=seed, observations=1, adaptive=False, pictures=FEW)
-        for who, count in (("plain", 1), ("adaptive", 1), ("adaptive", 10)):
-            found[f"{name}, {who}, {_times(count)}, read out"] = 100 * own.success
-            found[f"{name}, {who}, {_times(count)}, recognised"] = 100 * own.reidentified
+    for name, who, count in MASKED:
+        found[f"{name}, {who}, {_times(count)}, read out"] = 100 * own.success
+        found[f"{name}, {who}, {_times(count)}, recognised"] = 100 * own.reidentified
     return found
 
 
 # Claim 54: a live alarm.
-FALSE_ALARMS = 0.05
 SEEN = 50.0  # points above the false alarms
-HONEST = "a server that only reads"
-SKEWS = (None, 0.3, 0.1)
-MOST_SAMPLES = 64  # that a client looks at
-
-
-def deep_net(shape: tuple[int, ...], classes: int) -> Model:
-    return mlp(shape, classes, hidden=(64, 64))
-
-
-@cache
-def arrivals(seed: int) -> tuple[tuple[Tensor, Tensor], ...]:
-    """Honest models in 20 rounds at three skews, each with the samples of the client that got it: 60 pairs."""
-    digits = load("digits")
-    model = deep_net(digits.shape, digits.classes)
-    pairs = []
-    for skew in SKEWS:
-        scenario = Scenario.fedavg(model=model, alpha=skew, rounds=20, seed=seed, evaluate_every=20)
-        held = Population(scenario)
-        for number, turn in enumerate(rounds(scenario)):
-            own = held.shards[number % scenario.clients]
-            samples = held.x[own[own >= 0]][:MOST_SAMPLES]
-            if len(samples) >= 8:
-                pairs.append((turn.before, samples))
-    return tuple(pairs)
-
-
-@cache
-def limits(seed: int) -> Mapping[str, float]:
-    """What a client has learned to expect, from two federations of other seeds."""
-    digits = load("digits")
-    model = deep_net(digits.shape, digits.classes)
-    earlier = [*arrivals(1000 + 2 * seed), *arrivals(1001 + 2 * seed)]
-    return invert.limits_of([invert.check_up(sent, model=model, x=x) for sent, x in earlier], rate=FALSE_ALARMS)
 
 
 def alarmed(seed: int) -> Mapping[str, float]:
     """Percent of the models that arrive which a client's check reports, at 5 % false alarms"""
-    digits = load("digits")
-    model = deep_net(digits.shape, digits.classes)
-    expected = limits(seed)
-    draws = generator(seed, "server")
-    public = digits.x_test[:100]
-
-    def bins(honest: Tensor) -> Tensor:
-        return invert.imprint(honest, model=model, public=public, one_hot=False, generator=draws)
-
-    def traps(honest: Tensor) -> Tensor:
-        return invert.trap_weights(honest, model=model, scale=0.5, generator=draws)
-
-    def one_alive(honest: Tensor) -> Tensor:
-        sent = honest.clone()
-        model.layers(sent[None])[1][0, 1:] = -100.0
-        return sent
-
-    def accepts(sent: Tensor) -> bool:
-        return not invert.alarms(invert.check_up(sent, model=model, x=public), expected)
-
-    def hidden_traps(honest: Tensor) -> Tensor:
-        return invert.hidden(honest, traps(honest), model=model, accepts=accepts, generator=draws)[0]
-
-    servers: Mapping[str, Callable[[Tensor], Tensor]] = {
-        HONEST: lambda honest: honest,
-        "bins for all samples": bins,
-        "trap weights": traps,
-        "one live neuron": one_alive,
-        "trap weights, hidden": hidden_traps,
-    }
-    found = {}
-    for name, server in servers.items():
-        heard = [
-            bool(invert.alarms(invert.check_up(server(sent), model=model, x=x), expected))
-            for sent, x in arrivals(seed)[::3]
-        ]
-        found[name] = 100 * sum(heard) / len(heard)
-    return found
+    return {name: 100 * share for name, share in reported(seed).items()}
 
 
 def alarmed_for_nothing(seed: int) -> Mapping[str, float]:
-    """The same for honest models: false alarms, over all rounds, skews and clients"""
-    digits = load("digits")
-    model = deep_net(digits.shape, digits.classes)
-    wrong = [bool(invert.alarms(invert.check_up(sent, model=model, x=x), limits(seed))) for sent, x in arrivals(seed)]
-    share = 100 * sum(wrong) / len(wrong)
-    names = (HONEST, "bins for all samples", "trap weights", "one live neuron", "trap weights, hidden")
-    return dict.fromkeys(names, share)
+    """The same for honest models: false alarms"""
+    shares = reported(seed)
+    return dict.fromkeys(shares, 100 * shares[HONEST])
 
 
 def is_seen(name: str, measured: Spread, compared: Spread) -> bool:
