@@ -672,8 +672,9 @@ for name, read in lab08_leak.read_by(tenth, sent).items():
     print(f"{name:16} {read:2} of 16 read; {rings}")
 
 # %% [markdown]
-# The check catches who is greedy, and bounds what the sly one gets. No check sees a server that only *reads*: it sends
-# an honest model.
+# In eight seeds, bins read 7 to 12 of the 16, traps 3 to 7, hidden traps 0 to 5, and an honest model 0 to 2. The check
+# caught all bins and all traps, and two of the eight servers that knew its limits. And no check sees a server that only
+# *reads*: it sends an honest model.
 
 # %% [markdown]
 # ## Part eight: attack your defence
