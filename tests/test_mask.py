@@ -86,7 +86,8 @@ def test_with_a_handful_of_entries_the_pattern_does_not_help():
 
 
 def test_a_message_without_holes_shows_no_pattern():
-    view, _, _ = sent(models.lenet((1, 8, 8), 10))
+    view, _, _ = sent()
+    view = replace(view, messages=view.messages + 1e-9)
     with pytest.raises(ValueError, match="needs a message with holes"):
         invert.left_in(view)
 
@@ -105,7 +106,7 @@ def test_layers_are_left_out_by_their_numbers():
     names = [bool(part.all()) for part in model.layers(kept.double()[None])]
     assert names == [False, True, True, False]
     with pytest.raises(ValueError, match="needs a parameter to be left"):
-        invert.outside(model, layers=range(4)[:4] and [0, 1, 2, 3])
+        invert.outside(model, layers=[0, 1, 2, 3])
 
 
 def test_several_sparse_messages_add_up_where_the_pattern_changes():
@@ -155,7 +156,7 @@ def test_repeated_messages_name_the_suspect_whom_one_does_not():
     model = models.mlp((1, 8, 8), 10, hidden=(32,))
     params = model.init(generator(0, "model")).double()
     expected = suspects(model, params)
-    bound = 3 * float(expected.abs().mean())
+    bound = float(expected.abs().max())
     reading = partial(invert.flipped_signs, bound=bound, flip=0.25)
     hits = {}
     for count in (1, 40):
