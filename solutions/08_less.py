@@ -28,7 +28,18 @@ from dataclasses import replace
 import pandas
 import torch
 
-from labsec import Scenario, bind, compress, data, invert, mask, metrics, models, run, train
+from labsec import (
+    Scenario,
+    bind,
+    compress,
+    data,
+    invert,
+    mask,
+    metrics,
+    models,
+    run,
+    train,
+)
 from labsec.course import after, cards, check, exercise, hint, predict, progress, quiz, reveal
 from labsec.course.exercises import lab08 as roles
 from labsec.course.exercises.threat import threat_card
@@ -152,7 +163,8 @@ check("08.3", sign_of)
 # %%
 def two_bits(updates, *, generator):
     step = updates.abs().amax(dim=1, keepdim=True)  # -1, 0 or 1 steps
-    return stochastic_round(updates, torch.rand(updates.shape, generator=generator), step=step)
+    drawn = torch.rand(updates.shape, generator=generator)
+    return stochastic_round(updates, drawn, step=step)
 
 
 def sign_alone(updates):
@@ -169,6 +181,7 @@ stages = {
 }
 
 
+# %%
 def accuracy_of(stage, rounds=40):
     return run(replace(fed, client_stages=[stage], rounds=rounds)).final_accuracy
 
@@ -212,10 +225,12 @@ check("08.4", bytes_of)
 
 # %%
 order = torch.arange(16)[None, None]
-learned = train.local_updates(small, small.init(draws(0)), digits.x, digits.y, order, lr=0.3)
+start = small.init(draws(0))
+learned = train.local_updates(small, start, digits.x, digits.y, order, lr=0.3)
 sent = {"all numbers": (learned, 32)}
 sent |= {f"the largest {k}": (top_k(learned, k=k), 32) for k in (241, 24, 7)}
-sent |= {"2 bits": (two_bits(learned, generator=draws(0)), 2), "sign": (sign_of(learned), 1)}
+sent["2 bits"] = (two_bits(learned, generator=draws(0)), 2)
+sent["sign"] = (sign_of(learned), 1)
 print("                   counted   written   of everything")
 for name, (rows, bits) in sent.items():
     written = len(compress.encode(rows[0]))
@@ -332,6 +347,7 @@ def four_bits(updates):
     return compress.qsgd(updates, bits=4, generator=draws(0))
 
 
+# %%
 view, x, label = one_picture(0)
 ways = {
     "everything": lambda u: u,
@@ -431,7 +447,7 @@ after("08.b", pandas.DataFrame(medians, index=columns).T.round(1))
 # ### The panel
 # What every method and rate costs in accuracy and bytes, and what it hides: from the plain attacker, from one who
 # knows the method, and from one who has kept several messages about the same data. Three things to look for: a setting
-# that hides a picture from the plain attacker only; the method that hides most for its bytes; and what 50 observations
+# that hides a picture from the plain attacker only; the method that hides most for its bytes; and what more observations
 # change.
 
 # %%
@@ -459,8 +475,9 @@ for p, stage in flips.items():
 
 # %%
 for p in (0.25, 0.4):
-    total = compress.sfsq_epsilon(flip=p, coordinates=small.dim)
-    print(f"{p:4.0%} flipped: ε {math.log((1 - p) / p):.2f} a bit, ε {total:,.0f} a message")
+    a_bit = compress.sfsq_epsilon(flip=p, coordinates=1)
+    a_message = compress.sfsq_epsilon(flip=p, coordinates=small.dim)
+    print(f"{p:4.0%} flipped: ε {a_bit:.2f} a bit, ε {a_message:,.0f} a message")
 
 # %% [markdown]
 # An ε in the hundreds promises nothing that anybody could use (lab 07). A promise that is missing is not yet an
@@ -476,6 +493,7 @@ suspects = (digits.x_test, digits.y_test, each_alone)
 expected = train.local_updates(small, params, *suspects, lr=0.3)
 
 
+# %%
 def named(stage, copies, people=100, bound=0.05):
     drawn = draws(copies)
     total = sum(stage(expected[:people], generator=drawn) for _ in range(copies))
@@ -692,7 +710,8 @@ message = my_defence(expected[:1], generator=draws(0))
 print(f"Accuracy          {accuracy_of(my_defence):.2f}")
 print(f"Bytes             {len(compress.encode(message[0]))} of {4 * small.dim}")
 for k in (1, 50):
-    print(f"{k:3} messages: {named(my_defence, k, bound=math.inf):4.0f} % of 100 clients named")
+    share = named(my_defence, k, bound=math.inf)
+    print(f"{k:3} messages: {share:4.0f} % of 100 clients named")
 
 # %% [markdown]
 # Whatever you found holds against *these* attacks, on one picture a message.
