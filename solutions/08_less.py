@@ -239,7 +239,8 @@ for name, (rows, bits) in sent.items():
 
 # %% [markdown]
 # Where your count is *below* what is written, see what you did not count: the header and the scale. Where it is above,
-# somebody found a shorter way.
+# somebody found a shorter way. Even "all numbers" has zeros: the weights of pixels that are empty in all 16 samples do
+# not move.
 #
 # ### Exercise 8.5 · Error feedback ●● (8 minutes)
 # What a client left out is not lost, if it remembers it: **add** what is still owed to the next update, shorten the
