@@ -18,10 +18,10 @@ from labsec import compress, invert, metrics
 from labsec.course.claims.base import Claim, Spread
 from labsec.data import load
 from labsec.federation.bind import bind
-from labsec.federation.engine import rounds, run
-from labsec.federation.population import Population
+from labsec.federation.engine import run
 from labsec.federation.scenario import Scenario
 from labsec.models import Model, mlp
+from labsec.study.alarm import FALSE_ALARMS, HONEST, reported
 from labsec.study.masking import CLEAR, LR, STEPS, Case, in_the_clear, leak, made_up_samples, masked_features
 from labsec.study.masking import random_bottleneck as bottleneck
 from labsec.train import local_updates
@@ -260,8 +260,9 @@ def not_compressed(seed: int) -> Mapping[str, float]:
 @cache
 def _accuracy(seed: int, part: Callable[..., Tensor] | None) -> float:
     """Test accuracy in percent of a FedAvg whose wire compresses."""
-    changes = {} if part is None else {"client_stages": [part]}
-    return 100 * run(Scenario.fedavg(rounds=60, evaluate_every=60, seed=seed, **changes)).final_accuracy
+    stages = () if part is None else (part,)
+    scenario = Scenario.fedavg(rounds=60, evaluate_every=60, seed=seed, client_stages=stages)
+    return 100 * run(scenario).final_accuracy
 
 
 def halves(name: str, measured: Spread, compared: Spread) -> bool:
@@ -320,99 +321,18 @@ def not_masked(seed: int) -> Mapping[str, float]:
 
 
 # Claim 54: a live alarm.
-FALSE_ALARMS = 0.05
 SEEN = 50.0  # points above the false alarms
-HONEST = "a server that only reads"
-SKEWS = (None, 0.3, 0.1)
-MOST_SAMPLES = 64  # that a client looks at
 
 
-def deep_net(shape: tuple[int, ...], classes: int) -> Model:
-    return mlp(shape, classes, hidden=(64, 64))
-
-
-def arrivals(first: int, federations: int) -> list[tuple[Tensor, Tensor]]:
-    """Honest models that arrive, each with the samples of the client that gets it.
-
-    One model of each federation, from a round of its own: those of one federation are too alike to count twice. The
-    federations take turns in how differently their clients' data are.
-    """
-    digits = load("digits")
-    model = deep_net(digits.shape, digits.classes)
-    pairs = []
-    for seed in range(first, first + federations):
-        scenario = Scenario.fedavg(
-            model=model, alpha=SKEWS[seed % 3], rounds=1 + seed % 7, seed=seed, evaluate_every=100
-        )
-        held = Population(scenario)
-        last = [*rounds(scenario)][-1]
-        own = held.shards[int(held.sizes.argsort()[scenario.clients // 2])]  # the client of the median size
-        pairs.append((last.before, held.x[own[own >= 0]][:MOST_SAMPLES]))
-    return pairs
-
-
-@cache
-def limits() -> Mapping[str, float]:
-    """What a client has learned to expect, from a hundred federations of other seeds."""
-    digits = load("digits")
-    model = deep_net(digits.shape, digits.classes)
-    return invert.limits_of(
-        [invert.check_up(sent, model=model, x=x) for sent, x in arrivals(10_000, 100)], rate=FALSE_ALARMS
-    )
-
-
-@cache
-def heard(seed: int) -> tuple[tuple[Tensor, Tensor], ...]:
-    """The models that arrive in thirty federations of one seed."""
-    return tuple(arrivals(20_000 + 30 * seed, 30))
-
-
-@cache
 def alarmed(seed: int) -> Mapping[str, float]:
     """Percent of the models that arrive which a client's check reports, at 5 % false alarms"""
-    digits = load("digits")
-    model = deep_net(digits.shape, digits.classes)
-    expected = limits()
-    draws = generator(seed, "server")
-    public = digits.x_test[:100]
-
-    def bins(honest: Tensor) -> Tensor:
-        return invert.imprint(honest, model=model, public=public, one_hot=False, generator=draws)
-
-    def traps(honest: Tensor) -> Tensor:
-        return invert.trap_weights(honest, model=model, scale=0.5, generator=draws)
-
-    def one_alive(honest: Tensor) -> Tensor:
-        sent = honest.clone()
-        model.layers(sent[None])[1][0, 1:] = -100.0
-        return sent
-
-    def accepts(sent: Tensor) -> bool:
-        return not invert.alarms(invert.check_up(sent, model=model, x=public), expected)
-
-    def hidden_traps(honest: Tensor) -> Tensor:
-        return invert.hidden(honest, traps(honest), model=model, accepts=accepts, generator=draws)[0]
-
-    servers: Mapping[str, Callable[[Tensor], Tensor]] = {
-        HONEST: lambda honest: honest,
-        "bins for all samples": bins,
-        "trap weights": traps,
-        "one live neuron": one_alive,
-        "trap weights, hidden": hidden_traps,
-    }
-    found = {}
-    for name, server in servers.items():
-        reported = [
-            bool(invert.alarms(invert.check_up(server(sent), model=model, x=x), expected)) for sent, x in heard(seed)
-        ]
-        found[name] = 100 * sum(reported) / len(reported)
-    return found
+    return {name: 100 * share for name, share in reported(seed).items()}
 
 
 def alarmed_for_nothing(seed: int) -> Mapping[str, float]:
     """The same for honest models: false alarms"""
-    share = alarmed(seed)[HONEST]
-    return dict.fromkeys((name for name in alarmed(seed) if name != HONEST), share) | {HONEST: share}
+    shares = reported(seed)
+    return dict.fromkeys(shares, 100 * shares[HONEST])
 
 
 def is_seen(name: str, measured: Spread, compared: Spread) -> bool:
