@@ -13,8 +13,8 @@ from labsec.course.questions.base import Finding, Item, Teaching
 #         message 10, 17, 9, 9, 10
 # 08.d    dB of five pictures behind Soteria at 80 %, last layer left out: 54.3, 57.8, 53.0, 77.2, 51.2; plain 4.1, 4.7,
 #         4.0, 4.3, 4.8
-# 08.e    percent of digits read out of five steps of 16: 1.4, 0.1, 2.2, 1.2, 0.2; suspects named right: 51, 50, 51, 50,
-#         52, by chance 22
+# 08.e    percent of digits read out of five steps of 16: 2.8, 2.6, 1.3, 3.3, 0.6; suspects named right: 52, 51, 51, 51,
+#         45, by chance 22
 # 08.f    percent of models of twenty honest federations above limits from three others: 24, 43, 14, 14, 0; from one
 #         model each of 120 federations: 0, 2, 0, 0, 0
 # and four bits a number: plain 9 to 13 dB, knowing and one message 13 to 16, ten 20 to 23, fifty 25 to 29
@@ -37,8 +37,8 @@ FINDINGS = {
         seen=(40.0, 120.0),
     ),
     "08.e": Finding(
-        "0 to 2 % in five seeds. But half of the suspects that are named were there, and by chance it would be 22 %.",
-        seen=(0.0, 5.0),
+        "1 to 3 % in five seeds. But half of the suspects that are named were there, and by chance it would be 22 %.",
+        seen=(0.0, 6.0),
     ),
     "08.f": Finding(
         "24 % here, and 0 to 43 % with limits from four other sets of three federations. Promised were 5 %.",
