@@ -224,7 +224,7 @@ for name, own in said.items():
 #
 # ### Exercise 7.4 · A budget that refuses ●● (5 minutes)
 # What has been sent cannot be called back. So a budget must say no **before** a round runs. All rounds together may
-# give away as much as one round with the multiplier `least`. How many of the planned rounds run? The first that does
+# give away at most as much as one round with the multiplier `least`. How many of the planned rounds run? The first that does
 # not fit ends the run.
 #
 # | name | shape | meaning |
@@ -252,7 +252,8 @@ check("07.4", rounds_that_fit)
 
 # %%
 whole = terms(rounds=1, relation="zero-out").noise_for(2.0)
-print("by your count:", rounds_that_fit(torch.full((50,), noise / 2), least=whole))
+planned = torch.full((50,), noise / 2)  # replace-one: half, in units of the move
+print("by your count:", rounds_that_fit(planned, least=whole))
 with TemporaryDirectory() as folder:
     fixed = {"unit": "client", "delta": 1e-5, "relation": "replace-one", "people": 100}
     budget = privacy.Budget(Path(folder, "books.sqlite"), **fixed, epsilon=2.0)
@@ -381,7 +382,8 @@ for name, made in {"yours": mine, "numbers shortened": numbers}.items():
 print(audited(numbers, planted=spread).in_words())
 
 # %% [markdown]
-# An audit is as good as its canary, and the auditor should not be the author.
+# An audit is as good as its canary, and the auditor should not be the author. The course audits its own mechanisms,
+# DP-SGD among them, in docs/audit.md.
 #
 # ## Part four: what is read at which ε
 # Back to the messages. Every digit is a client of its own, and takes one step on itself. It shortens its update and
@@ -496,10 +498,10 @@ for count in (1, 10, 50):
 # %% [markdown]
 # ### The panel
 # The same questions about whole runs, with the accuracy beside them, and one more: **membership**. Was this sample in
-# the training at all? The score is the chance that a member looks more like one than a stranger does; 0.5 is guessing.
-# The figures come from runs with five seeds, which docs/privacy_leakage.csv holds. Three things to look for: an ε at which the model
-# is good and nothing is read; what changes when the noise moves from the server to the client; which attack is the
-# last to give up.
+# the training at all? Its score (AUC) is the chance that a member looks more like one than a stranger does; 0.50 is
+# guessing. The curves come from runs with five seeds (docs/privacy_leakage.csv), the digits are read while you look.
+# Three things to look for: an ε at which the model is good and little is read; what changes when the noise moves from
+# the clients to the server, and **who** may look then; which attack is the last to give up.
 
 # %%
 panel = lab07.panel()
