@@ -224,8 +224,8 @@ for name, own in said.items():
 #
 # ### Exercise 7.4 · A budget that refuses ●● (5 minutes)
 # What has been sent cannot be called back. So a budget must say no **before** a round runs. All rounds together may
-# give away at most as much as one round with the multiplier `least`. How many of the planned rounds run? The first that does
-# not fit ends the run.
+# give away at most as much as one round with the multiplier `least`. How many of the planned rounds run? The first
+# that does not fit ends the run.
 #
 # | name | shape | meaning |
 # |---|---|---|
