@@ -17,8 +17,8 @@ import torch
 
 from benchmarks.report import replace_section
 
-NAMES = ("federation", "aggregation", "modalities", "panel", "platforms")
-LONG = ("fuzz_service", "inversion", "mutants", "peer_setting")  # no part of `all`
+NAMES = ("federation", "aggregation", "compression", "modalities", "panel", "platforms", "privacy")
+LONG = ("fuzz_encoding", "fuzz_service", "inversion", "mutants", "peer_setting")  # no part of `all`
 SETTINGS = {  # of which benchmark an option is
     "federation": ("against",),
     "inversion": ("pairs",),

@@ -29,8 +29,11 @@ from labsec import (
     compress,
     data,
     detect,
+    encoding,
     geometry,
+    infer,
     invert,
+    mask,
     metrics,
     models,
     parts,
@@ -46,13 +49,15 @@ from labsec.federation import bind as binding
 from labsec.federation.engine import rounds, run
 from labsec.federation.history import History
 from labsec.federation.scenario import Scenario
-from labsec.study import capture, detection, doors, inversion, matrix, record, sweep
+from labsec.infer import broken
+from labsec.study import capture, detection, doors, inversion, matrix, noise_table, record, sweep
 from labsec.types import AttackerView, BroadcastView, ServerMemory, ServerView
 
 PACKAGE = Path(labsec.__file__).parent
 MODULES: dict[str, ModuleType] = {
     "": labsec,
     "bind.": binding,
+    "broken.": broken,
     "capture.": capture,
     "compress.": compress,
     "controls.": controls,
@@ -60,14 +65,18 @@ MODULES: dict[str, ModuleType] = {
     "detect.": detect,
     "detection.": detection,
     "doors.": doors,
+    "encoding.": encoding,
     "geometry.": geometry,
+    "infer.": infer,
     "inversion.": inversion,
     "invert.": invert,
     "judging.": judging,
+    "mask.": mask,
     "matrix.": matrix,
     "metrics.": metrics,
     "models.": models,
     "parts.": parts,
+    "noise_table.": noise_table,
     "plots.": plots,
     "poison.": poison,
     "privacy.": privacy,
@@ -87,6 +96,7 @@ WITHOUT_A_ROW = {
     "capture.from_run": "runs a scenario: tests/test_capture.py",
     "capture.load": "reads a file: tests/test_capture.py",
     "capture.save": "writes a file: tests/test_capture.py",
+    **{f"compress.{name}": f"has a row as encoding.{name}" for name in ("decode", "encode", "wire_bytes")},
     "controls.Field.follow": "called by the panel",
     "controls.Control": "made by slider, log_slider, choice and switch",
     "detection.Outcome": "made by defend",
@@ -102,6 +112,12 @@ WITHOUT_A_ROW = {
     "detection.scores_in_words": "runs many scenarios: tests/test_detection.py",
     "detection.tuned_thresholds": "runs many scenarios: tests/test_detection.py",
     "geometry.check_clients": "takes any whole number: tests/test_robust_memory.py",
+    "infer.Audit": "made by audit",
+    "infer.Bound": "made by lower_bound",
+    "infer.Rate": "made by rate",
+    "infer.MemberView.train": "a field that holds a function",
+    "infer.PropertyView.stage": "a field that holds a function",
+    "invert.Likelihood": "a type",
     "invert.Suspicion": "made by suspicion",
     "inversion.Kept": "made by read_back",
     "inversion.OtherFolder": "an error",
@@ -130,6 +146,12 @@ WITHOUT_A_ROW = {
     "parts.check_inner": "called by parts that call another one",
     "parts.keywords_asked": "called by the engine, and by parts that call another one",
     "poison.Trigger.among": "a field that holds a function",
+    "noise_table.Terms": "made by all_terms",
+    "noise_table.all_terms": "takes nothing",
+    "noise_table.load": "reads a file: tests/test_privacy_table.py",
+    "noise_table.main": "reads a command line: tests/test_privacy_table.py",
+    "noise_table.problem": "reads a file: tests/test_privacy_table.py",
+    "noise_table.rows_of": "asks the accountant for hundreds of epsilons: tests/test_privacy_table.py",
     "privacy.BudgetExceeded": "an error",
     "privacy.Relation": "a type",
     "privacy.Trained": "made by train_own",
@@ -143,6 +165,7 @@ WITHOUT_A_ROW = {
     "data.credit_columns": "takes nothing",
     "data.notes_words": "takes nothing",
     "data.read_notes": "reads a file: tests/test_faults.py",
+    "sweep.code_of": "takes any source of Python",
     "sweep.describe": "takes anything",
     "sweep.fingerprint": "takes anything",
     "sweep.run_cell": "called by sweep alone",
@@ -226,8 +249,58 @@ def smooth_view() -> ServerView:
     return ServerView(params=params, messages=message, model=model, lr=0.1, local_steps=1, batch_size=1)
 
 
+def some(count: int) -> Tensor:
+    """All of so many entries but the first."""
+    return torch.arange(count) > 0
+
+
+def heard() -> dict[str, Any]:
+    """Messages, and what two candidates would have sent."""
+    return {"messages": draw(3, 5), "expected": draw(2, 5)}
+
+
+def holed_view() -> ServerView:
+    return replace(server_view(), messages=server_view().messages * some(26))
+
+
+@functools.cache
+def bottleneck() -> models.Model:
+    return mask.precode((1, 8, 8), 2, latent=4)
+
+
+def bottleneck_view() -> ServerView:
+    return one_step(bottleneck(), images(1, 1, 8, 8), labels(1))
+
+
 def a_search() -> dict[str, Any]:
     return {"view": smooth_view(), "message": 0, "generator": stream(), "seconds": 60.0, "watch": no_stop}
+
+
+def held() -> dict[str, Any]:
+    """A trained model and candidates."""
+    params = network().init(stream())
+    return {"params": params, "model": network(), "x": images(6, 3), "y": labels(), "train": halves}
+
+
+def halves(members: Tensor, *, generator: Generator) -> Tensor:
+    """A recipe that learns something from every member."""
+    return network().init(stream()) + members.float().sum(dim=1, keepdim=True) + torch.randn(len(members), 1)
+
+
+def looked_into() -> dict[str, Any]:
+    """A message, and samples of the server's own, half of them with a property."""
+    return {**vars(server_view()), "x": images(6, 3), "y": labels(), "has": labels() == 1, "stage": None}
+
+
+def audited() -> dict[str, Any]:
+    """What every audit takes."""
+    return {"stated": 1.0, "delta": 1e-5, "trials": 10, "confidence": 0.9, "generator": stream()}
+
+
+def planted() -> dict[str, Any]:
+    """A canary among the samples of a lesson."""
+    learned = {name: lesson()[name] for name in ("model", "params", "x", "y", "lr")}
+    return {**learned, "train": functools.partial(train.dp_sgd, clip=1.0, noise=1.0), "canary": 0, "instead": 1}
 
 
 def no_stop(iteration: int, estimate: Tensor, loss: float) -> None:
@@ -412,6 +485,10 @@ def a_history() -> History:
     return History([{"round": 0, "accuracy": 0.5}, {"round": 1, "accuracy": 0.6}], 0)
 
 
+def protected() -> dict[str, Any]:
+    return {**rows(), "clip": 1.0, "noise": 1.0, "generator": stream()}
+
+
 def root() -> dict[str, Any]:
     """What a score needs that tries updates on the server's own data."""
     return {"updates": draw(7, network().dim), **{name: lesson()[name] for name in ("params", "model", "x", "y")}}
@@ -449,6 +526,7 @@ def guarded(updates: Tensor, clients: Tensor) -> Tensor:
 books: dict[str, Any] = {"unit": "client", "delta": 1e-5, "relation": "zero-out", "people": 20}
 
 
+@functools.wraps(privacy.Budget)
 def without_a_file(**terms: Any) -> float:
     with tempfile.TemporaryDirectory() as folder:
         return privacy.Budget(Path(folder, "books.sqlite"), **terms).spent()
@@ -470,9 +548,13 @@ def charged_round(budget: privacy.Budget, **arguments: Any) -> Tensor:
     return privacy.charge_round(budget=budget, note=lambda **values: None, **arguments)
 
 
-def clipped_adaptively(updates: Tensor, generator: Generator, expected: float | None) -> Tensor:
+def clipped_adaptively(updates: Tensor, generator: Generator, expected: float | None = None) -> Tensor:
     rule = privacy.AdaptiveClip(noise=1.0, count_noise=2.0, start=1.0)
     return rule(updates, generator=generator, expected=expected)
+
+
+def fed_back(updates: Tensor, clients: Tensor, generator: Generator, drawn: Tensor | None = None) -> Tensor:
+    return compress.ErrorFeedback(compress.sign)(updates, clients=clients, generator=generator, drawn=drawn)
 
 
 Call = tuple[Callable[..., Any], Callable[[], dict[str, Any]]]
@@ -487,6 +569,16 @@ CALLS: dict[str, Call] = {
     "bind.part_in_words": (binding.part_in_words, lambda: {"function": robust.krum}),
     "bind.asked_for": (binding.asked_for, lambda: {"function": robust.krum, "place": "rule"}),
     "bind.check_part": (binding.check_part, lambda: {"function": robust.median, "place": "rule"}),
+    "compress.ErrorFeedback": (compress.ErrorFeedback, lambda: {"compress": compress.sign}),
+    "compress.ErrorFeedback.__call__": (
+        fed_back,
+        lambda: {**named_rows(), **random(), "drawn": torch.arange(7) > 2},
+    ),
+    "compress.qsgd": (compress.qsgd, lambda: {**rows(), "bits": 3, "order": 2, **random()}),
+    "compress.random_k": (compress.random_k, lambda: {**rows(), "keep": 0.5, "unbiased": True, **random()}),
+    "compress.sfsq": (compress.sfsq, lambda: {**rows(), "bound": 0.1, "flip": 0.25, **random()}),
+    "compress.sfsq_epsilon": (compress.sfsq_epsilon, lambda: {"flip": 0.25, "coordinates": 10}),
+    "compress.sign": (compress.sign, rows),
     "compress.top_k": (compress.top_k, lambda: {**rows(), "keep": 0.5}),
     "controls.slider": (controls.slider, lambda: {**control(), "help": "", "fmt": "{:.2f}"}),
     "controls.log_slider": (
@@ -578,6 +670,9 @@ CALLS: dict[str, Call] = {
             "generator": stream(),
         },
     ),
+    "encoding.decode": (encoding.decode, lambda: {"message": encoding.encode(draw(5)), "longest": 9}),
+    "encoding.encode": (encoding.encode, lambda: {"row": draw(5)}),
+    "encoding.wire_bytes": (encoding.wire_bytes, lambda: {"rows": draw(3, 5)}),
     "geometry.check_updates": (geometry.check_updates, rows),
     "geometry.is_finite_row": (geometry.is_finite_row, rows),
     "geometry.finite_rows": (geometry.finite_rows, rows),
@@ -700,7 +795,7 @@ CALLS: dict[str, Call] = {
     "invert.dlg": (estimate_of(invert.dlg), lambda: {**a_search(), "iterations": 2}),
     "invert.gauss_newton": (
         estimate_of(invert.gauss_newton),
-        lambda: {**a_search(), "label": 0, "restarts": 2, "outer": 2, "inner": 3, "target": 1e-3},
+        lambda: {**a_search(), "label": 0, "kept": some(50), "restarts": 2, "outer": 2, "inner": 3, "target": 1e-3},
     ),
     "invert.gradinverter": (
         estimate_of(invert.gradinverter),
@@ -730,8 +825,69 @@ CALLS: dict[str, Call] = {
     ),
     "invert.lbfgs": (
         estimate_of(invert.lbfgs),
-        lambda: {**a_search(), "label": 0, "restarts": 2, "iterations": 3, "memory": 2, "target": 1e-3},
+        lambda: {
+            **a_search(),
+            "label": 0,
+            "kept": some(50),
+            "restarts": 2,
+            "iterations": 3,
+            "memory": 2,
+            "target": 1e-3,
+        },
     ),
+    "invert.alarms": (invert.alarms, lambda: {"signs": {"odd": 1.0}, "limits": {"odd": 0.5}}),
+    "invert.around": (
+        estimate_of(invert.around),
+        lambda: {
+            "view": bottleneck_view(),
+            "layers": 4,
+            "features": mask.before_bottleneck(bottleneck())[1],
+            "message": 0,
+            "iterations": 2,
+            "seconds": 5.0,
+            "watch": no_stop,
+        },
+    ),
+    "invert.check_up": (
+        lambda **given: [*invert.check_up(**given).values()],
+        lambda: {"params": network().init(stream()), "model": network(), "x": images(8, 3)},
+    ),
+    "invert.copies": (lambda **given: invert.copies(**given).messages, lambda: {"memory": memory(), "client": 3}),
+    "invert.flipped_signs": (invert.flipped_signs, lambda: {**heard(), "bound": 1.0, "flip": 0.25}),
+    "invert.hidden": (
+        lambda **given: invert.hidden(**given)[0],
+        lambda: {
+            "honest": network().init(stream()),
+            "sent": torch.zeros(26),
+            "model": network(),
+            "accepts": lambda params: True,
+            "generator": stream(),
+        },
+    ),
+    "invert.label_left_in": (invert.label_left_in, lambda: {"view": server_view(), "kept": some(26), "message": 0}),
+    "invert.left_in": (invert.left_in, lambda: {"view": holed_view(), "message": 0}),
+    "invert.left_in_only": (invert.left_in_only, lambda: {**heard(), "noise": 0.1}),
+    "invert.likeliest": (invert.likeliest, lambda: {**heard(), "likelihood": invert.signs}),
+    "invert.limits_of": (
+        lambda **given: [*invert.limits_of(**given).values()],
+        lambda: {"honest": [{"odd": 0.1}, {"odd": 0.2}, {"odd": 0.3}], "rate": 0.5},
+    ),
+    "invert.most_likely": (
+        estimate_of(invert.most_likely),
+        lambda: {
+            "view": smooth_view(),
+            "label": 0,
+            "likelihood": invert.signs,
+            "contrast": 0.6,
+            "iterations": 2,
+            "seconds": 5.0,
+            "watch": no_stop,
+        },
+    ),
+    "invert.outside": (invert.outside, lambda: {"model": network(), "layers": [-1, 0]}),
+    "invert.pooled": (lambda **given: invert.pooled(**given)[0].messages, lambda: {"memory": memory(), "client": 3}),
+    "invert.rounded": (invert.rounded, lambda: {**heard(), "step": 0.1}),
+    "invert.signs": (invert.signs, heard),
     "json_lines": (labsec.json_lines, lambda: {"notes": [a_note()]}),
     "judging.accusations": (
         lambda **given: judging.accusations(**given).wrong,
@@ -743,6 +899,35 @@ CALLS: dict[str, Call] = {
     "judging.rounds_left_out": (judging.rounds_left_out, lambda: {"notes": [a_note()], "rounds": 9}),
     "judging.share_above": (judging.share_above, lambda: {"scores": draw(7), "threshold": 0.5}),
     "judging.threshold_for": (judging.threshold_for, lambda: {"honest": draw(7), "false_alarms": 0.2}),
+    "mask.before_bottleneck": (
+        lambda **given: mask.before_bottleneck(**given)[0],
+        lambda: {"model": bottleneck()},
+    ),
+    "mask.learned_perturbation": (
+        mask.learned_perturbation,
+        lambda: {**lesson(), "strength": 0.1, "generator": stream(), "steps": 2, "chunk": 1},
+    ),
+    "mask.precode": (
+        lambda **given: text_of(models.Model)(**vars(mask.precode(**given))),
+        lambda: {"shape": (1, 8, 8), "classes": 2, "latent": 4, "activation": torch.tanh},
+    ),
+    "mask.representation": (
+        mask.representation,
+        lambda: {"model": network(), "params": network().init(stream())[None], "x": images(1, 2, 3)},
+    ),
+    "mask.soteria": (mask.soteria, lambda: {**lesson(), "share": 0.5, "chunk": 1}),
+    "mask.variational_updates": (
+        mask.variational_updates,
+        lambda: {
+            **lesson(),
+            "model": bottleneck(),
+            "params": bottleneck().init(stream()),
+            "x": images(6, 1, 8, 8),
+            "beta": 0.1,
+            "generator": stream(),
+            "chunk": 1,
+        },
+    ),
     "matrix.cell": (
         matrix.cell,
         lambda: {
@@ -781,7 +966,6 @@ CALLS: dict[str, Call] = {
         metrics.label_share,
         lambda: {**{k: lesson()[k] for k in ("model", "params", "x")}, "label": 1},
     ),
-    "metrics.wire_bytes": (metrics.wire_bytes, lambda: {"messages": draw(3, 5)}),
     "metrics.psnr": (metrics.psnr, lambda: {"images": images(2, 1, 8, 8), "truth": images(2, 1, 8, 8) / 2}),
     "metrics.ssim": (metrics.ssim, lambda: {"images": images(2, 1, 8, 8), "truth": images(2, 1, 8, 8) / 2}),
     "metrics.assigned": (
@@ -915,6 +1099,76 @@ CALLS: dict[str, Call] = {
         poison.constrain_and_scale,
         lambda: {**door(), "boost": 2.0, "norm": 1.0, "cosine": 0.5, "share": 0.5, "steps": 2},
     ),
+    "broken.divided_twice": (broken.divided_twice, protected),
+    "broken.unclipped": (broken.unclipped, protected),
+    "broken.clipped_by_coordinate": (broken.clipped_by_coordinate, protected),
+    "broken.SameNoise": (text_of(broken.SameNoise), lambda: {"clip": 1.0, "noise": 1.0}),
+    "broken.SameNoise.__call__": (
+        lambda updates, generator: broken.SameNoise(clip=1.0, noise=1.0)(updates, generator=generator),
+        lambda: {**rows(), "generator": stream()},
+    ),
+    "infer.MemberView": (text_of(infer.MemberView), held),
+    "infer.PropertyView": (
+        lambda **own: repr(infer.PropertyView(**vars(server_view()), **own)),
+        lambda: {"x": images(6, 3), "y": labels(), "has": labels() == 1, "stage": guarded},
+    ),
+    "infer.loss_threshold": (infer.loss_threshold, lambda: {"view": infer.MemberView(**held())}),
+    "infer.lira": (
+        infer.lira,
+        lambda: {"view": infer.MemberView(**held()), "shadows": 8, "pooled": True, "generator": stream()},
+    ),
+    "infer.recipe": (
+        text_of(infer.recipe),
+        lambda: {
+            **{name: lesson()[name] for name in ("model", "x", "y", "lr")},
+            "start": network().init(stream()),
+            "steps": 2,
+            "batch_size": 2,
+            "train": train.local_updates,
+        },
+    ),
+    "infer.alignment": (infer.alignment, lambda: {"view": server_view(), "x": images(6, 3), "y": labels()}),
+    "infer.property_scores": (
+        infer.property_scores,
+        lambda: {"view": infer.PropertyView(**looked_into()), "share": 0.5, "shadows": 8, "generator": stream()},
+    ),
+    "infer.guessed_labels": (infer.guessed_labels, lambda: {"view": server_view(), "x": images(6, 3), "y": labels()}),
+    "infer.mislabelled": (
+        infer.mislabelled,
+        lambda: {"x": images(6, 3), "y": labels(), "classes": 2, "count": 2, "generator": stream()},
+    ),
+    "infer.direction": (infer.direction, lambda: {"dim": 5, "length": 2.0, "generator": stream()}),
+    "infer.rate": (text_of(infer.rate), lambda: {"hits": 3, "trials": 9, "confidence": 0.9}),
+    "infer.area": (
+        text_of(infer.area),
+        lambda: {"scores": draw(7), "is_member": torch.arange(7) < 3, "confidence": 0.9},
+    ),
+    "infer.found_at": (
+        text_of(infer.found_at),
+        lambda: {"scores": draw(7), "is_member": torch.arange(7) < 3, "false_alarms": 0.1, "confidence": 0.9},
+    ),
+    "infer.lower_bound": (
+        text_of(infer.lower_bound),
+        lambda: {
+            "with_canary": draw(20) + 1,
+            "without": draw(20),
+            "delta": 1e-5,
+            "gaussian": True,
+            "confidence": 0.9,
+        },
+    ),
+    "infer.audit": (
+        text_of(infer.audit),
+        lambda: {
+            **audited(),
+            "mechanism": functools.partial(privacy.noisy_mean, clip=1.0, noise=1.0),
+            "rows": draw(3, 5),
+            "canary": draw(5),
+            "relation": "zero-out",
+            "rounds": 2,
+        },
+    ),
+    "infer.audit_training": (text_of(infer.audit_training), lambda: {**audited(), **planted(), "steps": 2}),
     "poison.corner": (poison.corner, lambda: {"x": images(2, 1, 4, 4), "size": 2}),
     "poison.distributed": (
         poison.distributed,
@@ -1004,6 +1258,10 @@ CALLS: dict[str, Call] = {
     "privacy.charge_round": (
         with_a_budget(charged_round),
         lambda: {"params": torch.zeros(3), "noise": 9.0, "rate": 1.0, "steps": 2, "clients": torch.arange(3)},
+    ),
+    "noise_table.noise_for": (
+        noise_table.noise_for,
+        lambda: {"terms": replace(privacy.Accountant(**accountant), rate=0.5, rounds=10), "epsilon": 5.0},
     ),
     "privacy.distributed_noise": (
         privacy.distributed_noise,
@@ -1321,6 +1579,12 @@ DROPS = ("robust.", "privacy.noisy_mean", "geometry.finite_rows")  # rows that a
 
 ACCEPTED: dict[tuple[str, str, str], str] = {
     ("Scenario", "batch_size", "None"): "the whole shard",
+    ("compress.ErrorFeedback.__call__", "clients", "a million"): "any number is a name",
+    **{
+        ("compress.ErrorFeedback.__call__", "drawn", label): "others take part"
+        for label in ("booleans", "-2", "a million")
+    },
+    ("compress.qsgd", "order", "inf"): "the order of the largest entry",
     ("data.Dataset", "name", "another text"): "any name will do",
     **{("data.partition", "y", label): "labels are only told apart" for label in ("-2", "a million")},
     **{
@@ -1340,8 +1604,25 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
     },
     **{("matrix.cell", "f", label): "bound to the rule, which looks at it before the first round" for label in ANY},
     **{("matrix.boosted", "boost", label): "bound to the attack, which looks at it" for label in ANY},
+    **{
+        (f"infer.{name}", "is_member", label): "another truth"
+        for name in ("area", "found_at")
+        for label in ("booleans", "-2", "a million")
+    },
+    ("infer.PropertyView", "stage", "None"): "clients do nothing to their messages",
+    ("infer.audit_training", "instead", "None"): "the canary's place is left empty",
+    **{("infer.PropertyView", "has", label): "others have it" for label in ("booleans", "-2", "a million")},
+    **{
+        ("infer.mislabelled", "x", label): "samples are handed on unseen"
+        for label in ("no columns", "booleans", "integers")
+    },
     ("matrix.cell", "malicious", "None"): "nobody attacks",
     ("matrix.boosted", "fraction", "None"): "nobody attacks",
+    **{
+        (f"invert.{name}", "kept", label): "another choice of entries"
+        for name in ("gauss_newton", "label_left_in", "lbfgs")
+        for label in ("booleans", "-2", "a million")
+    },
     ("metrics.assigned", "candidates", "no rows"): "no candidate scores minus infinity",
     ("metrics.best_matches", "candidates", "no rows"): "no candidate scores minus infinity",
     ("metrics.rare_allele_recall", "truth", "no rows"): "nobody carries a rare allele",
@@ -1350,7 +1631,6 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
         for name in ("exact_order", "placed_tokens", "token_recall")
         for part in ("found", "truth")
     },
-    ("metrics.wire_bytes", "messages", "no columns"): "nothing to send",
     ("plots.looks", "names", "texts in it"): "any name will do",
     **{
         (f"poison.{name}", "x", label): "samples are handed on unseen"
@@ -1371,6 +1651,15 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
     **{(f"doors.{name}", "x", "integers"): "ink is counted" for name in ("ones_with_a_foot", "crossed_sevens")},
     **{("poison.word_in_front", "x", label): "words are handed on unseen" for label in ("-2", "a million")},
     **{("doors.notes_about", "x", label): "words are only compared" for label in ("floats", "-2", "a million")},
+    **{
+        (name, "clients", label): "nobody need come, and a list will do"
+        for name in ("privacy.Budget.charge", "privacy.charge_round")
+        for label in ("a list", "no columns")
+    },
+    **{
+        ("privacy.charge_round", "params", label): "the model is handed on unseen"
+        for label in ("no dimension", "a dimension less", "a dimension more", "no columns", "booleans", "integers")
+    },
     ("privacy.Accountant.epsilon", "noise", "0"): "without noise nothing is private",
     ("robust.FedShield", "decay", "None"): "leaves reputation out",
     **{

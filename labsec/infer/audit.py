@@ -155,7 +155,7 @@ def _score(
                 f"got {kind(seen)}"
             )
         own_part = seen if seen.ndim == 1 else seen[0]
-        total += sign * float(own_part @ canary)
+        total += sign * float((own_part @ canary).detach())
     if total != total or abs(total) == inf:
         raise ValueError(f"audit needs a mechanism that returns finite numbers; got {total} along the canary")
     return total
@@ -275,7 +275,7 @@ def _judged(
 ) -> Audit:
     """The audit of scores [2, trials], first those with the canary."""
     # Two bounds are made of the same trials. Each may fail with half of the chance, so that both hold together.
-    each = (1 + confidence) / 2
+    each = (1 + float(confidence)) / 2
     with_canary, without = scores
     return Audit(
         stated=stated,

@@ -73,7 +73,8 @@ def lower_bound(
     _check_scores("lower_bound", with_canary=with_canary, without=without)
     check_number("lower_bound", above=0, below=1, delta=delta, confidence=confidence)
     check_kind("lower_bound", bool, gaussian=gaussian)
-    outside = (1 - confidence) / 2  # each of the two errors may be above its upper end with this chance
+    delta = float(delta)
+    outside = (1 - float(confidence)) / 2  # each of the two errors may be above its upper end with this chance
     seen = with_canary.detach().double().cpu().numpy()
     unseen = without.detach().double().cpu().numpy()
 

@@ -44,7 +44,7 @@ def rate(hits: int, trials: int, *, confidence: float = 0.95) -> Rate:
     check_number("rate", whole=True, above=0, trials=trials)
     check_number("rate", whole=True, least=0, most=trials, hits=hits)
     check_number("rate", above=0, below=1, confidence=confidence)
-    outside = (1 - confidence) / 2
+    outside = (1 - float(confidence)) / 2
     return Rate(hits / trials, 1 - upper_end(trials - hits, trials, outside), upper_end(hits, trials, outside))
 
 
@@ -92,7 +92,7 @@ def area(scores: Tensor, is_member: Tensor, *, confidence: float = 0.95) -> Rate
     by_member = _share_below(strangers, members)  # [members]
     by_stranger = 1 - _share_below(members, strangers)  # [strangers]
     variance = float(by_member.var() / len(members) + by_stranger.var() / len(strangers))
-    half = float(ndtri((1 + confidence) / 2)) * sqrt(variance)
+    half = float(ndtri((1 + float(confidence)) / 2)) * sqrt(variance)
     return Rate(middle, max(0.0, middle - half), min(1.0, middle + half))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from labsec.geometry import check_updates, is_finite_row, unit_rows
-from labsec.guards import check_kind, kind
-from labsec.train import local_updates
+from labsec.geometry import unit_rows
+from labsec.guards import kind
+from labsec.infer.shared import check_messages, directions_of
 from labsec.types import ServerView
 
 
@@ -20,6 +20,7 @@ def guessed_labels(view: ServerView, *, x: Tensor | None = None, y: Tensor | Non
                bias alone, where one step lifts the sample's own class and lowers all others
 
     >>> from labsec.models import mlp
+    >>> from labsec.train import local_updates
     >>> model, x, y = mlp((4,), 3), torch.rand(6, 4), torch.arange(6) % 3
     >>> params = model.init(torch.Generator().manual_seed(0))
     >>> messages = local_updates(model, params, x, y, torch.arange(6)[:, None, None], lr=0.1)
@@ -31,13 +32,10 @@ def guessed_labels(view: ServerView, *, x: Tensor | None = None, y: Tensor | Non
     for each class, and if only one of x and y is given or they do not fit.
     Source: Zhao, Mopuri and Bilen 2020, arXiv:2001.02610, for the last layer; the class means are our own.
     """
-    check_kind("guessed_labels", ServerView, view=view)
-    check_updates(view.messages, name="messages")
+    check_messages("guessed_labels", view)
     if view.batch_size != 1 or view.local_steps != 1:
         found = f"batch_size={view.batch_size}, local_steps={view.local_steps}"
         raise ValueError(f"guessed_labels needs messages of one step on one sample; got {found}")
-    if not is_finite_row(view.messages).all():
-        raise ValueError("guessed_labels needs finite messages; one of them holds a NaN or an infinity")
     if (x is None) != (y is None):
         raise ValueError(f"guessed_labels needs both x and y, or neither; got x={kind(x)}, y={kind(y)}")
     if x is None or y is None:
@@ -48,8 +46,7 @@ def guessed_labels(view: ServerView, *, x: Tensor | None = None, y: Tensor | Non
         return bias.argmax(dim=1)
 
     view.model.check_data(x, y, view.params.dtype)
-    alone = torch.arange(len(y), device=y.device)[:, None, None]  # [n, 1, 1]: a client for each sample
-    expected = unit_rows(local_updates(view.model, view.params, x, y, alone, lr=view.lr))  # [n, dim]
+    expected = directions_of(view, x, y)  # [n, dim]
     known = y.unique()  # [c]
     means = torch.stack([expected[y == label].mean(dim=0) for label in known])  # [c, dim]
     return known[(view.messages @ unit_rows(means).T).argmax(dim=1)]

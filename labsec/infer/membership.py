@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from labsec.geometry import check_updates, is_finite_row, unit_rows
 from labsec.guards import check_function, check_kind, check_number, kind
+from labsec.infer.shared import check_messages, directions_of
 from labsec.infer.views import MemberView
 from labsec.models import Model
 from labsec.parts import keywords_asked
@@ -154,6 +155,7 @@ def recipe(
     unless every model has a member.
     """
     check_kind("recipe", Model, model=model)
+    check_kind("recipe", Tensor, x=x)
     check_number("recipe", above=0, lr=lr)
     check_number("recipe", whole=True, above=0, steps=steps, batch_size=batch_size)
     check_function("recipe", train=train)
@@ -200,11 +202,6 @@ def alignment(view: ServerView, x: Tensor, y: Tensor) -> Tensor:
     Raises ValueError if messages, candidates and model do not fit, and for a message that is not finite.
     Source: the likelihood-ratio test for a known signal in white noise (Neyman and Pearson 1933).
     """
-    check_kind("alignment", ServerView, view=view)
-    check_updates(view.messages, name="messages")
-    if not is_finite_row(view.messages).all():
-        raise ValueError("alignment needs finite messages; one of them holds a NaN or an infinity")
+    check_messages("alignment", view)
     view.model.check_data(x, y, view.params.dtype)
-    alone = torch.arange(len(y), device=y.device)[:, None, None]  # [n, 1, 1]: a client for each candidate
-    expected = local_updates(view.model, view.params, x, y, alone, lr=view.lr)  # [n, dim]
-    return (unit_rows(view.messages) @ unit_rows(expected).T).double()
+    return (unit_rows(view.messages) @ directions_of(view, x, y).T).double()

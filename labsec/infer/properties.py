@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from labsec.geometry import check_updates, is_finite_row
 from labsec.guards import check_kind, check_number, kind
+from labsec.infer.shared import check_messages
 from labsec.infer.views import PropertyView
 from labsec.train import local_updates
 
@@ -48,11 +48,9 @@ def property_scores(view: PropertyView, *, share: float, shadows: int = 200, gen
     check_number("property_scores", above=0, most=1, share=share)
     check_number("property_scores", whole=True, least=FEWEST_SHADOWS, shadows=shadows)
     check_kind("property_scores", Generator, generator=generator)
-    check_updates(view.messages, name="messages")
+    check_messages("property_scores", view)
     if view.batch_size is None:
         raise ValueError("property_scores needs a view that knows the batch size; got batch_size=None")
-    if not is_finite_row(view.messages).all():
-        raise ValueError("property_scores needs finite messages; one of them holds a NaN or an infinity")
 
     is_with = torch.arange(shadows) < shadows // 2  # [shadows]
     batches = _batches(view, is_with, share, generator)  # [shadows, steps, batch]

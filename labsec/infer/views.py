@@ -76,9 +76,13 @@ class PropertyView(ServerView):
     def __post_init__(self) -> None:
         check_kind("PropertyView", Model, model=self.model)
         check_kind("PropertyView", Tensor, params=self.params, has=self.has)
+        if self.stage is not None:
+            check_function("PropertyView", stage=self.stage)
         self.model.check_data(self.x, self.y, self.params.dtype)
         if self.has.shape != self.y.shape or self.has.dtype != torch.bool:
-            raise ValueError(f"PropertyView needs has bool [{len(self.y)}]; got {kind(self.has)}")
+            raise ValueError(
+                f"PropertyView needs has bool [{len(self.y)}]; got {list(self.has.shape)}, {kind(self.has)}"
+            )
         if not 0 < int(self.has.sum()) < len(self.has):
             count = f"{int(self.has.sum())} of {len(self.has)}"
             raise ValueError(f"PropertyView needs samples with and without the property; got {count} with it")
