@@ -145,8 +145,8 @@ reveal("07.a", 100 * local)
 
 # %% [markdown]
 # A hundred messages bring a hundred noises, and their sum holds ten times as much noise ($\sqrt{100}$) as one. That is
-# the price of trusting nobody (five seeds: 0.75 to 0.81 at the server, guessing is 0.10). Secure sums (lab 09) are a way between: every client adds a tenth of the noise, and
-# nobody sees less than the sum.
+# the price of trusting nobody (five seeds: 0.75 to 0.81 at the server, guessing is 0.10). Secure sums (lab 09) are a
+# way between: every client adds a tenth of the noise, and nobody sees less than the sum.
 #
 # A clip has to be chosen, too. `privacy.AdaptiveClip` finds one while it runs, and has to add noise to what it looks at
 # (Andrew et al. 2021).
@@ -474,8 +474,8 @@ reveal("07.e", 100 * found["labels"][4.0])
 
 # %% [markdown]
 # Each question has a cliff of its own: pictures by division between ε = $10^5$ and $10^6$, the right suspect between 30
-# and 1,000, labels between 4 and 100. What does ε = 4 *promise*? But for δ, the odds of one case against another grow at most
-# $e^4 = 55$ times:
+# and 1,000, labels between 4 and 100. What does ε = 4 *promise*? But for δ, the odds of one case against another grow
+# at most $e^4 = 55$ times:
 
 # %%
 for name, guesses in {"one of ten labels": 10, "one of 1,437 suspects": 1437}.items():
