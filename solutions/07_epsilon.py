@@ -145,8 +145,8 @@ reveal("07.a", 100 * local)
 
 # %% [markdown]
 # A hundred messages bring a hundred noises, and their sum holds ten times as much noise ($\sqrt{100}$) as one. That is
-# the price of trusting nobody (five seeds: 0.75 to 0.81 at the server, guessing is 0.10). Secure sums (lab 09) are a way between: every client adds a tenth of the noise, and
-# nobody sees less than the sum.
+# the price of trusting nobody (five seeds: 0.75 to 0.81 at the server, guessing is 0.10). Secure sums (lab 09) are a
+# way between: every client adds a tenth of the noise, and nobody sees less than the sum.
 #
 # A clip has to be chosen, too. `privacy.AdaptiveClip` finds one while it runs, and has to add noise to what it looks at
 # (Andrew et al. 2021).
@@ -224,8 +224,8 @@ for name, own in said.items():
 #
 # ### Exercise 7.4 · A budget that refuses ●● (5 minutes)
 # What has been sent cannot be called back. So a budget must say no **before** a round runs. All rounds together may
-# give away as much as one round with the multiplier `least`. How many of the planned rounds run? The first that does
-# not fit ends the run.
+# give away at most as much as one round with the multiplier `least`. How many of the planned rounds run? The first
+# that does not fit ends the run.
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -252,7 +252,8 @@ check("07.4", rounds_that_fit)
 
 # %%
 whole = terms(rounds=1, relation="zero-out").noise_for(2.0)
-print("by your count:", rounds_that_fit(torch.full((50,), noise / 2), least=whole))
+planned = torch.full((50,), noise / 2)  # replace-one: half, in units of the move
+print("by your count:", rounds_that_fit(planned, least=whole))
 with TemporaryDirectory() as folder:
     fixed = {"unit": "client", "delta": 1e-5, "relation": "replace-one", "people": 100}
     budget = privacy.Budget(Path(folder, "books.sqlite"), **fixed, epsilon=2.0)
@@ -381,7 +382,8 @@ for name, made in {"yours": mine, "numbers shortened": numbers}.items():
 print(audited(numbers, planted=spread).in_words())
 
 # %% [markdown]
-# An audit is as good as its canary, and the auditor should not be the author.
+# An audit is as good as its canary, and the auditor should not be the author. The course audits its own mechanisms,
+# DP-SGD among them, in docs/audit.md.
 #
 # ## Part four: what is read at which ε
 # Back to the messages. Every digit is a client of its own, and takes one step on itself. It shortens its update and
@@ -472,8 +474,8 @@ reveal("07.e", 100 * found["labels"][4.0])
 
 # %% [markdown]
 # Each question has a cliff of its own: pictures by division between ε = $10^5$ and $10^6$, the right suspect between 30
-# and 1,000, labels between 4 and 100. What does ε = 4 *promise*? But for δ, the odds of one case against another grow at most
-# $e^4 = 55$ times:
+# and 1,000, labels between 4 and 100. What does ε = 4 *promise*? But for δ, the odds of one case against another grow
+# at most $e^4 = 55$ times:
 
 # %%
 for name, guesses in {"one of ten labels": 10, "one of 1,437 suspects": 1437}.items():
@@ -496,10 +498,10 @@ for count in (1, 10, 50):
 # %% [markdown]
 # ### The panel
 # The same questions about whole runs, with the accuracy beside them, and one more: **membership**. Was this sample in
-# the training at all? The score is the chance that a member looks more like one than a stranger does; 0.5 is guessing.
-# The figures come from runs with five seeds, which docs/privacy_leakage.csv holds. Three things to look for: an ε at which the model
-# is good and nothing is read; what changes when the noise moves from the server to the client; which attack is the
-# last to give up.
+# the training at all? Its score (AUC) is the chance that a member looks more like one than a stranger does; 0.50 is
+# guessing. The curves come from runs with five seeds (docs/privacy_leakage.csv), the digits are read while you look.
+# Three things to look for: an ε at which the model is good and little is read; what changes when the noise moves from
+# the clients to the server, and **who** may look then; which attack is the last to give up.
 
 # %%
 panel = lab07.panel()
