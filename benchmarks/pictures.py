@@ -20,7 +20,7 @@ from labsec.study import capture
 from tests.browser.lab_server import NO_CHROMIUM, chromium, chromium_path
 
 DOCS = ROOT / "docs"
-SHOWN = ("lab 03", "lab 04", "lab 05", "lab 06")  # whose panels are kept at two sizes
+SHOWN = ("lab 03", "lab 04", "lab 05", "lab 06", "lab 07", "lab 08")  # whose panels are kept at two sizes
 SECONDS = 300  # for the service to read an update
 
 

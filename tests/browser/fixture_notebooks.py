@@ -58,6 +58,7 @@ FIXTURES = {
     "panel05": ["from labsec.course.panels import lab05\nlab05.panel()"],
     "panel06": ["from labsec.course.panels import lab06\nlab06.panel()"],
     "panel07": ["from labsec.course.panels import lab07\nlab07.panel()"],
+    "panel08": ["from labsec.course.panels import lab08\nlab08.panel()"],
     "defences": [
         "from labsec import matrix\nfrom labsec.course.panels import lab06_defences\n"
         "lab06_defences.panel(matrix.load('defences'))"
