@@ -218,7 +218,7 @@ def _percent(value: float) -> str:
 SIDE = 8
 STEP = SIDE + 2
 ROWS = (0, SIDE + 1, 2 * SIDE + 2)
-HEIGHT = ROWS[2] + SIDE + 4
+HEIGHT = ROWS[2] + SIDE + 5
 LABELS = 15
 CENTRES = [i * STEP + SIDE / 2 - 0.5 for i in range(SHOWN)]
 
@@ -331,8 +331,10 @@ def _marks(leak: Leak) -> list[str]:
     """Whether each digit was recognised, and which label was read."""
     marks = []
     for i, right in enumerate(leak.right.tolist()):
-        label = "" if leak.labels is None else f", {leak.labels[i]}{'✓' if leak.labels[i] == leak.classes[i] else '✗'}"
-        marks.append(f"{'✓' if right else 'another'}{label}")
+        mark = "✓" if right else "✗"
+        if leak.labels is not None:
+            mark += f"\nlabel {leak.labels[i]}{'✓' if leak.labels[i] == leak.classes[i] else '✗'}"
+        marks.append(mark)
     return marks
 
 
