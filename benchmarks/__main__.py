@@ -17,8 +17,15 @@ import torch
 
 from benchmarks.report import replace_section
 
-NAMES = ("federation", "aggregation", "modalities", "panel", "platforms")
-LONG = ("fuzz_service", "inversion", "mutants", "peer_setting")  # no part of `all`
+NAMES = ("federation", "aggregation", "compression", "modalities", "panel", "platforms", "privacy")
+LONG = (  # no part of `all`
+    "fuzz_encoding",
+    "fuzz_service",
+    "inversion",
+    "inversion_batches",
+    "mutants",
+    "peer_setting",
+)
 SETTINGS = {  # of which benchmark an option is
     "federation": ("against",),
     "inversion": ("pairs",),

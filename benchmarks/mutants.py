@@ -51,7 +51,9 @@ GENERATED_FROM = (
     "labsec/data/*.py",
     "labsec/models/*.py",
     "labsec/invert/*.py",
-    *(f"labsec/{name}.py" for name in ("geometry", "metrics", "train", "compress")),
+    "labsec/compress/*.py",
+    "labsec/encoding/*.py",
+    *(f"labsec/{name}.py" for name in ("geometry", "metrics", "train")),
 )
 
 # The tests of a file come first, because they are the likeliest to notice; the others follow in this order.
@@ -66,7 +68,8 @@ OWN_TESTS = {
     "labsec/train.py": ("train",),
     "labsec/data/": ("data", "notes"),
     "labsec/models/": ("models", "train"),
-    "labsec/compress.py": ("compress",),
+    "labsec/compress/": ("compress",),
+    "labsec/encoding/": ("encoding",),
     "labsec/invert/": ("invert", "invert_modalities"),
     "labsec/course/live/": ("live",),
     "labsec/course/panels/lab00": ("lab00",),

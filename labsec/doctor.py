@@ -54,9 +54,9 @@ print(json.dumps({"threads": threads, "gpu": torch.cuda.is_available(), "rounds_
 TABLES = """
 import torch
 from labsec import matrix
+from labsec.study import noise_table
 torch.set_num_threads(1)
-for table in matrix.TABLES:
-    problem = matrix.problem(table)
+for problem in (*(matrix.problem(table) for table in matrix.TABLES), noise_table.problem()):
     if problem:
         print(problem)
 """

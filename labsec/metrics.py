@@ -92,22 +92,6 @@ def label_share(model: Model, params: Tensor, *, x: Tensor, label: int) -> float
     return accuracy(model, params, x.to(params.device), wanted)
 
 
-def wire_bytes(messages: Tensor) -> int:
-    """Bytes that the rows take on the wire, each sent the cheaper way: dense float32, or value + int32 index.
-
-    messages    [k, dim]
-
-    >>> wire_bytes(torch.tensor([[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 5.0, 0.0]]))     # 4 x 4 and 1 x (4 + 4)
-    24
-    """
-    check_kind("wire_bytes", Tensor, messages=messages)
-    if messages.ndim != 2 or not messages.is_floating_point():
-        raise ValueError(f"wire_bytes needs floating-point messages [k, dim]; got {kind(messages)}")
-    # numpy counts a row of booleans many times faster than anyone counts a matrix along an axis.
-    filled = messages.detach().cpu().numpy() != 0  # [k, dim]
-    return sum(min(8 * int(np.count_nonzero(row)), 4 * messages.shape[1]) for row in filled)
-
-
 def psnr(images: Tensor, truth: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB for values in [0, 1], image by image: [n, *shape] twice -> [n].
 

@@ -163,7 +163,7 @@ after("00.d", lab00.panel())
 #    or 15 digits, so that a batch of 16 has many of them twice.) Redrawing by
 #    division also needs a fully connected first layer. Other models are not safe for that: Geiping et al. (2020) redraw
 #    pictures from convolutional networks by another attack.
-# 4. It costs 1 to 14 points of accuracy. It stops redrawing. It does not stop matching, which names 68 to 75 % of the
+# 4. It costs 1 to 14 points of accuracy. It stops redrawing. It does not stop matching, which names 74 to 79 % of the
 #    digits. Fewer bytes are no defence against somebody with suspects.
 # 5. Under attack, the mean leaves 9 to 13 % right answers and the median 29 to 64 %. With noise at the server, the mean
 #    leaves 69 to 80 %. That is not the noise: the server first shortens every long message (clipping). With noise at

@@ -330,8 +330,8 @@ reveal("01.b", "FedAvg" if early[0] > early[1] else "FedSGD")
 # tuned.
 #
 # Communication, not arithmetic, is what a federation of phones is short of; that was the argument of the paper that named
-# FedAvg (McMahan et al. 2017). A message is 4,810 numbers of four bytes, so 20 clients send 384,800 bytes a round, and as
-# many come back.
+# FedAvg (McMahan et al. 2017). A message is 4,810 numbers of four bytes, nearly a quarter of them zero and left out: 20 clients
+# send 305,124 bytes a round at first, and 384,800 come back.
 #
 # ### How long may they train without talking?
 # For the same number of *messages*, more steps are better. Now keep the number of *steps* equal: **1,000 steps in all** for

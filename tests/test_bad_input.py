@@ -29,9 +29,11 @@ from labsec import (
     compress,
     data,
     detect,
+    encoding,
     geometry,
     infer,
     invert,
+    mask,
     metrics,
     models,
     parts,
@@ -48,7 +50,7 @@ from labsec.federation.engine import rounds, run
 from labsec.federation.history import History
 from labsec.federation.scenario import Scenario
 from labsec.infer import broken
-from labsec.study import capture, detection, doors, inversion, matrix, record, sweep
+from labsec.study import capture, detection, doors, inversion, matrix, noise_table, record, sweep
 from labsec.types import AttackerView, BroadcastView, ServerMemory, ServerView
 
 PACKAGE = Path(labsec.__file__).parent
@@ -63,15 +65,18 @@ MODULES: dict[str, ModuleType] = {
     "detect.": detect,
     "detection.": detection,
     "doors.": doors,
+    "encoding.": encoding,
     "geometry.": geometry,
     "infer.": infer,
     "inversion.": inversion,
     "invert.": invert,
     "judging.": judging,
+    "mask.": mask,
     "matrix.": matrix,
     "metrics.": metrics,
     "models.": models,
     "parts.": parts,
+    "noise_table.": noise_table,
     "plots.": plots,
     "poison.": poison,
     "privacy.": privacy,
@@ -91,6 +96,7 @@ WITHOUT_A_ROW = {
     "capture.from_run": "runs a scenario: tests/test_capture.py",
     "capture.load": "reads a file: tests/test_capture.py",
     "capture.save": "writes a file: tests/test_capture.py",
+    **{f"compress.{name}": f"has a row as encoding.{name}" for name in ("decode", "encode", "wire_bytes")},
     "controls.Field.follow": "called by the panel",
     "controls.Control": "made by slider, log_slider, choice and switch",
     "detection.Outcome": "made by defend",
@@ -111,6 +117,7 @@ WITHOUT_A_ROW = {
     "infer.Rate": "made by rate",
     "infer.MemberView.train": "a field that holds a function",
     "infer.PropertyView.stage": "a field that holds a function",
+    "invert.Likelihood": "a type",
     "invert.Suspicion": "made by suspicion",
     "inversion.Kept": "made by read_back",
     "inversion.OtherFolder": "an error",
@@ -139,6 +146,12 @@ WITHOUT_A_ROW = {
     "parts.check_inner": "called by parts that call another one",
     "parts.keywords_asked": "called by the engine, and by parts that call another one",
     "poison.Trigger.among": "a field that holds a function",
+    "noise_table.Terms": "made by all_terms",
+    "noise_table.all_terms": "takes nothing",
+    "noise_table.load": "reads a file: tests/test_privacy_table.py",
+    "noise_table.main": "reads a command line: tests/test_privacy_table.py",
+    "noise_table.problem": "reads a file: tests/test_privacy_table.py",
+    "noise_table.rows_of": "asks the accountant for hundreds of epsilons: tests/test_privacy_table.py",
     "privacy.BudgetExceeded": "an error",
     "privacy.Relation": "a type",
     "privacy.Trained": "made by train_own",
@@ -152,6 +165,7 @@ WITHOUT_A_ROW = {
     "data.credit_columns": "takes nothing",
     "data.notes_words": "takes nothing",
     "data.read_notes": "reads a file: tests/test_faults.py",
+    "sweep.code_of": "takes any source of Python",
     "sweep.describe": "takes anything",
     "sweep.fingerprint": "takes anything",
     "sweep.run_cell": "called by sweep alone",
@@ -233,6 +247,29 @@ def smooth_view() -> ServerView:
     params = model.init(stream())
     message = train.local_updates(model, params, images(6, 3), labels(), torch.tensor([[[0]]]), lr=0.1)
     return ServerView(params=params, messages=message, model=model, lr=0.1, local_steps=1, batch_size=1)
+
+
+def some(count: int) -> Tensor:
+    """All of so many entries but the first."""
+    return torch.arange(count) > 0
+
+
+def heard() -> dict[str, Any]:
+    """Messages, and what two candidates would have sent."""
+    return {"messages": draw(3, 5), "expected": draw(2, 5)}
+
+
+def holed_view() -> ServerView:
+    return replace(server_view(), messages=server_view().messages * some(26))
+
+
+@functools.cache
+def bottleneck() -> models.Model:
+    return mask.precode((1, 8, 8), 2, latent=4)
+
+
+def bottleneck_view() -> ServerView:
+    return one_step(bottleneck(), images(1, 1, 8, 8), labels(1))
 
 
 def a_search() -> dict[str, Any]:
@@ -489,6 +526,7 @@ def guarded(updates: Tensor, clients: Tensor) -> Tensor:
 books: dict[str, Any] = {"unit": "client", "delta": 1e-5, "relation": "zero-out", "people": 20}
 
 
+@functools.wraps(privacy.Budget)
 def without_a_file(**terms: Any) -> float:
     with tempfile.TemporaryDirectory() as folder:
         return privacy.Budget(Path(folder, "books.sqlite"), **terms).spent()
@@ -510,9 +548,13 @@ def charged_round(budget: privacy.Budget, **arguments: Any) -> Tensor:
     return privacy.charge_round(budget=budget, note=lambda **values: None, **arguments)
 
 
-def clipped_adaptively(updates: Tensor, generator: Generator, expected: float | None) -> Tensor:
+def clipped_adaptively(updates: Tensor, generator: Generator, expected: float | None = None) -> Tensor:
     rule = privacy.AdaptiveClip(noise=1.0, count_noise=2.0, start=1.0)
     return rule(updates, generator=generator, expected=expected)
+
+
+def fed_back(updates: Tensor, clients: Tensor, generator: Generator, drawn: Tensor | None = None) -> Tensor:
+    return compress.ErrorFeedback(compress.sign)(updates, clients=clients, generator=generator, drawn=drawn)
 
 
 Call = tuple[Callable[..., Any], Callable[[], dict[str, Any]]]
@@ -527,6 +569,16 @@ CALLS: dict[str, Call] = {
     "bind.part_in_words": (binding.part_in_words, lambda: {"function": robust.krum}),
     "bind.asked_for": (binding.asked_for, lambda: {"function": robust.krum, "place": "rule"}),
     "bind.check_part": (binding.check_part, lambda: {"function": robust.median, "place": "rule"}),
+    "compress.ErrorFeedback": (compress.ErrorFeedback, lambda: {"compress": compress.sign}),
+    "compress.ErrorFeedback.__call__": (
+        fed_back,
+        lambda: {**named_rows(), **random(), "drawn": torch.arange(7) > 2},
+    ),
+    "compress.qsgd": (compress.qsgd, lambda: {**rows(), "bits": 3, "order": 2, **random()}),
+    "compress.random_k": (compress.random_k, lambda: {**rows(), "keep": 0.5, "unbiased": True, **random()}),
+    "compress.sfsq": (compress.sfsq, lambda: {**rows(), "bound": 0.1, "flip": 0.25, **random()}),
+    "compress.sfsq_epsilon": (compress.sfsq_epsilon, lambda: {"flip": 0.25, "coordinates": 10}),
+    "compress.sign": (compress.sign, rows),
     "compress.top_k": (compress.top_k, lambda: {**rows(), "keep": 0.5}),
     "controls.slider": (controls.slider, lambda: {**control(), "help": "", "fmt": "{:.2f}"}),
     "controls.log_slider": (
@@ -618,6 +670,9 @@ CALLS: dict[str, Call] = {
             "generator": stream(),
         },
     ),
+    "encoding.decode": (encoding.decode, lambda: {"message": encoding.encode(draw(5)), "longest": 9}),
+    "encoding.encode": (encoding.encode, lambda: {"row": draw(5)}),
+    "encoding.wire_bytes": (encoding.wire_bytes, lambda: {"rows": draw(3, 5)}),
     "geometry.check_updates": (geometry.check_updates, rows),
     "geometry.is_finite_row": (geometry.is_finite_row, rows),
     "geometry.finite_rows": (geometry.finite_rows, rows),
@@ -635,7 +690,12 @@ CALLS: dict[str, Call] = {
     "geometry.squared_distances": (geometry.squared_distances, rows),
     "invert.gallery": (
         invert.gallery,
-        lambda: {"messages": rows()["updates"], "expected": torch.eye(9, 5), "samples": 2},
+        lambda: {
+            "messages": rows()["updates"],
+            "expected": torch.eye(9, 5),
+            "samples": 2,
+            "groups": torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 4]),
+        },
     ),
     "invert.average": (
         lambda **given: invert.average(**given).messages,
@@ -740,11 +800,19 @@ CALLS: dict[str, Call] = {
     "invert.dlg": (estimate_of(invert.dlg), lambda: {**a_search(), "iterations": 2}),
     "invert.gauss_newton": (
         estimate_of(invert.gauss_newton),
-        lambda: {**a_search(), "label": 0, "restarts": 2, "outer": 2, "inner": 3, "target": 1e-3},
+        lambda: {**a_search(), "label": 0, "kept": some(50), "restarts": 2, "outer": 2, "inner": 3, "target": 1e-3},
     ),
     "invert.gradinverter": (
         estimate_of(invert.gradinverter),
-        lambda: {"view": server_view(), "message": 0, "seconds": 5.0, "generator": stream(), "prior": images(4, 3)},
+        lambda: {
+            "view": server_view(),
+            "message": 0,
+            "seconds": 0.5,
+            "generator": stream(),
+            "prior": images(4, 3),
+            "widths": [1, 2],
+            "earlier": (),
+        },
     ),
     "invert.idlg": (estimate_of(invert.idlg), lambda: {**a_search(), "iterations": 2}),
     "invert.label": (invert.label, lambda: {"view": smooth_view(), "message": 0}),
@@ -770,8 +838,69 @@ CALLS: dict[str, Call] = {
     ),
     "invert.lbfgs": (
         estimate_of(invert.lbfgs),
-        lambda: {**a_search(), "label": 0, "restarts": 2, "iterations": 3, "memory": 2, "target": 1e-3},
+        lambda: {
+            **a_search(),
+            "label": 0,
+            "kept": some(50),
+            "restarts": 2,
+            "iterations": 3,
+            "memory": 2,
+            "target": 1e-3,
+        },
     ),
+    "invert.alarms": (invert.alarms, lambda: {"signs": {"odd": 1.0}, "limits": {"odd": 0.5}}),
+    "invert.around": (
+        estimate_of(invert.around),
+        lambda: {
+            "view": bottleneck_view(),
+            "layers": 4,
+            "features": mask.before_bottleneck(bottleneck())[1],
+            "message": 0,
+            "iterations": 2,
+            "seconds": 5.0,
+            "watch": no_stop,
+        },
+    ),
+    "invert.check_up": (
+        lambda **given: [*invert.check_up(**given).values()],
+        lambda: {"params": network().init(stream()), "model": network(), "x": images(8, 3)},
+    ),
+    "invert.copies": (lambda **given: invert.copies(**given).messages, lambda: {"memory": memory(), "client": 3}),
+    "invert.flipped_signs": (invert.flipped_signs, lambda: {**heard(), "bound": 1.0, "flip": 0.25}),
+    "invert.hidden": (
+        lambda **given: invert.hidden(**given)[0],
+        lambda: {
+            "honest": network().init(stream()),
+            "sent": torch.zeros(26),
+            "model": network(),
+            "accepts": lambda params: True,
+            "generator": stream(),
+        },
+    ),
+    "invert.label_left_in": (invert.label_left_in, lambda: {"view": server_view(), "kept": some(26), "message": 0}),
+    "invert.left_in": (invert.left_in, lambda: {"view": holed_view(), "message": 0}),
+    "invert.left_in_only": (invert.left_in_only, lambda: {**heard(), "noise": 0.1}),
+    "invert.likeliest": (invert.likeliest, lambda: {**heard(), "likelihood": invert.signs}),
+    "invert.limits_of": (
+        lambda **given: [*invert.limits_of(**given).values()],
+        lambda: {"honest": [{"odd": 0.1}, {"odd": 0.2}, {"odd": 0.3}], "rate": 0.5},
+    ),
+    "invert.most_likely": (
+        estimate_of(invert.most_likely),
+        lambda: {
+            "view": smooth_view(),
+            "label": 0,
+            "likelihood": invert.signs,
+            "contrast": 0.6,
+            "iterations": 2,
+            "seconds": 5.0,
+            "watch": no_stop,
+        },
+    ),
+    "invert.outside": (invert.outside, lambda: {"model": network(), "layers": [-1, 0]}),
+    "invert.pooled": (lambda **given: invert.pooled(**given)[0].messages, lambda: {"memory": memory(), "client": 3}),
+    "invert.rounded": (invert.rounded, lambda: {**heard(), "step": 0.1}),
+    "invert.signs": (invert.signs, heard),
     "json_lines": (labsec.json_lines, lambda: {"notes": [a_note()]}),
     "judging.accusations": (
         lambda **given: judging.accusations(**given).wrong,
@@ -783,6 +912,35 @@ CALLS: dict[str, Call] = {
     "judging.rounds_left_out": (judging.rounds_left_out, lambda: {"notes": [a_note()], "rounds": 9}),
     "judging.share_above": (judging.share_above, lambda: {"scores": draw(7), "threshold": 0.5}),
     "judging.threshold_for": (judging.threshold_for, lambda: {"honest": draw(7), "false_alarms": 0.2}),
+    "mask.before_bottleneck": (
+        lambda **given: mask.before_bottleneck(**given)[0],
+        lambda: {"model": bottleneck()},
+    ),
+    "mask.learned_perturbation": (
+        mask.learned_perturbation,
+        lambda: {**lesson(), "strength": 0.1, "generator": stream(), "steps": 2, "chunk": 1},
+    ),
+    "mask.precode": (
+        lambda **given: text_of(models.Model)(**vars(mask.precode(**given))),
+        lambda: {"shape": (1, 8, 8), "classes": 2, "latent": 4, "activation": torch.tanh},
+    ),
+    "mask.representation": (
+        mask.representation,
+        lambda: {"model": network(), "params": network().init(stream())[None], "x": images(1, 2, 3)},
+    ),
+    "mask.soteria": (mask.soteria, lambda: {**lesson(), "share": 0.5, "chunk": 1}),
+    "mask.variational_updates": (
+        mask.variational_updates,
+        lambda: {
+            **lesson(),
+            "model": bottleneck(),
+            "params": bottleneck().init(stream()),
+            "x": images(6, 1, 8, 8),
+            "beta": 0.1,
+            "generator": stream(),
+            "chunk": 1,
+        },
+    ),
     "matrix.cell": (
         matrix.cell,
         lambda: {
@@ -821,7 +979,6 @@ CALLS: dict[str, Call] = {
         metrics.label_share,
         lambda: {**{k: lesson()[k] for k in ("model", "params", "x")}, "label": 1},
     ),
-    "metrics.wire_bytes": (metrics.wire_bytes, lambda: {"messages": draw(3, 5)}),
     "metrics.psnr": (metrics.psnr, lambda: {"images": images(2, 1, 8, 8), "truth": images(2, 1, 8, 8) / 2}),
     "metrics.ssim": (metrics.ssim, lambda: {"images": images(2, 1, 8, 8), "truth": images(2, 1, 8, 8) / 2}),
     "metrics.assigned": (
@@ -1114,6 +1271,10 @@ CALLS: dict[str, Call] = {
     "privacy.charge_round": (
         with_a_budget(charged_round),
         lambda: {"params": torch.zeros(3), "noise": 9.0, "rate": 1.0, "steps": 2, "clients": torch.arange(3)},
+    ),
+    "noise_table.noise_for": (
+        noise_table.noise_for,
+        lambda: {"terms": replace(privacy.Accountant(**accountant), rate=0.5, rounds=10), "epsilon": 5.0},
     ),
     "privacy.distributed_noise": (
         privacy.distributed_noise,
@@ -1431,6 +1592,12 @@ DROPS = ("robust.", "privacy.noisy_mean", "geometry.finite_rows")  # rows that a
 
 ACCEPTED: dict[tuple[str, str, str], str] = {
     ("Scenario", "batch_size", "None"): "the whole shard",
+    ("compress.ErrorFeedback.__call__", "clients", "a million"): "any number is a name",
+    **{
+        ("compress.ErrorFeedback.__call__", "drawn", label): "others take part"
+        for label in ("booleans", "-2", "a million")
+    },
+    ("compress.qsgd", "order", "inf"): "the order of the largest entry",
     ("data.Dataset", "name", "another text"): "any name will do",
     **{("data.partition", "y", label): "labels are only told apart" for label in ("-2", "a million")},
     **{
@@ -1464,6 +1631,11 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
     },
     ("matrix.cell", "malicious", "None"): "nobody attacks",
     ("matrix.boosted", "fraction", "None"): "nobody attacks",
+    **{
+        (f"invert.{name}", "kept", label): "another choice of entries"
+        for name in ("gauss_newton", "label_left_in", "lbfgs")
+        for label in ("booleans", "-2", "a million")
+    },
     ("metrics.assigned", "candidates", "no rows"): "no candidate scores minus infinity",
     ("metrics.best_matches", "candidates", "no rows"): "no candidate scores minus infinity",
     ("metrics.rare_allele_recall", "truth", "no rows"): "nobody carries a rare allele",
@@ -1472,7 +1644,6 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
         for name in ("exact_order", "placed_tokens", "token_recall")
         for part in ("found", "truth")
     },
-    ("metrics.wire_bytes", "messages", "no columns"): "nothing to send",
     ("plots.looks", "names", "texts in it"): "any name will do",
     **{
         (f"poison.{name}", "x", label): "samples are handed on unseen"
@@ -1493,6 +1664,15 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
     **{(f"doors.{name}", "x", "integers"): "ink is counted" for name in ("ones_with_a_foot", "crossed_sevens")},
     **{("poison.word_in_front", "x", label): "words are handed on unseen" for label in ("-2", "a million")},
     **{("doors.notes_about", "x", label): "words are only compared" for label in ("floats", "-2", "a million")},
+    **{
+        (name, "clients", label): "nobody need come, and a list will do"
+        for name in ("privacy.Budget.charge", "privacy.charge_round")
+        for label in ("a list", "no columns")
+    },
+    **{
+        ("privacy.charge_round", "params", label): "the model is handed on unseen"
+        for label in ("no dimension", "a dimension less", "a dimension more", "no columns", "booleans", "integers")
+    },
     ("privacy.Accountant.epsilon", "noise", "0"): "without noise nothing is private",
     ("robust.FedShield", "decay", "None"): "leaves reputation out",
     **{

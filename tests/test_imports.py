@@ -12,7 +12,7 @@ FLOOR = {"guards", "types", "geometry", "parts"}
 ATTACKS = {"poison", "invert", "infer"}
 DEFENCES = {"robust", "privacy", "compress", "detect"}
 LEARNED = {"data", "models", "train", "metrics"}
-LABORATORY = {*FLOOR, *LEARNED, *ATTACKS, *DEFENCES, "federation"}
+LABORATORY = {*FLOOR, *LEARNED, *ATTACKS, *DEFENCES, "encoding", "federation"}
 ROOMS = {  # each room of labsec, and the rooms that it may import when it is loaded
     "lazy": set(),
     "files": set(),
@@ -23,13 +23,15 @@ ROOMS = {  # each room of labsec, and the rooms that it may import when it is lo
     "types": set(),
     "geometry": {"guards", "types"},
     "parts": {"guards", "types"},
+    "encoding": {"guards", "types"},
     **dict.fromkeys({*LEARNED, *ATTACKS, *DEFENCES}, FLOOR),
     "data": {*FLOOR, "files", "storage"},
     "train": {*FLOOR, "models"},
     "invert": {*FLOOR, "models", "train"},
     "infer": {*FLOOR, "models", "train", "detect"},
     "detect": {*FLOOR, "models", "train"},
-    "federation": {*FLOOR, *LEARNED, "robust"},
+    "compress": {*FLOOR, "encoding"},
+    "federation": {*FLOOR, *LEARNED, "robust", "encoding"},
     "plots": {"federation", "guards"},
     "study": {*LABORATORY, "plots", "files", "storage"},
     "service": {"files", "guards", "invert", "study", "types"},

@@ -108,8 +108,8 @@ def test_other_sources_mean_other_runs(tmp_path, monkeypatch):
 
 
 def test_comments_and_docstrings_are_no_other_source():
-    assert sweep._code('"""A."""\ndef f():\n    """B."""\n    return 1  # C\n') == sweep._code("def f(): return 1")
-    assert sweep._code("def f(): return 1") != sweep._code("def f(): return 2")
+    assert sweep.code_of('"""A."""\ndef f():\n    """B."""\n    return 1  # C\n') == sweep.code_of("def f(): return 1")
+    assert sweep.code_of("def f(): return 1") != sweep.code_of("def f(): return 2")
 
 
 @pytest.mark.parametrize(

@@ -27,17 +27,6 @@ def test_ssim_falls_with_noise():
         metrics.ssim(clean[..., :5, :5], clean[..., :5, :5])
 
 
-def test_wire_bytes_takes_the_cheaper_form():
-    rows = torch.zeros(3, 100)
-    rows[0] = 1
-    rows[1, :50] = 1
-    rows[2, :3] = 1
-    assert metrics.wire_bytes(rows) == 400 + 400 + 24
-    assert metrics.wire_bytes(torch.zeros(0, 5)) == 0
-    with pytest.raises(ValueError, match=r"got .* shape \[100\]"):
-        metrics.wire_bytes(rows[0])
-
-
 def test_matches_count_only_as_many_candidates_as_there_are_truths():
     truth = torch.rand(2, 1, 4, 4, generator=generator(0))
     wrong = torch.zeros(2, 1, 4, 4)

@@ -24,6 +24,7 @@ GIVEN = {"table": matrix.load, "defences": partial(matrix.load, "defences")}
 # Controls that change nothing where their panel starts, and a setting in which they do.
 ONLY_WITH: dict[tuple[str, str], dict[str, object]] = {
     ("lab00", "noise_at"): {"epsilon": 4},  # without noise, it does not matter who adds it
+    ("lab07", "observer"): {"place": "central"},  # elsewhere the noise is in the messages
     ("lab04", "simulates"): {"steps": 2},  # one step is one gradient
     ("lab02_arrows", "x"): {"attack": "your arrow"},  # the other attacks choose their own
     ("lab02_arrows", "y"): {"attack": "your arrow"},

@@ -22,7 +22,7 @@ PLACES: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "broadcast": (("params",), EVERYWHERE - {"params"}),
     "data attack": (("x", "y", "classes"), frozenset({"generator", "client"})),  # it runs before the first round
     "attack": (("view",), EVERYWHERE),
-    "client stage": (("updates",), EVERYWHERE),
+    "client stage": (("updates",), EVERYWHERE | {"drawn"}),
     "wire": (("updates",), EVERYWHERE | {"expected"}),
     "server stage": (("updates",), EVERYWHERE | {"expected"}),
     "rule": (("updates",), EVERYWHERE | {"expected"}),
@@ -38,6 +38,7 @@ PLACES: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     note        note(client=…, score=…, …) puts a record into `Round.notes`
     lr, chunk   the clients' learning rate, and how many of them are trained together (None: chosen by size)
     client      identity of the client whose data is attacked
+    drawn       [k] bool, who takes part in the round: a client stage that draws is given a row for everybody
     expected    participation * clients, the number that a sum is divided by whoever came; a cohort's size
 """
 ANYWHERE = frozenset().union(*(offers for _, offers in PLACES.values()))

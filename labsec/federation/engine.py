@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labsec import metrics
+from labsec import encoding, metrics
 from labsec.federation.contract import NOT_FINITE, Messages, Part, Turn, anonymous
 from labsec.federation.history import History, Round
 from labsec.federation.population import Lessons, Population
@@ -170,7 +170,7 @@ class Clients:
             before = protected
             # A client's row must not depend on who else was drawn. So whoever draws, draws for everybody.
             rows = self._everybody(before) if "generator" in stage.asks else before
-            made = stage.stage(turn, rows)
+            made = stage.stage(turn, rows, drawn=torch.isin(rows.clients, before.clients))
             if len(made) != len(rows):
                 raise ValueError(f"{stage.name} must keep one row for each of {len(rows)} clients; got {len(made)}")
             protected = made if rows is before else before.holding(made.updates[before.clients])
@@ -374,4 +374,4 @@ def bytes_up(sent: Messages, arrived: Messages) -> int:
     """What the clients sent. Messages that the wire merged were dense: masks and ciphertexts have no zeros."""
     if len(arrived) != len(sent):
         return 4 * sent.updates.numel()
-    return metrics.wire_bytes(arrived.updates)
+    return encoding.wire_bytes(arrived.updates)

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from labsec.guards import check_kind, check_number, kind
+from labsec.invert.shared import check_kept
 from labsec.models import Model
 
 # Of each activation, its slope and its second derivative at a point, both in terms of its value there.
@@ -57,12 +58,13 @@ class Kernel(Protocol):
         """The problem seen from candidates x [c, in], float64."""
 
 
-def kernel(model: Model, params: Tensor, target: Tensor, label: int) -> Kernel:
+def kernel(model: Model, params: Tensor, target: Tensor, label: int, *, kept: Tensor | None = None) -> Kernel:
     """The fastest kernel that applies: by hand for sigmoid and tanh networks, otherwise automatic differentiation.
 
     params    [dim] the model that was sent
     target    [dim] the gradient that came back, of one sample
     label     of the sample
+    kept      [dim] bool, the entries of the target that count; None for all. Elsewhere the residual is zero
 
     >>> from labsec.models import lenet
     >>> model = lenet((1, 8, 8), 10)
@@ -71,7 +73,7 @@ def kernel(model: Model, params: Tensor, target: Tensor, label: int) -> Kernel:
     >>> here.losses.shape, here.slopes.shape
     (torch.Size([5]), torch.Size([5, 64]))
 
-    Raises ValueError unless params and target are float64 [dim] and 0 <= label < classes.
+    Raises ValueError unless params and target are float64 [dim], kept is bool [dim], and 0 <= label < classes.
     Source: the loss is that of Zhu, Liu and Han 2019, arXiv:1906.08935; the tangent pass is Pearlmutter 1994, Fast
     exact multiplication by the Hessian, for the mixed derivatives.
     """
@@ -81,8 +83,12 @@ def kernel(model: Model, params: Tensor, target: Tensor, label: int) -> Kernel:
         if given.shape != (model.dim,) or given.dtype != torch.float64:
             raise ValueError(f"kernel needs params and target float64 [{model.dim}]; got {kind(given)}")
     check_number("kernel", whole=True, least=0, below=model.classes, label=label)
+    if kept is not None:
+        check_kept("kernel", kept, model.dim)
     plan = plan_of(model)
-    return ByHand(model, plan, params, target, label) if plan else Automatic(model, params, target, label)
+    if plan is None:
+        return Automatic(model, params, target, label, kept)
+    return ByHand(model, plan, params, target, label, kept)
 
 
 # --- automatic differentiation: slow, and right for any model
@@ -91,11 +97,12 @@ def kernel(model: Model, params: Tensor, target: Tensor, label: int) -> Kernel:
 class Automatic:
     """The matching problem by differentiating the gradient once more."""
 
-    def __init__(self, model: Model, params: Tensor, target: Tensor, label: int) -> None:
+    def __init__(self, model: Model, params: Tensor, target: Tensor, label: int, kept: Tensor | None) -> None:
         self.model = model
         self.params = params
         self.target = target
         self.label = label
+        self.kept = kept
 
     def at(self, x: Tensor) -> AutomaticLocal:
         return AutomaticLocal(self, x)
@@ -111,9 +118,14 @@ class AutomaticLocal:
         logits = problem.model(params, self._x.view(len(x), 1, *problem.model.shape))  # [c, 1, classes]
         loss = -logits.log_softmax(dim=2)[:, :, problem.label].sum()
         (self._gradients,) = torch.autograd.grad(loss, params, create_graph=True)  # [c, dim]
-        residuals = (self._gradients - problem.target).detach()
+        self._kept = problem.kept
+        residuals = self._counted((self._gradients - problem.target).detach())
         self.losses = residuals.square().sum(dim=1) / 2
         self.slopes = self._back(residuals)
+
+    def _counted(self, rows: Tensor) -> Tensor:
+        """Rows [c, dim] with zeros where an entry does not count."""
+        return rows if self._kept is None else rows * self._kept
 
     def _back(self, rows: Tensor) -> Tensor:
         """J^T rows, [c, dim] -> [c, in]."""
@@ -131,7 +143,7 @@ class AutomaticLocal:
         if not back.requires_grad:
             return torch.zeros_like(along)
         (forward,) = torch.autograd.grad(back, rows, along)
-        return self._back(forward)
+        return self._back(self._counted(forward))
 
 
 # --- by hand: a chain of convolutions or dense layers with a smooth activation, and a dense head
@@ -204,12 +216,16 @@ def plan_of(model: Model) -> Plan | None:
 class ByHand:
     """The matching problem of a network whose steps are known."""
 
-    def __init__(self, model: Model, plan: Plan, params: Tensor, target: Tensor, label: int) -> None:
+    def __init__(
+        self, model: Model, plan: Plan, params: Tensor, target: Tensor, label: int, kept: Tensor | None
+    ) -> None:
         self.plan = plan
         self.weights, self.biases = _matrices(model, params)
         self.target_weights, self.target_biases = _matrices(model, target)
         self.minus_target_head = -self.target_weights[-1]
         self.label = label
+        # 1 where an entry of the target counts, 0 elsewhere; None where all do.
+        self.kept = None if kept is None else _matrices(model, kept.to(params.dtype))
 
     def at(self, x: Tensor) -> ByHandLocal:
         return ByHandLocal(self, x)
@@ -277,6 +293,12 @@ class ByHandLocal:
             biases.append(delta.sum(dim=2, keepdim=True) - bias)
         head = torch.addcmul(problem.minus_target_head, self._error, self._features.transpose(1, 2))
         head_bias = self._error - problem.target_biases[-1]
+        self._kept = problem.kept
+        if self._kept is not None:
+            for part, kept in zip((*weights, head), self._kept[0], strict=True):
+                part.mul_(kept)
+            for part, kept in zip((*biases, head_bias), self._kept[1], strict=True):
+                part.mul_(kept)
         parts = [_squares(part) for part in (*weights, *biases, head, head_bias)]
         self.losses = torch.stack(parts).sum(dim=0) / 2
         head_forward = torch.baddbmm(head_bias, head, self._features)
@@ -350,7 +372,18 @@ class ByHandLocal:
             if i:
                 above = self._steps[i].fold(torch.bmm(self._weights[i].transpose(1, 2), delta))
 
-        # The head's gradient is error @ features^T. Its move has rank 2 and is never written out.
+        # The head's gradient is error @ features^T. Where entries are left out, its move is written out.
+        if self._kept is not None:
+            for part, kept in zip((*weights, *biases), (*self._kept[0][:-1], *self._kept[1][:-1]), strict=True):
+                part.mul_(kept)
+            head = torch.bmm(error, self._features.transpose(1, 2))
+            head.baddbmm_(self._error, features.transpose(1, 2)).mul_(self._kept[0][-1])
+            moved_bias = error * self._kept[1][-1]
+            head_forward = torch.baddbmm(moved_bias, head, self._features)
+            head_back = torch.bmm(head.transpose(1, 2), self._error)
+            return self._back(weights, biases, head_forward, head_back)
+
+        # Otherwise it has rank 2 and is not needed as a matrix.
         squares = (self._features * self._features).sum(dim=1, keepdim=True)
         overlap = (self._features * features).sum(dim=1, keepdim=True)
         head_forward = error * squares + self._error * overlap + error

@@ -45,7 +45,7 @@ def imprint(params: Tensor, *, model: Model, public: Tensor, one_hot: bool, gene
     Source: Fowl et al. 2022, arXiv:2110.13057 (Robbing the Fed), in the layers that the model has anyway and with
     bins of the empirical distribution; the directions with alternating signs are this course's own.
     """
-    neurons = _neurons("imprint", params, model)
+    neurons = dense_neurons("imprint", params, model)
     check_kind("imprint", bool, one_hot=one_hot)
     check_kind("imprint", Tensor, public=public)
     check_kind("imprint", Generator, generator=generator)
@@ -87,7 +87,7 @@ def imprint(params: Tensor, *, model: Model, public: Tensor, one_hot: bool, gene
     return sent
 
 
-def _neurons(name: str, params: Tensor, model: Model) -> int:
+def dense_neurons(name: str, params: Tensor, model: Model) -> int:
     """How many neurons the first hidden layer of a fully connected network has."""
     check_kind(name, Model, model=model)
     check_kind(name, Tensor, params=params)
@@ -150,7 +150,7 @@ def read_imprint(view: BroadcastView, *, message: int = 0, one_hot: bool) -> Rec
     check_kind("read_imprint", BroadcastView, view=view)
     check_kind("read_imprint", bool, one_hot=one_hot)
     own = one_message("read_imprint", view, message)  # [dim]
-    _neurons("read_imprint", view.params, view.model)
+    dense_neurons("read_imprint", view.params, view.model)
     weight, bias = (layer[0] for layer in view.model.layers(own[None])[:2])  # [n, in], [n]
     if not one_hot:
         # A ReLU also answers to all bins above its own: the difference to the next neuron is its own bin.
@@ -188,7 +188,7 @@ def trap_weights(params: Tensor, *, model: Model, scale: float, generator: Gener
     Raises ValueError unless 0 < scale <= 1, and if the network does not start with two fully connected layers.
     Source: Boenisch et al. 2023, arXiv:2112.02918, section 4.2.
     """
-    neurons = _neurons("trap_weights", params, model)
+    neurons = dense_neurons("trap_weights", params, model)
     check_number("trap_weights", above=0, most=1, scale=scale)
     check_kind("trap_weights", Generator, generator=generator)
     sent = params.detach().clone()
@@ -238,7 +238,7 @@ def suspicion(params: Tensor, *, model: Model) -> Suspicion:
     verdict on one with fewer than 8 of either. Raises ValueError unless the network starts with two fully connected
     layers. Source: this course's own, after the discussion in Fowl et al. 2022, arXiv:2110.13057, section 6.
     """
-    neurons = _neurons("suspicion", params, model)
+    neurons = dense_neurons("suspicion", params, model)
     rows = model.layers(params[None])[0][0].detach().double()  # [n, in]
     lengths = rows.norm(dim=1, keepdim=True)
     rows = rows[lengths[:, 0] > 0] / lengths[lengths[:, 0] > 0]

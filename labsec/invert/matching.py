@@ -21,7 +21,7 @@ from labsec.guards import check_function, check_kind, check_number
 from labsec.invert.kernel import Kernel, Local, kernel
 from labsec.invert.labels import label as read_label
 from labsec.invert.reconstruction import Reconstruction
-from labsec.invert.shared import Watch, gradient
+from labsec.invert.shared import Watch, check_kept, gradient
 from labsec.invert.smooth import Smoother
 from labsec.invert.threads import one_thread
 from labsec.types import ServerView
@@ -42,6 +42,7 @@ def gauss_newton(
     *,
     message: int = 0,
     label: int | None = None,
+    kept: Tensor | None = None,
     restarts: int = 1,
     generator: Generator | None = None,
     outer: int = 20,
@@ -57,6 +58,8 @@ def gauss_newton(
 
     view         `view.messages[message]` must be the update of one client: one step of plain SGD on one sample
     label        of the sample; None reads it off the message
+    kept         [dim] bool, the entries of the message that are believed; None for all. A client that left entries out
+                 or masked them is matched on the others: see `left_in` and `outside`
     restarts     starts, the first one included
     generator    of the further starts; needed if restarts > 1
     outer        steps at most
@@ -84,7 +87,9 @@ def gauss_newton(
     """
     began = process_time()
     check_number("gauss_newton", whole=True, least=1, inner=inner)
-    problem = _problem("gauss_newton", view, message, label, outer=outer, target=target, seconds=seconds, watch=watch)
+    problem = _problem(
+        "gauss_newton", view, message, label, kept, outer=outer, target=target, seconds=seconds, watch=watch
+    )
     x = _starts("gauss_newton", view, restarts, generator)  # [c, in]
     run = _Run(problem, restarts, began)
     smoother = Smoother(view.model.shape)
@@ -110,6 +115,7 @@ def lbfgs(
     *,
     message: int = 0,
     label: int | None = None,
+    kept: Tensor | None = None,
     restarts: int = 1,
     generator: Generator | None = None,
     iterations: int = 1000,
@@ -125,7 +131,7 @@ def lbfgs(
 
     iterations    of one start at most
     memory        pairs of steps and slopes that stand for the curvature
-    view, message, label, restarts, generator, target, seconds, watch, returns    as for `gauss_newton`
+    view, message, label, kept, restarts, generator, target, seconds, watch, returns    as for `gauss_newton`
 
     >>> from labsec.models import lenet
     >>> from labsec.train import local_updates
@@ -144,7 +150,9 @@ def lbfgs(
 
     began = process_time()
     check_number("lbfgs", whole=True, least=1, memory=memory)
-    problem = _problem("lbfgs", view, message, label, outer=iterations, target=target, seconds=seconds, watch=watch)
+    problem = _problem(
+        "lbfgs", view, message, label, kept, outer=iterations, target=target, seconds=seconds, watch=watch
+    )
     starts = _starts("lbfgs", view, restarts, generator)  # [c, in]
     run = _Run(problem, restarts, began)
     smoother = Smoother(view.model.shape)
@@ -191,7 +199,7 @@ class _Line:
 class _Problem:
     """What is searched for, and when it is found.
 
-    scale     |gradient|² / 2, the loss that an empty gradient would have
+    scale     |gradient|² / 2, the loss that an empty gradient would have; of the entries that count
     target    share of it that is low enough
     """
 
@@ -209,6 +217,7 @@ def _problem(
     view: ServerView,
     message: int,
     label: int | None,
+    kept: Tensor | None,
     *,
     outer: int,
     target: float,
@@ -227,11 +236,15 @@ def _problem(
         raise ValueError(f"{name} needs a message of one sample; got batch_size={view.batch_size}")
     if view.model.vocabulary is not None:
         raise ValueError(f"{name} needs samples that are numbers; those of {view.model.name} are tokens")
+    if kept is not None:
+        check_kept(name, kept, len(wanted))
+        wanted = wanted * kept
     scale = float(wanted.square().sum() / 2)
     if scale == 0:
-        raise ValueError(f"{name} needs a message that is not zero; message {message} holds nothing else")
+        where = "" if kept is None else f" at the {int(kept.sum())} entries that count"
+        raise ValueError(f"{name} needs a message that is not zero; message {message} holds nothing else{where}")
     known = read_label(view, message=message) if label is None else label
-    matching = kernel(view.model, view.params.detach().double(), wanted, known)
+    matching = kernel(view.model, view.params.detach().double(), wanted, known, kept=kept)
     return _Problem(view, matching, known, scale, target, seconds, watch)
 
 

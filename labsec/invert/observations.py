@@ -36,14 +36,8 @@ def average(memory: ServerMemory, *, client: int) -> ServerView:
     Raises ValueError if the client never took part, if a message is not finite, or if the model changed in between:
     then `joint_cosine` holds the messages against each other. A mean takes the noise to be independent.
     """
-    views = _views("average", memory, client)
+    views = views_of("average", memory, client, same_model=True)
     first = views[0]
-    for number, view in enumerate(views):
-        if not torch.equal(view.params, first.params):
-            raise ValueError(
-                f"average needs messages about one model; the model of message {number} of client {client} differs "
-                "from that of message 0"
-            )
     rows = torch.stack([one_message("average", view, 0) for view in views])  # [k, dim]
     return replace(first, messages=rows.mean(dim=0, keepdim=True).to(first.messages.dtype))
 
@@ -74,7 +68,7 @@ def rank_one(memory: ServerMemory, *, client: int) -> Reconstruction:
     Source: Eckart and Young 1936; the threshold of Gavish and Donoho 2014, arXiv:1305.5870, for unknown noise.
     """
     since = process_time()
-    views = _views("rank_one", memory, client)
+    views = views_of("rank_one", memory, client)
     model = views[0].model
     if any(view.batch_size != 1 for view in views):
         raise ValueError(f"rank_one needs batches of one sample; got batch_size {[view.batch_size for view in views]}")
@@ -150,7 +144,7 @@ def joint_cosine(
     check_kind("joint_cosine", Generator, generator=generator)
     check_number("joint_cosine", least=0, tv=tv)
     budget = Budget(name="joint_cosine", iterations=iterations, seconds=seconds, watch=watch)
-    views = _views("joint_cosine", memory, client)
+    views = views_of("joint_cosine", memory, client)
     target: list[Tensor] = []
     for view in views:
         wanted = gradient("joint_cosine", view, 0)  # [dim]
@@ -173,13 +167,22 @@ def joint_cosine(
     )
 
 
-def _views(name: str, memory: ServerMemory, client: int) -> tuple[ServerView, ...]:
-    """The client's views, one message each."""
+def views_of(name: str, memory: ServerMemory, client: int, *, same_model: bool = False) -> tuple[ServerView, ...]:
+    """The client's views, one message each.
+
+    same_model    whether all of them must be about one model
+    """
     check_kind(name, ServerMemory, memory=memory)
     check_number(name, whole=True, client=client)
     views = memory.of(client)
     if not views:
         raise ValueError(f"{name} needs a client that took part; got client={client}")
+    for number, view in enumerate(views):
+        if same_model and not torch.equal(view.params, views[0].params):
+            raise ValueError(
+                f"{name} needs messages about one model; the model of message {number} of client {client} differs "
+                "from that of message 0"
+            )
     return views
 
 

@@ -77,7 +77,7 @@ class AdaptiveClip:
         returns      [dim]
         """
         rows = finite_rows(updates)
-        divisor = float(len(rows) if expected is None else expected)
+        divisor = len(rows) if expected is None else expected
         check_number("AdaptiveClip", above=0, expected=divisor)
         check_kind("AdaptiveClip", Generator, generator=generator)
         clip = self.clip

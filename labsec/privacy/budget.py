@@ -193,7 +193,7 @@ class Budget:
             check_number("Budget", whole=True, least=0, below=self.people, client=client)
         named = [int(client) for client in clients]
         if len(set(named)) < len(named):
-            raise ValueError(f"charge needs each client once; got {len(named)} clients, not all different: {named}")
+            raise ValueError(f"charge needs each client once; got clients={kind(clients)}, not all different")
         return named
 
     # --- what it comes to

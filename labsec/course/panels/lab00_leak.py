@@ -9,6 +9,7 @@ Redrawing needs the message alone. Matching needs a list of suspects as well, an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -123,6 +124,7 @@ def _matched(s: Scenario, first: Round, population: Population, messages: Update
     """The suspects that explain each message best, [messages, n]: every digit of every client is a suspect.
 
     Clients shorten what they send before they add noise. Matching compares directions alone, so it may leave that out.
+    Whoever matches knows how messages are compressed: an entry that was left out says nothing about a suspect.
     """
     # A panel asks again and again with the same first model: what each digit would send is computed once for it.
     key = (first.before.numpy().tobytes(), s.lr)
@@ -130,4 +132,11 @@ def _matched(s: Scenario, first: Round, population: Population, messages: Update
         _expected.clear()
         alone = torch.arange(len(population.x))[:, None, None]  # [suspects, 1 step, 1 digit]
         _expected[key] = train.local_updates(s.network(), first.before, population.x, population.y, alone, lr=s.lr)
-    return invert.gallery(messages, _expected[key], samples=s.batch_size or 1)
+    expected = _expected[key]
+    samples = s.batch_size or 1
+    is_whole = not isinstance(s.wire, partial) or s.wire.keywords["keep"] == 1
+    if is_whole:
+        return invert.gallery(messages, expected, samples=samples)
+    kept = messages != 0  # [messages, dim]
+    each = zip(messages, kept, strict=True)
+    return torch.cat([invert.gallery(row[None, own], expected[:, own], samples=samples) for row, own in each])

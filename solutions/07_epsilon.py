@@ -1,0 +1,662 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 07 · How much is ε?
+# **A product promises “differential privacy, ε ≤ 4”. What can somebody who reads the messages still find out?**
+#
+# You will be able to
+# 1. bound what one client can change, and add noise that hides it,
+# 2. put the noise at the client or at the server, and name the price of each,
+# 3. account for a whole run, and refuse a round before it runs,
+# 4. audit a mechanism, and catch one that is broken,
+# 5. say which numbers are missing in “ε ≤ 4”,
+# 6. say what is read at which ε: pictures, labels, members; and who pays for the noise.
+#
+# Before: labs 01 and 04. Run time on two cores: {{runtime}}. The exercises (● easy, ●● some thought, ●●● take your
+# time) take about {{minutes}} minutes, reading and playing about as long again.
+
+# %% tags=["setup"]
+import math
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from labsec import bind, infer, metrics, privacy, rounds, run, train
+from labsec.course import after, cards, check, exercise, hint, predict, progress, quiz, reveal
+from labsec.course.exercises.lab07 import CLIP, SCENARIO
+from labsec.course.panels import lab04_pictures, lab07
+from labsec.course.panels import lab07_pictures as pictures
+from labsec.infer import broken, rate
+from labsec.types import generator
+
+torch.set_num_threads(1)
+
+# %% [markdown]
+# ## Who attacks
+# Nobody breaks a rule. Somebody reads what they are given: the server reads messages, everybody else reads the models
+# that come out. **They know all about the protection except which random numbers were drawn.**
+
+# %%
+cards.threat_model("07")
+
+# %%
+cards.safety()
+
+# %% [markdown]
+# ## Part one: a bound, and noise
+#
+# ### Exercise 7.1 · A bound on every client ● (3 minutes)
+# Noise can hide what one client changes only if that has a limit. Shorten every update that is longer than the bound
+# to the bound; leave the others as they are.
+#
+# | name | shape | meaning |
+# |---|---|---|
+# | `updates` | `[clients, dim]` | one row per client |
+# | `bound` | number | the greatest length (L2) of a row: the *clip* |
+# | returns | `[clients, dim]` | rows that are no longer than that |
+
+
+# %% tags=["exercise"]
+@exercise("07.1")
+def shortened(updates, *, bound):
+    ### BEGIN SOLUTION
+    lengths = updates.norm(dim=1, keepdim=True)
+    return updates * (bound / lengths).clamp(max=1)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("07.1", shortened)
+
+# %% [markdown]
+# If a check says NOT YET or TODO and you are stuck, ask for a hint: number 1 nudges, 2 names the approach, 3 is nearly
+# the code.
+
+# %%
+hint("07.1", 1)
+
+# %% [markdown]
+# ### Exercise 7.2 · The noise ●● (6 minutes)
+# A server that is trusted adds up the shortened rows, adds normal noise to the **sum**, and divides by the number of
+# clients. `noise` is a *multiplier*: the standard deviation on the sum is `noise` times the clip.
+#
+# | name | shape | meaning |
+# |---|---|---|
+# | `updates` | `[clients, dim]` | one row per client, as long as they like |
+# | `clip`, `noise` | numbers | the bound on a row; the multiplier |
+# | `generator` | | where the noise is drawn from: `torch.randn(…, generator=generator)` |
+# | returns | `[dim]` | the noisy mean |
+
+
+# %% tags=["exercise"]
+@exercise("07.2")
+def noisy_mean(updates, *, clip, noise, generator):
+    ### BEGIN SOLUTION
+    total = shortened(updates, bound=clip).sum(dim=0)
+    drawn = torch.randn(total.shape, generator=generator)
+    return (total + noise * clip * drawn) / len(updates)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("07.2", noisy_mean)
+
+# %% [markdown]
+# How much noise? **ε** says how surely anybody can tell two cases apart: whatever comes out, its chance in one case is
+# at most $e^ε$ times that in the other, but for a chance of **δ**. Which two cases? Here: a client sends *one row or
+# another* (*replace-one*). The *accountant* turns these terms into a multiplier. It asks for all of them.
+
+
+# %%
+def terms(**changes):
+    usual = {"unit": "client", "delta": 1e-5, "relation": "replace-one", "rate": 1.0}
+    return privacy.Accountant(**{**usual, "rounds": 50, **changes})
+
+
+noise = terms().noise_for(4.0)
+print(f"multiplier {noise:.2f}:", terms().in_words(4.0))
+
+# %% [markdown]
+# A hundred clients, fifty rounds. With the noise at the server one client hides in the noise of the sum. Whoever does
+# not trust the server adds noise *before* sending, and then every message by itself has to be noisy enough
+# (`privacy.local_noise`). Same ε, same δ, same relation, same multiplier.
+
+# %%
+plain = run(SCENARIO).final_accuracy
+server = bind(noisy_mean, clip=CLIP, noise=noise)
+central = run(replace(SCENARIO, aggregate=server)).final_accuracy
+print(f"no noise {plain:.2f}, noise at the server {central:.2f}")
+percent = {"low": 0, "high": 100, "unit": "%"}
+question = "Which accuracy is left when every client adds the noise itself?"
+predict("07.a", question, **percent, about="accuracy")
+
+# %%
+client = bind(privacy.local_noise, clip=CLIP, noise=noise)
+local = run(replace(SCENARIO, client_stages=[client])).final_accuracy
+reveal("07.a", 100 * local)
+
+# %% [markdown]
+# A hundred messages bring a hundred noises, and their sum holds ten times as much noise ($\sqrt{100}$) as one. That is
+# the price of trusting nobody (five seeds: 0.75 to 0.81 at the server, guessing is 0.10). Secure sums (lab 09) are a
+# way between: every client adds a tenth of the noise, and nobody sees less than the sum.
+#
+# A clip has to be chosen, too. `privacy.AdaptiveClip` finds one while it runs, and has to add noise to what it looks at
+# (Andrew et al. 2021).
+#
+# ## Part two: a whole run
+#
+# ### Exercise 7.3 · One number for a run ●● (6 minutes)
+# Everybody is in every round, and round $t$ has the multiplier $z_t$. Then all rounds together give away as much as a
+# *single* round. Think of measurements: whoever averages several, each weighted by its precision $1/z_t^2$, gets one
+# whose precision is the sum. Its multiplier is $1/\sqrt{\sum_t 1/z_t^2}$.
+#
+# And what is hidden? *Zero-out*: a client took part, or its row is zero: the sum moves by **one** clip at most.
+# *Replace-one*: it sent one row or another: by **two**. State the single round by zero-out: for replace-one, the noise
+# is half as much in units of the move.
+#
+# | name | shape | meaning |
+# |---|---|---|
+# | `noises` | `[rounds]` | the multiplier of every round |
+# | `relation` | text | `"zero-out"` or `"replace-one"` |
+# | returns | number | the multiplier of one zero-out round that gives away as much |
+
+
+# %% tags=["exercise"]
+@exercise("07.3")
+def together(noises, *, relation):
+    ### BEGIN SOLUTION
+    whole = float((1 / noises**2).sum() ** -0.5)
+    return whole / 2 if relation == "replace-one" else whole
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("07.3", together)
+
+# %% [markdown]
+# A vendor adds noise for ε = 4, and means *every round*.
+
+# %%
+question = "ε = 4 in each of fifty rounds. What is the ε of the run?"
+predict("07.b", question, 0, 200, about="budgets")
+
+# %%
+one = terms(rounds=1, relation="zero-out")  # what "together" speaks of
+each = terms(rounds=1).noise_for(4.0)
+fifty = together(torch.full((50,), each), relation="replace-one")
+reveal("07.b", one.epsilon(fifty))
+
+# %% [markdown]
+# “ε ≤ 4” is one number of five. Here are four products that all say it, and what they say on *one* set of terms: per
+# client, whole run of fifty rounds, δ = 1e-5, replace-one.
+
+# %%
+said = {
+    "all terms as above": {},
+    "zero-out": {"relation": "zero-out"},
+    "in every round": {"rounds": 1},
+    "in every round, zero-out, δ = 0.01": {
+        "rounds": 1,
+        "relation": "zero-out",
+        "delta": 0.01,
+    },
+}
+
+# %%
+for name, own in said.items():
+    used = terms(**own).noise_for(4.0)
+    s = replace(SCENARIO, aggregate=bind(noisy_mean, clip=CLIP, noise=used))
+    left = run(s).final_accuracy
+    same = terms().epsilon(used)
+    print(f"{name:35} noise {used:5.2f}, ε = {same:5.1f}, accuracy {left:.2f}")
+
+# %% [markdown]
+# The fifth number is the **unit**. All this hides a *client*, with everything that it holds. DP-SGD (part six) mostly
+# hides one *example*, and a client with fourteen of them is another matter.
+#
+# ### Exercise 7.4 · A budget that refuses ●● (5 minutes)
+# What has been sent cannot be called back. So a budget must say no **before** a round runs. All rounds together may
+# give away at most as much as one round with the multiplier `least`. How many of the planned rounds run? The first
+# that does not fit ends the run.
+#
+# | name | shape | meaning |
+# |---|---|---|
+# | `noises` | `[rounds]` | the multipliers that are planned, in order |
+# | `least` | number | the multiplier of the whole budget |
+# | returns | whole number | how many rounds run |
+
+
+# %% tags=["exercise"]
+@exercise("07.4")
+def rounds_that_fit(noises, *, least):
+    ### BEGIN SOLUTION
+    spent = (1 / noises**2).cumsum(dim=0)
+    return int((spent <= 1 / least**2).sum())
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("07.4", rounds_that_fit)
+
+# %% [markdown]
+# `privacy.Budget` keeps its books in a file that survives a crash, and `privacy.charge_round` asks it before the server
+# sends anything. Here is noise for 50 rounds, a budget for ε = 2, and a run that hopes for more.
+
+# %%
+whole = terms(rounds=1, relation="zero-out").noise_for(2.0)
+planned = torch.full((50,), noise / 2)  # replace-one: half, in units of the move
+print("by your count:", rounds_that_fit(planned, least=whole))
+with TemporaryDirectory() as folder:
+    fixed = {"unit": "client", "delta": 1e-5, "relation": "replace-one", "people": 100}
+    budget = privacy.Budget(Path(folder, "books.sqlite"), **fixed, epsilon=2.0)
+    charged = bind(privacy.charge_round, budget=budget, noise=noise)
+    done = 0
+    try:
+        for _ in rounds(replace(SCENARIO, aggregate=server, broadcast=charged)):
+            done += 1
+    except privacy.BudgetExceeded as error:
+        print(f"after {done} rounds: {error}")
+
+# %% [markdown]
+# ## Part three: the audit
+# Everything so far is arithmetic about code that *should* have been written. An audit asks the code. It plants a
+# **canary**, an update made to be found, runs the mechanism often with it and without it, and tries to tell which was
+# which. Whoever guesses better than ε allows has **proven** that ε is larger.
+#
+# ### Exercise 7.5 · The audit ●●● (8 minutes)
+# A run whose score lies above the threshold is an alarm. *(ε, δ)* promises: found ≤ $e^ε$ · false alarms + δ. Solve
+# for ε. But you have seen only some runs, and luck is no proof: `rate(hits, trials)` gives `low` and `high`, between
+# which the true share lies with 95 % confidence. Use the ends that make ε *small*; below zero nothing is shown: 0.
+#
+# | name | shape | meaning |
+# |---|---|---|
+# | `with_canary`, `without` | `[trials]` each | scores of the runs |
+# | `threshold`, `delta` | numbers | an alarm is a score above it; δ |
+# | returns | number | ε is at least this |
+
+
+# %% tags=["exercise"]
+@exercise("07.5")
+def lower_bound(with_canary, without, *, threshold, delta):
+    ### BEGIN SOLUTION
+    found = rate(int((with_canary > threshold).sum()), len(with_canary))
+    alarms = rate(int((without > threshold).sum()), len(without))
+    if found.low <= delta:
+        return 0.0
+    return max(0.0, math.log((found.low - delta) / alarms.high))
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("07.5", lower_bound)
+
+# %% [markdown]
+# The mechanism is your `noisy_mean`, one round, ε = 4 by zero-out. The canary is a hundred clips long; nine other
+# clients send nothing. The score is how far the result points along the canary.
+
+# %%
+canary = torch.zeros(50).index_fill(0, torch.tensor(0), 100.0)
+others = torch.zeros(9, 50)
+mine = bind(noisy_mean, clip=1.0, noise=one.noise_for(4.0))
+
+
+def scores(first, count, *, seed):
+    rows = torch.cat([first[None], others])
+    draw = generator(seed, "trials")
+    return torch.stack([mine(rows, generator=draw) @ canary for _ in range(count)])
+
+
+present = scores(canary, 4000, seed=0)
+absent = scores(torch.zeros_like(canary), 4000, seed=1)
+
+# %% [markdown]
+# The threshold must not be chosen on the runs that are counted, or luck chooses it. So: the first half chooses, the
+# second half counts.
+
+# %%
+question = "4,000 runs each, stated ε = 4. ε is at least …?"
+predict("07.c", question, 0, 8, about="bounds")
+
+# %%
+tried = absent.quantile(torch.linspace(0.5, 0.999, 200))
+half = (present[:2000], absent[:2000])
+first = [lower_bound(*half, threshold=t, delta=1e-5) for t in tried]
+best = tried[first.index(max(first))]
+other_half = (present[2000:], absent[2000:])
+reveal("07.c", lower_bound(*other_half, threshold=best, delta=1e-5))
+
+# %% [markdown]
+# The true ε *is* 4, by the formula. So a low bound clears nobody: it says that *these* trials with *this* canary showed
+# no more. Whoever also believes that the noise is Gaussian gets more out of the same trials: `infer.audit` does both,
+# and takes the larger bound.
+#
+# Now the broken ones. All state ε = 4, and all train a fine model.
+
+
+# %%
+def audited(made, *, relation="zero-out", rounds=1, planted=canary):
+    case = {"rows": others, "canary": planted, "stated": 4.0, "relation": relation}
+    counted = {"rounds": rounds, "delta": 1e-5, "trials": 2000}
+    return infer.audit(made, **case, **counted, generator=generator(0, "audit"))
+
+
+def fair(relation="zero-out", rounds=1):
+    noise = terms(relation=relation, rounds=rounds).noise_for(4.0)
+    return {"clip": 1.0, "noise": noise}
+
+
+twice = bind(noisy_mean, **fair("replace-one"))
+
+# %%
+shown = {
+    "yours": audited(mine),
+    "yours, for replace-one": audited(twice, relation="replace-one"),
+    "noise divided twice": audited(bind(broken.divided_twice, **fair())),
+    "rows not shortened": audited(bind(broken.unclipped, **fair())),
+    "numbers shortened": audited(bind(broken.clipped_by_coordinate, **fair())),
+    "the same noise, two rounds": audited(broken.SameNoise(**fair(rounds=2)), rounds=2),
+    "replace-one, zero-out's noise": audited(mine, relation="replace-one"),
+}
+lows = {name: found.low for name, found in shown.items()}
+pictures.bounds(lows, 4.0, title="Seven mechanisms that state ε = 4, audited")
+
+# %% [markdown]
+# The two at the top are as they should be, and stay below the blue line. Four of the five broken ones are caught. No
+# test of accuracy would have told: with less noise models are better. And one escapes: where every *number* is
+# shortened to 1, a row may be $\sqrt{50}$ clips long, but this canary puts all its length into one number. Another
+# canary, which is spread over all of them:
+
+# %%
+spread = torch.full((50,), 100 / math.sqrt(50))
+numbers = bind(broken.clipped_by_coordinate, **fair())
+for name, made in {"yours": mine, "numbers shortened": numbers}.items():
+    print(f"{name:18} ε is at least {audited(made, planted=spread).low:.1f}")
+print(audited(numbers, planted=spread).in_words())
+
+# %% [markdown]
+# An audit is as good as its canary, and the auditor should not be the author. The course audits its own mechanisms,
+# DP-SGD among them, in docs/audit.md.
+#
+# ## Part four: what is read at which ε
+# Back to the messages. Every digit is a client of its own, and takes one step on itself. It shortens its update and
+# adds noise for ε = … in this *one* message. First the attack of lab 04: the neuron that moved most holds the picture.
+
+# %%
+digits = SCENARIO.data
+model = SCENARIO.network()
+start = model.init(generator(0, "start"))
+alone = torch.arange(len(digits.x))[:, None, None]
+sent = train.local_updates(model, start, digits.x, digits.y, alone, lr=SCENARIO.lr)
+expected = shortened(sent, bound=CLIP)  # what each would send without noise
+who = torch.arange(0, len(digits.x), 5)  # those whose messages are attacked
+
+
+# %%
+def noisy(epsilon, *, seed=0):
+    std = CLIP * terms(rounds=1).noise_for(epsilon)
+    draw = generator(seed, "sent")
+    return privacy.gaussian_noise(expected[who], std=std, generator=draw)
+
+
+def divided(messages):
+    weight, bias = model.layers(messages)[:2]
+    k = bias.abs().argmax(dim=1)[:, None]
+    rows = weight.take_along_dim(k[:, :, None], dim=1)[:, 0] / bias.gather(1, k)
+    return rows.clamp(0, 1).view(-1, *digits.shape)
+
+
+# %%
+read = {}
+for epsilon in (10**7, 10**6, 10**5, 10**4, 1000):
+    read[f"ε = {epsilon:,}"] = divided(noisy(epsilon))[3]
+lab04_pictures.strip(digits.x[who[3]], read, title="One message, by one division")
+
+# %% [markdown]
+# ### Exercise 7.6 · An attacker who knows about the noise ●● (4 minutes)
+# The picture is gone, and the attack is not over. Somebody has a list of suspects, and computes what each of them would
+# have sent: `expected`. Which one is behind a noisy message? Normal noise makes short distances likely.
+#
+# | name | shape | meaning |
+# |---|---|---|
+# | `messages` | `[k, dim]` | what was received, noise and all |
+# | `expected` | `[candidates, dim]` | what each candidate sends without noise |
+# | returns | `[k]`, whole | the number of the most likely candidate |
+
+
+# %% tags=["exercise"]
+@exercise("07.6")
+def suspects(messages, expected):
+    ### BEGIN SOLUTION
+    return torch.cdist(messages, expected).argmin(dim=1)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("07.6", suspects)
+
+# %%
+question = "ε = 1,000, 1,437 suspects. In what share of messages do you name the right one?"
+predict("07.d", question, **percent, about="leaks")
+
+# %%
+named = suspects(noisy(1000.0), expected)
+reveal("07.d", 100 * float((named == who).double().mean()))
+
+# %% [markdown]
+# Where a division sees noise, a comparison uses all 4,810 numbers of the message at once. “The picture cannot be
+# recognised” is a statement about *one* attack.
+#
+# The label is less than a picture: one of ten, in place of one of 1,437. Take the label of the nearest suspect.
+
+# %%
+question = "ε = 4. What share of the labels is right? Guessing: 10 %."
+predict("07.e", question, **percent, about="leaks")
+
+# %%
+found = {"pictures (division)": {}, "suspects": {}, "labels": {}}
+for epsilon in (1.0, 4.0, 10.0, 30.0, 100.0, 300.0, 1e3, 1e4, 1e5, 1e6):
+    messages = noisy(epsilon)
+    named = suspects(messages, expected)
+    clear = metrics.psnr(divided(messages), digits.x[who]) >= 25
+    hits = (clear, named == who, digits.y[named] == digits.y[who])
+    for line, hit in zip(found.values(), hits, strict=True):
+        line[epsilon] = float(hit.double().mean())
+after("07.e", pictures.cliffs(found, title="Three cliffs, far apart"))
+reveal("07.e", 100 * found["labels"][4.0])
+
+# %% [markdown]
+# Each question has a cliff of its own: pictures by division between ε = $10^5$ and $10^6$, the right suspect between 30
+# and 1,000, labels between 4 and 100. What does ε = 4 *promise*? But for δ, the odds of one case against another grow
+# at most $e^4 = 55$ times:
+
+# %%
+for name, guesses in {"one of ten labels": 10, "one of 1,437 suspects": 1437}.items():
+    odds = math.exp(4) / (guesses - 1)
+    print(f"{name}: right in at most {odds / (1 + odds):.0%} of the messages")
+
+# %% [markdown]
+# So ε = 4 is a promise about suspects, and hardly one about labels: they leak, because a *small* secret needs a small
+# ε. This attack is far from what is allowed; nobody knows how far the best one is. And one message is not a run. If the
+# client sends its digit again and again, with ε = 4 **each** time:
+
+# %%
+for count in (1, 10, 50):
+    mean = torch.stack([noisy(4.0, seed=seed) for seed in range(count)]).mean(dim=0)
+    named = suspects(mean, expected)
+    right = float((digits.y[named] == digits.y[who]).double().mean())
+    total = terms(rounds=count).epsilon(terms(rounds=1).noise_for(4.0))
+    print(f"{count:3} messages, ε = {total:4.1f} in all: {right:.0%} of the labels")
+
+# %% [markdown]
+# ### The panel
+# The same questions about whole runs, with the accuracy beside them, and one more: **membership**. Was this sample in
+# the training at all? Its score (AUC) is the chance that a member looks more like one than a stranger does; 0.50 is
+# guessing. The curves come from runs with five seeds (docs/privacy_leakage.csv), the digits are read while you look.
+# Three things to look for: an ε at which the model is good and little is read; what changes when the noise moves from
+# the clients to the server, and **who** may look then; which attack is the last to give up.
+
+# %%
+panel = lab07.panel()
+panel
+
+# %% [markdown]
+# ## Part five: same ε, different risk
+# ε bounds the *worst* that can happen. Under two mechanisms with the same ε and δ an attacker may do unequally well
+# (Hayes et al. 2023). Here is a game in which no network is trained. The target is one of a hundred suspects, whose
+# gradients are at right angles. Either it is in each of 50 steps; or it is drawn into a step with a chance of 2 %, for
+# 500 steps. The attacker adds up what speaks for each suspect.
+
+
+# %%
+def caught(*, rate, steps, trials=400):
+    z = terms(relation="zero-out", rate=rate, rounds=steps).noise_for(20.0)
+    draw = generator(0, "game")
+    evidence = torch.zeros(trials, 100)  # for each suspect; number 0 is the target
+    for _ in range(steps):
+        seen = z * torch.randn(trials, 100, generator=draw)
+        seen[:, 0] += (torch.rand(trials, generator=draw) < rate).float()
+        evidence += torch.log1p(rate * torch.expm1((seen - 0.5) / z**2))
+    return float((evidence.argmax(dim=1) == 0).double().mean())
+
+
+# %%
+print("ε = 20 in both cases; guessing finds 1%")
+print(f"in each of 50 steps:      found {caught(rate=1.0, steps=50):.0%}")
+print(f"drawn with 2%, 500 steps: found {caught(rate=0.02, steps=500):.0%}")
+
+# %% [markdown]
+# In five draws 76 to 83 % were found in the first case, and 39 to 45 % in the second. A table of products sorted by ε
+# is not sorted by risk. Ask what an attacker does with *this* mechanism, and measure.
+#
+# ## Part six: your own model, and who pays
+# DP-SGD (Abadi et al. 2016) shortens the gradient of every *example* and adds noise in every step. `privacy.train_own`
+# does it with any `torch.nn.Module`, by opacus, and states what it guarantees. **Put in a network of your own.**
+
+# %%
+torch.manual_seed(0)
+network = torch.nn.Sequential(
+    torch.nn.Flatten(),
+    torch.nn.Linear(64, 32),
+    torch.nn.Tanh(),
+    torch.nn.Linear(32, 10),
+)
+
+# %%
+steps = {"rate": 0.1, "steps": 200, "lr": 1.0, "clip": 1.0, "delta": 1e-5}
+for epsilon in (math.inf, 4.0, 1.0):
+    own = terms(unit="example", relation="zero-out", rate=0.1, rounds=200)
+    z = own.noise_for(epsilon)
+    how = {**steps, "noise": z, "generator": generator(0, "own")}
+    trained = privacy.train_own(network, digits.x, digits.y, **how)
+    said = trained.module(digits.x_test).argmax(dim=1)
+    right = float((said == digits.y_test).double().mean())
+    print(f"accuracy {right:.2f}, {trained}")
+
+# %% [markdown]
+# Per *example*, and with all data in one place, ε = 4 costs little here. It promises nothing to a client that holds
+# fourteen of the examples.
+#
+# Back to clients, and to a digit that is rare: four of five eights are taken out. In 150 rounds a plain federation
+# learns the rest of them.
+
+# %%
+order = torch.randperm(len(digits.y), generator=generator(0, "rare"))
+eights = order[digits.y[order] == 8]
+kept = order[~torch.isin(order, eights[len(eights) // 5 :])]
+few = replace(SCENARIO, rounds=150, shards=[kept[i::100] for i in range(100)])
+
+
+# %%
+def by_digit(noise):
+    rule = bind(noisy_mean, clip=CLIP, noise=noise)
+    *_, last = rounds(replace(few, aggregate=rule))
+    params = last.after
+    return metrics.accuracy_by_class(model, params, digits.x_test, digits.y_test)
+
+
+# %%
+quiet = by_digit(0.0)
+private = by_digit(terms(rounds=150).noise_for(8.0))
+lost = 100 * (quiet - private)
+others_lose = lost[torch.arange(10) != 8].mean()
+print(f"At ε = 8 the nine other digits lose {others_lose:.0f} points on average.")
+question = "And the eight?"
+predict("07.f", question, 0, 100, unit="points", about="prices")
+
+# %%
+shares = {"without noise": quiet.tolist(), "ε = 8": private.tolist()}
+after("07.f", pictures.by_class(shares, rare=8, title="Accuracy by digit"))
+reveal("07.f", float(lost[8]))
+
+# %% [markdown]
+# Over five seeds the eight lost 33 to 76 points, the others 6 to 17 on average, and shortening alone cost next to
+# nothing. Noise hides what few clients say; that is its purpose, and those who are few pay for it. Not only they: look
+# at the 1. More rounds are no way out, because at the same ε they mean more noise in each.
+#
+# ## Five claims
+# First say what you think: held, did not hold, or depends? Then the card shows what was measured.
+
+# %%
+cards.claim("38b")
+
+# %%
+cards.claim("39")
+
+# %%
+cards.claim("40")
+
+# %%
+cards.claim("41")
+
+# %%
+cards.claim("42")
+
+# %% [markdown]
+# ## Where you stand
+
+# %%
+quiz("07")
+
+# %%
+progress("07")
+
+# %% [markdown]
+# ### What it means at work
+# - **Ask for five numbers.** ε, δ, the unit, the relation, and for how many rounds. Without them ε ≤ 4 says nothing.
+# - **Put all offers on one set of terms** before you compare them.
+# - **Ask where the noise is added,** and whom that makes you trust.
+# - **Count before a round runs,** in a file that outlives the process.
+# - **Audit the code, not the paper.** A canary and a few thousand runs catch what accuracy hides. What an audit does
+#   not find is not proven absent.
+# - **Ask what is to be hidden.** A label is a smaller secret than a picture, and needs a smaller ε.
+# - **Test with an attacker who knows about the noise.**
+# - **Look at the rare classes,** and say who pays.
+#
+# <details><summary>Standards, and further reading</summary>
+#
+# | topic | MITRE ATLAS | NIST AI 100-2 E2025 | OWASP ML 2023 |
+# |---|---|---|---|
+# | membership inference | AML.T0024.000 | membership inference | ML04 |
+# | gradient inversion | AML.T0024.001 by analogy, AML.T0035 | data reconstruction | ML03 |
+#
+# NIST SP 800-226 (2025) explains how to evaluate a claim of differential privacy. The mapping is this course's own
+# judgement: neither ATLAS nor the OWASP page speaks of federations.
+#
+# - Abadi et al. 2016, *Deep Learning with Differential Privacy*, arXiv:1607.00133: DP-SGD.
+# - McMahan et al. 2018, *Learning Differentially Private Recurrent Language Models*, arXiv:1710.06963: clients as unit.
+# - Andrew et al. 2021, *Differentially Private Learning with Adaptive Clipping*, arXiv:1905.03871.
+# - Balle and Wang 2018, arXiv:1805.06530: how much a Gaussian gives away, exactly.
+# - Jagielski et al. 2020, *Auditing Differentially Private Machine Learning*, arXiv:2006.07709.
+# - Nasr et al. 2023, *Tight Auditing of Differentially Private Machine Learning*, arXiv:2302.07956.
+# - Hayes et al. 2023, *Bounding Training Data Reconstruction in DP-SGD*, arXiv:2302.07225: same ε, different risk.
+# - Carlini et al. 2022, *Membership Inference Attacks From First Principles*, arXiv:2112.03570: LiRA.
+#
+# </details>
