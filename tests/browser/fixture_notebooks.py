@@ -56,6 +56,7 @@ FIXTURES = {
     "panel03": ["from labsec.course.panels import lab03\nlab03.panel()"],
     "panel04": ["from labsec.course.panels import lab04\nlab04.panel()"],
     "panel06": ["from labsec.course.panels import lab06\nlab06.panel()"],
+    "panel08": ["from labsec.course.panels import lab08\nlab08.panel()"],
     "defences": [
         "from labsec import matrix\nfrom labsec.course.panels import lab06_defences\n"
         "lab06_defences.panel(matrix.load('defences'))"

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator
 ARTIFACTS = Path(__file__).parents[2] / "artifacts" / "browser"
 MOST = 480  # pixels of height: what a small laptop shows of a notebook
 SIZES = {"1280": (1280, 800), "1024": (1024, 640)}  # the second is the first at a zoom of 125 %
-PANELS = ("panel00", "panel01", "panel02", "panel03", "panel04", "panel06", "defences", "arrows")
+PANELS = ("panel00", "panel01", "panel02", "panel03", "panel04", "panel06", "panel08", "defences", "arrows")
 
 pytestmark = pytest.mark.xdist_group("fixtures of the browser")
 
