@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from labsec.geometry import check_clients, check_updates, is_finite_row
-from labsec.guards import check_kind
+from labsec.guards import check_kind, kind
 from labsec.parts import check_inner, keywords_asked, part_name
 from labsec.types import Updates
 
@@ -60,7 +60,7 @@ class ErrorFeedback:
         if takes_part.shape != clients.shape or takes_part.dtype != torch.bool:
             raise ValueError(
                 f"ErrorFeedback needs drawn to be bool [{len(clients)}]; "
-                f"got {takes_part.dtype} of shape {list(takes_part.shape)}"
+                f"got shape {list(takes_part.shape)}: {kind(drawn)}"
             )
 
         nothing = updates.new_zeros(updates.shape[1])
