@@ -58,7 +58,10 @@ class ErrorFeedback:
         takes_part = torch.ones_like(clients, dtype=torch.bool) if drawn is None else drawn
         check_kind("ErrorFeedback", Tensor, drawn=takes_part)
         if takes_part.shape != clients.shape or takes_part.dtype != torch.bool:
-            raise ValueError(f"ErrorFeedback needs a bool for each of {len(clients)} clients; got drawn={kind(drawn)}")
+            raise ValueError(
+                f"ErrorFeedback needs drawn to be bool [{len(clients)}]; "
+                f"got shape {list(takes_part.shape)}: {kind(drawn)}"
+            )
 
         nothing = updates.new_zeros(updates.shape[1])
         memory = torch.stack([self._left.get(client, nothing) for client in clients.tolist()])  # [k, dim]

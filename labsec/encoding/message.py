@@ -73,7 +73,7 @@ def encode(row: Update) -> bytes:
     numbers = _as_numpy(row)
     filled = np.flatnonzero(numbers != 0)
     grid = _grid(numbers)
-    places, bits = _shortest(len(numbers), len(filled), None if grid is None else grid[1])
+    _, places, bits = _shortest(len(numbers), len(filled), None if grid is None else grid[1])
 
     written = numbers if places == ALL else numbers[filled]
     parts = [HEADER.pack(MARK, places, bits, len(numbers))]
@@ -145,8 +145,7 @@ def wire_bytes(rows: Updates) -> int:
         # numpy counts a row of booleans many times faster than anyone counts a matrix along an axis.
         count = int(np.count_nonzero(filled))
         grid = None if dense else _grid(row)
-        places, bits = _shortest(len(row), count, None if grid is None else grid[1])
-        total += _length(len(row), count, places, bits)
+        total += _shortest(len(row), count, None if grid is None else grid[1])[0]
     return total
 
 
@@ -161,8 +160,8 @@ def _length(dim: int, count: int, places: int, bits: int) -> int:
 
 
 @lru_cache(maxsize=4096)  # the rows of a run are much alike
-def _shortest(dim: int, count: int, largest_code: int | None) -> tuple[int, int]:
-    """The places and bits of the shortest message; the first of several equally short ones.
+def _shortest(dim: int, count: int, largest_code: int | None) -> tuple[int, int, int]:
+    """The length in bytes, the places and the bits of the shortest message about `count` entries that are not zero.
 
     largest_code    in size; None for numbers that lie on no grid, or if there is none but zero
     """
@@ -171,7 +170,7 @@ def _shortest(dim: int, count: int, largest_code: int | None) -> tuple[int, int]
         forms.append((places, FLOATS))
         if largest_code is not None:
             forms.append((places, _bits(largest_code, has_zero=places == ALL and count < dim)))
-    return min(forms, key=lambda form: _length(dim, count, *form))
+    return min((_length(dim, count, places, bits), places, bits) for places, bits in forms)
 
 
 def _bits(largest_code: int, *, has_zero: bool) -> int:

@@ -161,6 +161,7 @@ class SqueezeDrawing:
             left, right = bottom.subplots(1, 2)
             self._scores(left)
             self._costs(right)
+        self.figure.draw_without_rendering()  # square pictures leave room for their titles in the second pass only
         self.moving = [
             *(*self.shown, *self.written),
             *(*self.lines, *self.points, self.others, self.before, self.here, self.said),
