@@ -40,8 +40,7 @@ def check_kept(name: str, kept: Tensor, dim: int) -> None:
     """Raise unless `kept` says of each of a message's entries whether it counts: bool [dim]; name: who needs it."""
     check_kind(name, Tensor, kept=kept)
     if kept.shape != (dim,) or kept.dtype != torch.bool:
-        what = kept.dtype if kept.ndim else kept
-        raise ValueError(f"{name} needs kept bool [{dim}]; got {what} of shape {list(kept.shape)}")
+        raise ValueError(f"{name} needs kept bool [{dim}]; got {kind(kept)}")
 
 
 def gradient(name: str, view: ServerView, message: int) -> Tensor:
