@@ -1434,7 +1434,7 @@ def _spoiled_tensors(value: Tensor) -> Iterator[Spoiled]:
     yield from (Spoiled(label, other, True) for label, other in OTHER_KINDS)
     yield Spoiled("a list", value.tolist(), True)
     yield Spoiled("an array", value.numpy(), True)
-    yield Spoiled("no dimension", torch.tensor(1).to(value.dtype), True, ("[]", "1"))
+    yield Spoiled("no dimension", torch.tensor(1).to(value.dtype), True, ("[]", "1", "True"))
     yield Spoiled("a dimension less", value[0], True)
     yield Spoiled("a dimension more", value[None], True)
     yield Spoiled("a column more", torch.cat([value, value[..., :1]], dim=-1), False)

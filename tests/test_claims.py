@@ -124,6 +124,50 @@ def test_a_rule_is_said_to_come_before_the_data_only_where_a_commit_shows_it():
     assert not any(claim.fixed for claim in EVERY if isinstance(claim, Claim))  # no commit shows it for these
 
 
+def seconds(seed):
+    """Seconds of a run."""
+    return {"clean": 2.0 + seed}
+
+
+TIMED = replace(LEARNS, beside=seconds, beside_unit="s")
+
+
+def test_numbers_beside_are_shown_and_change_no_verdict():
+    plain = card_of(LEARNS)
+    timed = card_of(TIMED)
+    assert timed.rows()["Beside, not judged"] == "Seconds of a run\nclean: 4 s (2 … 6, standard deviation 1.58)"
+    assert "Beside, not judged: Seconds of a run: clean 4 s." in timed._repr_html_()
+    assert "Beside" not in repr(plain) + plain._repr_html_()
+
+    # The record holds the same, and what is judged is what it was.
+    assert {name: timed.record[name] for name in plain.record} == plain.record
+    assert (timed.record["beside"], timed.record["beside_unit"]) == ("Seconds of a run", "s")
+    assert timed.record["beside_results"]["clean"]["seeds"] == [2.0, 3.0, 4.0, 5.0, 6.0]
+    assert not [name for name in plain.record if name.startswith("beside")]
+
+
+def test_the_ledger_shows_numbers_beside(tmp_path):
+    records = [card_of(claim).record | {"lab": "01_x"} for claim in (TIMED, replace(LEARNS, id="2"))]
+    ledger.write(records, tmp_path)
+    line = "beside, not judged: Seconds of a run: clean 4 s (2 … 6, standard deviation 1.58)"
+    assert (tmp_path / "claims.md").read_text(encoding="utf-8").count(f"<br>{line} |") == 1
+    assert ledger.show(tmp_path).count(f"\n   {line}\n") == 1
+
+
+def test_numbers_beside_are_not_compared_when_a_seed_is_run_again(committed):
+    def refuses(seed):
+        """Seconds of a run."""
+        raise AssertionError("nobody waits for what is not judged")
+
+    claim = replace(TIMED, beside=refuses)
+    committed(beside="Seconds of a run", beside_unit="s", beside_results=measured(seconds, range(5)))
+    found = numbers_of(claim)
+    assert found.origin == "Seed 0 was run here: the committed numbers came out again."
+    assert found.beside["clean"]["seeds"] == [2.0, 3.0, 4.0, 5.0, 6.0]
+    committed()
+    assert numbers_of(claim).beside == {}
+
+
 def test_a_claim_refuses_what_would_make_it_hollow():
     def undocumented(seed):
         return 0.0
@@ -140,6 +184,8 @@ def test_a_claim_refuses_what_would_make_it_hollow():
         replace(LEARNS, seeds=[0, 0, 0, 0, 0])
     with pytest.raises(ValueError, match="undocumented needs a docstring"):
         replace(LEARNS, measure=undocumented)
+    with pytest.raises(ValueError, match="undocumented needs a docstring"):
+        replace(LEARNS, beside=undocumented)
     with pytest.raises(ValueError, match="sometimes is not finite for every seed"):
         card_of(replace(LEARNS, measure=sometimes))
     with pytest.raises(ValueError, match="every seed must give the same names"):

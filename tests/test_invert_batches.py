@@ -183,7 +183,7 @@ def test_what_cannot_be_matched_is_refused(attack):
     view, _, y = case(F.elu, 2)
     with pytest.raises(ValueError, match="several steps are matched by simulation"):
         attack(replace(view, local_steps=5), labels=y, generator=draws())
-    with pytest.raises(ValueError, match=r"needs labels \[2\], one for each sample"):
+    with pytest.raises(ValueError, match=r"needs int64 labels \[2\], one for each sample"):
         attack(view, labels=y[:1], generator=draws())
     with pytest.raises(ValueError, match="points somewhere; message 0 is zero"):
         attack(replace(view, messages=torch.zeros_like(view.messages)), labels=y, generator=draws())

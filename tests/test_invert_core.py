@@ -70,7 +70,7 @@ def test_the_hand_kernel_is_automatic_differentiation(model):
     by_hand = kernel(model, params, target, 1)
     assert isinstance(by_hand, ByHand)
     here = by_hand.at(x)
-    there = Automatic(model, params, target, 1).at(x)
+    there = Automatic(model, params, target, 1, kept=None).at(x)
     torch.testing.assert_close(here.losses, there.losses, rtol=1e-10, atol=0)
     torch.testing.assert_close(here.slopes, there.slopes, rtol=0, atol=1e-10 * float(there.slopes.abs().max()))
     curved = there.curved(along)
@@ -92,7 +92,7 @@ def test_automatic_differentiation_is_half_the_square_of_the_distance_and_its_sl
         columns.append((gradient(x[:1] + each) - gradient(x[:1] - each)) / 2e-6)
     jacobian = torch.stack(columns, dim=1)  # [dim, 4]
     residual = gradient(x[:1]) - target
-    here = Automatic(model, params, target, 1).at(x[:1])
+    here = Automatic(model, params, target, 1, kept=None).at(x[:1])
     assert float(here.losses[0]) == pytest.approx(float(residual.square().sum() / 2), rel=1e-12)
     torch.testing.assert_close(here.slopes[0], jacobian.T @ residual, atol=1e-7, rtol=0)
     torch.testing.assert_close(here.curved(along[:1])[0], jacobian.T @ jacobian @ along[0], atol=1e-7, rtol=0)

@@ -187,7 +187,7 @@ def test_labels_of_a_batch_must_be_given_and_fit():
     draw = generator(0, "search")
     with pytest.raises(ValueError, match=r"needs the labels of several samples, .*; got labels=None, batch_size=2"):
         invert.categories(view, widths=WIDTHS, generator=draw)
-    with pytest.raises(ValueError, match=r"needs int64 labels \[2\]; got torch.int64 of shape \[3\]"):
+    with pytest.raises(ValueError, match=r"needs int64 labels \[2\], one .*; got torch.int64 of shape \[3\]"):
         invert.categories(view, widths=WIDTHS, labels=torch.tensor([0, 1, 1]), generator=draw)
     with pytest.raises(ValueError, match=r"labels in 0 … 1; got 0 … 2"):
         invert.categories(view, widths=WIDTHS, labels=torch.tensor([0, 2]), generator=draw)

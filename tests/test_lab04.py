@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,19 @@ def test_an_attack_that_refuses_a_message_is_left_with_grey() -> None:
     pairs = measures.read_out(replace(measures.DENSE, attack=refuses), 0)
     assert all(bool((found == 0.5).all()) for found, _ in pairs)
     assert measures.own_share(pairs, measures.mean_picture("mnist5k")) == 0
+
+
+def test_claim_17_counts_the_seconds_of_the_attack_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by three at every look: each message costs three, however many there are."""
+    looks = itertools.count(0, 3)
+    monkeypatch.setattr(measures, "process_time", lambda: float(next(looks)))
+    four = replace(measures.DENSE, clients=4)
+    measures.searched.cache_clear()
+    assert measures.searched(four, 0).seconds == 3.0
+    monkeypatch.setattr(measures, "BATCHES", {"dense": four})
+    monkeypatch.setattr(measures, "searched_fedavg", lambda seed: measures.Searched([], 9.0))
+    assert measures.seconds_for_a_batch(0) == {"dense": 3.0, measures.FEDAVG: 9.0}
+    measures.searched.cache_clear()
 
 
 # --- pictures

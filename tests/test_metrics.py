@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from labsec import metrics
+from labsec.metrics import evaluation
 from labsec.types import generator
 
 
@@ -50,7 +51,7 @@ def test_evaluation_in_parts_is_evaluation_at_once(monkeypatch):
     params = model.init(generator(0))
     x, y = torch.rand(50, 3, generator=generator(1)), torch.arange(50) % 4
     whole = metrics.evaluate(model, params, x, y)
-    monkeypatch.setattr(metrics, "SAMPLES_AT_ONCE", 7)
+    monkeypatch.setattr(evaluation, "SAMPLES_AT_ONCE", 7)
     assert metrics.evaluate(model, params, x, y) == pytest.approx(whole)
     logits = model(params[None], x[None])[0]
     assert whole["loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, y)), rel=1e-5)

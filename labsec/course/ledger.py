@@ -99,7 +99,7 @@ def _row(record: Record) -> dict[str, str]:
     if record["kind"] == "measured":
         row |= {
             "what was measured": record["measured"],
-            "result": _results(record, "results", "<br>"),
+            "result": "<br>".join([_results(record, "results", "<br>"), *_beside(record)]),
             "baseline": f"{record['baseline']}: {_results(record, 'baseline_results', '<br>')}",
             "rule": _rule(record),
             "seeds": str(record["seeds"]),
@@ -117,10 +117,17 @@ def _rule(record: Record) -> str:
     return f"{record['rule']} (Fixed before the data, in commit {fixed}.)" if fixed else record["rule"]
 
 
-def _results(record: Record, field: str, separator: str) -> str:
-    """The numbers of a field of the record in words."""
-    unit = record["unit"]
-    return separator.join(f"{name} {numbers_in_words(spread, unit)}" for name, spread in _in_order(record[field]))
+def _beside(record: Record) -> list[str]:
+    """A line with the numbers that are shown without being judged, if there are any."""
+    if not record.get("beside_results"):
+        return []
+    return [f"beside, not judged: {record['beside']}: {_results(record, 'beside_results', '; ', 'beside_unit')}"]
+
+
+def _results(record: Record, field: str, separator: str, unit: str = "unit") -> str:
+    """The numbers of a field of the record in words; unit: the field that holds theirs."""
+    spreads = _in_order(record[field])
+    return separator.join(f"{name} {numbers_in_words(spread, record[unit])}" for name, spread in spreads)
 
 
 def _in_order(spreads: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -147,5 +154,6 @@ def _paragraph(record: Record) -> str:
     if record["kind"] == "measured":
         lines += [f"   measured: {_results(record, 'results', '; ')}"]
         lines += [f"   baseline: {_results(record, 'baseline_results', '; ')}"]
+        lines += [f"   {line}" for line in _beside(record)]
         lines += [f"   rule: {_rule(record)} ({record['seeds']} seeds)"]
     return "\n".join(lines)

@@ -10,8 +10,8 @@ from torch import Generator, Tensor
 
 from labsec.guards import check_kind, check_number
 from labsec.invert.reconstruction import Reconstruction
-from labsec.invert.search import Budget, Sent, check_labels, lbfgs, signed_adam, slopes
-from labsec.invert.shared import Watch, gradient
+from labsec.invert.search import Budget, Sent, check_continuous, lbfgs, signed_adam, slopes
+from labsec.invert.shared import Watch, check_labels, gradient
 from labsec.types import ServerView
 
 ASSUMPTIONS = (
@@ -135,7 +135,8 @@ def smooth_cosine(
 def _target(name: str, view: ServerView, message: int, labels: Tensor, dtype: torch.dtype) -> list[Tensor]:
     """The gradient behind the message, layer by layer [1, …]."""
     wanted = gradient(name, view, message)  # [dim]
-    check_labels(name, labels, view.model, view.batch_size)
+    check_labels(name, labels, view.model.classes, view.batch_size)
+    check_continuous(name, view.model)
     if not wanted.count_nonzero():
         raise ValueError(f"{name} needs a message that points somewhere; message {message} is zero")
     return view.model.layers(wanted[None].to(dtype))

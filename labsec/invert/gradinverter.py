@@ -22,7 +22,7 @@ from labsec.invert.labels import label, label_counts
 from labsec.invert.ladder import Head, Inversion, Job, Tried, climbed, with_evidence
 from labsec.invert.reconstruction import Reconstruction
 from labsec.invert.rungs import GO_ON_FIRST, GO_ON_LAST, READING, SEARCHING
-from labsec.invert.shared import Watch, one_message
+from labsec.invert.shared import Watch, check_labels, one_message
 from labsec.invert.tokens import words_used
 from labsec.types import ServerView, Stage
 
@@ -106,7 +106,8 @@ def gradinverter(
     if not one_message("gradinverter", view, message).count_nonzero():
         raise ValueError(f"gradinverter needs a message that is not zero; message {message} holds nothing else")
     began = process_time()
-    _check_labels(view, labels)
+    if labels is not None:
+        check_labels("gradinverter", labels, view.model.classes, None)
     _check_kinds(view, widths, genome)
     _check_messages(view, earlier, stage)
     guess = _guess(view, prior)
@@ -153,16 +154,6 @@ def gradinverter(
         seconds=process_time() - began,
         assumptions=(*_told(view, message, stage), how, *best.assumptions),
     )
-
-
-def _check_labels(view: ServerView, labels: Tensor | None) -> None:
-    if labels is None:
-        return
-    check_kind("gradinverter", Tensor, labels=labels)
-    if labels.ndim != 1 or not len(labels) or labels.dtype != torch.int64:
-        raise ValueError(f"gradinverter needs labels [b], int64, at least one; got {kind(labels)}")
-    if int(labels.min()) < 0 or int(labels.max()) >= view.model.classes:
-        raise ValueError(f"gradinverter needs labels in 0 … {view.model.classes - 1}; got {labels.tolist()}")
 
 
 def _check_kinds(view: ServerView, widths: Sequence[int] | None, genome: Head | None) -> None:

@@ -11,8 +11,8 @@ from torch import Generator, Tensor
 
 from labsec.guards import check_kind, check_number
 from labsec.invert.reconstruction import Reconstruction
-from labsec.invert.search import Budget, Sent, check_labels, lbfgs, slopes
-from labsec.invert.shared import Watch, gradient, one_message
+from labsec.invert.search import Budget, Sent, check_continuous, lbfgs, slopes
+from labsec.invert.shared import Watch, check_labels, gradient, one_message
 from labsec.types import ServerMemory, ServerView
 
 
@@ -148,7 +148,8 @@ def joint_cosine(
     target: list[Tensor] = []
     for view in views:
         wanted = gradient("joint_cosine", view, 0)  # [dim]
-        check_labels("joint_cosine", labels, view.model, view.batch_size)
+        check_labels("joint_cosine", labels, view.model.classes, view.batch_size)
+        check_continuous("joint_cosine", view.model)
         if not wanted.count_nonzero():
             raise ValueError(f"joint_cosine needs messages that point somewhere; one of client {client} is zero")
         target += view.model.layers(wanted[None])

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from labsec.guards import check_kind, check_number, kind
+from labsec.guards import check_number
 from labsec.invert.reconstruction import Reconstruction
 from labsec.invert.shared import Watch
 from labsec.models import Model
@@ -211,6 +211,7 @@ def lbfgs(sent: Sent, target: Sequence[Tensor], starts: Tensor, *, tv: float, st
     A line search shared by several restarts would suit none of them, so each has one of its own. An iteration is one
     evaluation of the loss. The best iterate is kept: a line search may end on a worse one.
     """
+    # `fitting.fit` is not this one: it seeks no pictures, and weighs the length of a gradient as well as its direction.
     samples = natural(tuple(starts.shape[2:]))
     since = process_time()
     ends: list[tuple[float, Tensor, tuple[float, ...]]] = []  # of each restart: its best loss and iterate, its losses
@@ -281,16 +282,8 @@ def _descend(
 # --- what every search asks of its arguments
 
 
-def check_labels(name: str, labels: Tensor, model: Model, batch_size: int | None) -> None:
-    """Raise unless there is an int64 label of the model for each sample of the batch, and the samples are numbers."""
-    check_kind(name, Tensor, labels=labels)
-    if labels.ndim != 1 or not len(labels) or labels.dtype != torch.int64:
-        raise ValueError(f"{name} needs int64 labels [k], one for each sample; got {kind(labels)}")
-    least, most = (int(end) for end in labels.aminmax())
-    if least < 0 or most >= model.classes:
-        raise ValueError(f"{name} needs labels in 0 … {model.classes - 1}; got {least} … {most}")
-    if batch_size is not None and len(labels) != batch_size:
-        raise ValueError(f"{name} needs labels [{batch_size}], one for each sample; got {kind(labels)}")
+def check_continuous(name: str, model: Model) -> None:
+    """Raise unless the model's samples are numbers, which a search may change little by little."""
     if model.vocabulary is not None:
         raise ValueError(f"{name} searches numbers that change little by little; {model.name} takes tokens")
 

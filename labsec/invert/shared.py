@@ -36,12 +36,26 @@ def one_message(name: str, view: ServerView, message: int) -> Tensor:
     return own
 
 
+def check_labels(name: str, labels: Tensor, classes: int, batch_size: int | None) -> None:
+    """Raise unless there is an int64 label below classes for each sample, at least one; name: who needs it.
+
+    batch_size    None where the view does not say it
+    """
+    check_kind(name, Tensor, labels=labels)
+    wanted = "k" if batch_size is None else batch_size
+    is_batch = labels.ndim == 1 and len(labels) > 0 and batch_size in (None, len(labels))
+    if not is_batch or labels.dtype != torch.int64:
+        raise ValueError(f"{name} needs int64 labels [{wanted}], one for each sample; got {kind(labels)}")
+    least, most = (int(end) for end in labels.aminmax())
+    if least < 0 or most >= classes:
+        raise ValueError(f"{name} needs labels in 0 … {classes - 1}; got {least} … {most}")
+
+
 def check_kept(name: str, kept: Tensor, dim: int) -> None:
     """Raise unless `kept` says of each of a message's entries whether it counts: bool [dim]; name: who needs it."""
     check_kind(name, Tensor, kept=kept)
     if kept.shape != (dim,) or kept.dtype != torch.bool:
-        what = kept.dtype if kept.ndim else kept
-        raise ValueError(f"{name} needs kept bool [{dim}]; got {what} of shape {list(kept.shape)}")
+        raise ValueError(f"{name} needs kept bool [{dim}]; got {kind(kept)}")
 
 
 def gradient(name: str, view: ServerView, message: int) -> Tensor:

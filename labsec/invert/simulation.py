@@ -10,8 +10,8 @@ from torch import Generator, Tensor
 
 from labsec.guards import check_kind, check_number, kind
 from labsec.invert.reconstruction import Reconstruction
-from labsec.invert.search import Budget, Sent, check_labels, lbfgs, signed_adam, slopes
-from labsec.invert.shared import Watch, one_message
+from labsec.invert.search import Budget, Sent, check_continuous, lbfgs, signed_adam, slopes
+from labsec.invert.shared import Watch, check_labels, one_message
 from labsec.types import ServerView
 
 
@@ -67,7 +67,8 @@ def simulate(
     budget = Budget(name="simulate", iterations=iterations, seconds=seconds, watch=watch)
     update = one_message("simulate", view, message)  # [dim]
     check_number("simulate", above=0, lr=view.lr)
-    check_labels("simulate", labels, view.model, None)
+    check_labels("simulate", labels, view.model.classes, None)
+    check_continuous("simulate", view.model)
     steps = _batches(view, labels, batches)  # [steps, batch]
     if not update.count_nonzero():
         raise ValueError(f"simulate needs a message that points somewhere; message {message} is zero")

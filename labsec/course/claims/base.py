@@ -51,6 +51,9 @@ class Claim:
     again         (seed) -> the same as measure, or a part of it, by running; where measure looks numbers up in a table
     tolerance     how far a number may lie from the committed one when a seed is run again: on another machine sums are
                   rounded differently, and a run may enlarge that
+    beside        (seed) -> numbers that are shown and neither judged nor compared when a seed is run again, such as
+                  times, which are others on another machine
+    beside_unit   of these numbers
 
     Raises ValueError for fewer than five seeds or for a function without a docstring.
     """
@@ -68,12 +71,16 @@ class Claim:
     supports: Callable[[str, Spread, Spread], bool] | None = None
     again: Measure | None = None
     tolerance: float = 0.05
+    beside: Measure | None = None
+    beside_unit: str = ""
 
     def __post_init__(self) -> None:
         if len(set(self.seeds)) < FEWEST_SEEDS:
             raise ValueError(f"claim {self.id} needs at least {FEWEST_SEEDS} different seeds; got {list(self.seeds)}")
         headline(self.measure)
         headline(self.baseline)
+        if self.beside is not None:
+            headline(self.beside)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +128,12 @@ class Sourced:
 AnyClaim: TypeAlias = Claim | Reading | Sourced
 
 
-def record_of(claim: AnyClaim, results: Spread | None = None, compared: Spread | None = None) -> dict[str, Any]:
+def record_of(
+    claim: AnyClaim, results: Spread | None = None, compared: Spread | None = None, beside: Spread | None = None
+) -> dict[str, Any]:
     """What the ledger keeps of a claim.
 
-    results, compared    of a measured claim, as `measured` returns them
+    results, compared, beside    of a measured claim, as `measured` returns them
 
     Raises ValueError for a verdict that begins otherwise than VERDICTS.
     """
@@ -134,7 +143,7 @@ def record_of(claim: AnyClaim, results: Spread | None = None, compared: Spread |
         return _record(claim, "exercise", claim.verdict) | {"asked": list(claim.asked), "found": claim.found}
     results = results or {}
     compared = compared or {}
-    return {
+    record = {
         **_record(claim, "measured", claim.verdict(results, compared)),
         "measured": headline(claim.measure),
         "baseline": headline(claim.baseline),
@@ -145,6 +154,13 @@ def record_of(claim: AnyClaim, results: Spread | None = None, compared: Spread |
         "results": results,
         "baseline_results": compared,
     }
+    if claim.beside is not None:
+        record |= {
+            "beside": headline(claim.beside),
+            "beside_unit": claim.beside_unit,
+            "beside_results": beside or {},
+        }
+    return record
 
 
 def _record(claim: AnyClaim, kind: str, verdict: str) -> dict[str, Any]:

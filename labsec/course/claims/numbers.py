@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labsec.course.claims.base import Claim, Spread, by_name, measured
@@ -20,11 +20,13 @@ LEDGER = COURSE / "docs" / "claims.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """What was measured and what it is compared with, and a sentence on where the numbers are from."""
+    """What was measured and what it is compared with, a sentence on where the numbers are from, and what stands beside
+    them without being judged."""
 
     results: Spread
     compared: Spread
     origin: str
+    beside: Spread = field(default_factory=dict)
 
 
 def numbers_of(claim: Claim) -> Numbers:
@@ -41,7 +43,7 @@ def numbers_of(claim: Claim) -> Numbers:
             assert not differs, f"claim {claim.id}, seed {seed}: {differs}"
         part = f" for {'; '.join(here)}" if len(here) < len(looked_up.results) else ""
         origin = f"Seed {seed} was run here{part}: {differs or 'the numbers of the table came out again'}."
-        return Numbers(results=looked_up.results, compared=looked_up.compared, origin=origin)
+        return replace(looked_up, origin=origin)
 
     committed = None if os.environ.get("LABSEC_BUILD") == "1" else _committed(claim)
     if committed is None:
@@ -51,10 +53,10 @@ def numbers_of(claim: Claim) -> Numbers:
     if not differs:
         origin = f"Seed {seed} was run here: the committed numbers came out again."
         results = _ordered(committed.results, here)
-        return Numbers(results=results, compared=_ordered(committed.compared, here), origin=origin)
+        return replace(committed, results=results, compared=_ordered(committed.compared, here), origin=origin)
     every = _measured_here(claim)
     origin = f"Seed {seed} was run here: {differs}. So every seed was run here, and the card shows these numbers."
-    return Numbers(results=every.results, compared=every.compared, origin=origin)
+    return replace(every, origin=origin)
 
 
 def _measured_here(claim: Claim) -> Numbers:
@@ -62,6 +64,7 @@ def _measured_here(claim: Claim) -> Numbers:
         results=measured(claim.measure, claim.seeds),
         compared=measured(claim.baseline, claim.seeds),
         origin="All of them were run here.",
+        beside=measured(claim.beside, claim.seeds) if claim.beside else {},
     )
 
 
@@ -78,7 +81,8 @@ def _committed(claim: Claim) -> Numbers | None:
     whole = bool(columns) and all(len(column) == len(claim.seeds) for column in columns)
     if not whole or record["rule"] != claim.rule:
         return None
-    return Numbers(results=results, compared=compared, origin="")
+    # Nobody waits for numbers that are not judged: where the ledger lacks them, the card shows none.
+    return Numbers(results=results, compared=compared, origin="", beside=record.get("beside_results", {}))
 
 
 def _ordered(spread: Spread, names: Iterable[str]) -> Spread:

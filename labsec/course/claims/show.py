@@ -11,7 +11,17 @@ from typing import Any
 from labsec.course import dots
 from labsec.course.card import BLUE, Card, fold, frame
 from labsec.course.claims import find
-from labsec.course.claims.base import MIME, AnyClaim, Claim, Reading, Sourced, headline, numbers_in_words, record_of
+from labsec.course.claims.base import (
+    MIME,
+    AnyClaim,
+    Claim,
+    Reading,
+    Sourced,
+    Spread,
+    headline,
+    numbers_in_words,
+    record_of,
+)
 from labsec.course.claims.numbers import Numbers, numbers_of
 from labsec.course.guesses import ABOUT_CLAIMS, Kept, keep, kept
 from labsec.course.prediction import Asked, ask, hold
@@ -23,6 +33,7 @@ SAY = (
     "did not hold",
     "cannot be tested",
 )  # the same for every claim, so that they give nothing away
+BESIDE = "Beside, not judged"
 
 
 def ask_and_show(id: str) -> None:
@@ -59,7 +70,7 @@ def prepared(claim: AnyClaim) -> tuple[str, Callable[[str], Card | ClaimCard]]:
     """
     if isinstance(claim, Claim):
         numbers = numbers_of(claim)
-        record = record_of(claim, numbers.results, numbers.compared)
+        record = record_of(claim, numbers.results, numbers.compared, numbers.beside)
         return record["verdict"], lambda said: ClaimCard(claim=claim, numbers=numbers, record=record, said=said)
     return claim.verdict, lambda said: text_card(claim, said)
 
@@ -87,18 +98,17 @@ class ClaimCard:
         rows = {"Statement": self.claim.statement}
         if self.said:
             rows["You said"] = _marked(self.said, self.record["verdict"])
-        rows["Measured"] = self._table(headline(self.claim.measure), self.numbers.results)
-        rows["Baseline"] = self._table(headline(self.claim.baseline), self.numbers.compared)
+        unit = self.claim.unit
+        rows["Measured"] = _table(headline(self.claim.measure), self.numbers.results, unit)
+        rows["Baseline"] = _table(headline(self.claim.baseline), self.numbers.compared, unit)
+        if self.claim.beside and self.numbers.beside:
+            rows[BESIDE] = _table(headline(self.claim.beside), self.numbers.beside, self.claim.beside_unit)
         rows[self.rule_name] = self.claim.rule
         rows["Numbers"] = f"{len(self.claim.seeds)} seeds. {self.numbers.origin}"
         return rows
 
     def __repr__(self) -> str:
         return repr(Card(symbol="⚖", title=f"Claim {self.claim.id}: {self.record['verdict']}", rows=self.rows()))
-
-    def _table(self, what: str, spread: Any) -> str:
-        lines = [f"{name}: {numbers_in_words(summary, self.claim.unit)}" for name, summary in spread.items()]
-        return "\n".join([what, *lines])
 
     def _repr_html_(self) -> str:
         rows = self.rows()
@@ -107,16 +117,26 @@ class ClaimCard:
             headline(self.claim.measure), headline(self.claim.baseline), marked=self.claim.supports is not None
         )
         folded = fold(self.rule_name, rows[self.rule_name])
-        folded += fold("Numbers", f"{rows['Measured']}\n\n{rows['Baseline']}")
+        numbers = [rows[name] for name in ("Measured", "Baseline", BESIDE) if name in rows]
+        folded += fold("Numbers", "\n\n".join(numbers))
         folded += fold("Code", self._code())
         return frame(
             f"<div>⚖ Claim {escape(self.claim.id)} · <b>{escape(self.claim.statement)}</b></div>"
             '<div style="display:flex;flex-wrap:wrap;gap:2px 20px">'
             f"<span>Verdict: <b>{escape(self.record['verdict'])}</b></span>{said}</div>{what}{self._chart()}"
-            f'<div style="font-size:{dots.TEXT_SIZE};margin:2px 0">{escape(rows["Numbers"])}</div>'
+            f'<div style="font-size:{dots.TEXT_SIZE};margin:2px 0">{escape(rows["Numbers"])}</div>{self._beside()}'
             f'<div style="font-size:13px;display:flex;flex-wrap:wrap;gap:0 20px">{folded}</div>',
             edge=BLUE,
         )
+
+    def _beside(self) -> str:
+        """The numbers that are not judged, on a line; "" if there are none."""
+        if not (self.claim.beside and self.numbers.beside):
+            return ""
+        means = [f"{name} {summary['mean']:.3g}" for name, summary in self.numbers.beside.items()]
+        unit = f" {self.claim.beside_unit}" if self.claim.beside_unit else ""
+        line = f"{BESIDE}: {headline(self.claim.beside)}: {', '.join(means)}{unit}."
+        return f'<div style="font-size:{dots.TEXT_SIZE};margin:2px 0">{escape(line)}</div>'
 
     def _chart(self) -> str:
         """A row for everything that was measured, its baseline in the same row where the two have one name."""
@@ -162,6 +182,11 @@ def text_card(claim: Reading | Sourced, said: str = "") -> Card:
         rows["Found"] = claim.found
     title = f"Claim {claim.id}: {claim.verdict}"
     return Card(symbol="⚖", title=title, rows=rows, edge=BLUE, extra={MIME: record_of(claim)})
+
+
+def _table(what: str, spread: Spread, unit: str) -> str:
+    lines = [f"{name}: {numbers_in_words(summary, unit)}" for name, summary in spread.items()]
+    return "\n".join([what, *lines])
 
 
 def _marked(said: str, verdict: str) -> str:
