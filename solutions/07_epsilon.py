@@ -378,8 +378,8 @@ pictures.bounds(lows, 4.0, title="Seven mechanisms that state ε = 4, audited")
 spread = torch.full((50,), 100 / math.sqrt(50))
 numbers = bind(broken.clipped_by_coordinate, **fair())
 for name, made in {"yours": mine, "numbers shortened": numbers}.items():
-    print(f"{name:18} ε is at least {audited(made, planted=spread).low:.1f}")
-print(audited(numbers, planted=spread).in_words())
+    found = audited(made, planted=spread)
+    print(f"{name:18} stated ε = {found.stated:g}, at least {found.low:.1f}")
 
 # %% [markdown]
 # An audit is as good as its canary, and the auditor should not be the author. The course audits its own mechanisms,

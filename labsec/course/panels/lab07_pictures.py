@@ -66,7 +66,7 @@ def by_class(accuracy: Mapping[str, Sequence[float]], *, rare: int, title: str) 
         ends.append((shares[-1], name, colour))
         words.append(f"{name}: " + " ".join(f"{share:.0%}" for share in shares))
     with plots.style():
-        ax.set(ylim=(-0.02, 1.04), xlabel="digit; grey band: the rare one", ylabel="accuracy", title=title)
+        ax.set(ylim=(-0.07, 1.07), xlabel="digit; grey band: the rare one", ylabel="accuracy", title=title)
     ax.set_xticks(range(len(next(iter(accuracy.values())))))
     plots.label_ends(ax, ends)
     return plots.Picture(fig, f"Dots for every class. {title}. {'; '.join(words)}. The rare class is {rare}.")
