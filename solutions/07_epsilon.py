@@ -498,10 +498,11 @@ for count in (1, 10, 50):
 # %% [markdown]
 # ### The panel
 # The same questions with the ε of a **whole run** of fifty rounds, the accuracy beside them, and one question more:
-# *membership*. Was this sample in the training at all? Its score (AUC) is the chance that a member looks more like one than a stranger does; 0.50 is
-# guessing. The curves come from runs with five seeds (docs/privacy_leakage.csv), the digits are read while you look.
-# Three things to look for: an ε at which the model is good and little is read; what changes when the noise moves from
-# the clients to the server, and **who** may look then; which attack is the last to give up.
+# *membership*. Was this sample in the training at all? Its score (AUC) is the chance that a member looks more like one
+# than a stranger does; 0.50 is guessing. The curves come from runs with five seeds (docs/privacy_leakage.csv), the
+# digits are read while you look. Three things to look for: an ε at which the model is good and little is read; what
+# changes when the noise moves from the clients to the server, and **who** may look then; which attack is the last to
+# give up.
 
 # %%
 panel = lab07.panel()
