@@ -18,7 +18,14 @@ import torch
 from benchmarks.report import replace_section
 
 NAMES = ("federation", "aggregation", "compression", "modalities", "panel", "platforms", "privacy")
-LONG = ("fuzz_encoding", "fuzz_service", "inversion", "mutants", "peer_setting")  # no part of `all`
+LONG = (  # no part of `all`
+    "fuzz_encoding",
+    "fuzz_service",
+    "inversion",
+    "inversion_batches",
+    "mutants",
+    "peer_setting",
+)
 SETTINGS = {  # of which benchmark an option is
     "federation": ("against",),
     "inversion": ("pairs",),

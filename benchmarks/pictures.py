@@ -1,14 +1,27 @@
-"""`python -m benchmarks.pictures` makes the pictures of the README, and of two more panels at two sizes of a screen."""
+"""`python -m benchmarks.pictures [NAME …]` makes the pictures of docs/ that show the panels and the service's page.
+
+Each is taken in Chromium, as a learner sees it; a name is that of its file, all of them are made without one.
+"""
 
 from __future__ import annotations
 
+import argparse
 import re
+import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from playwright.sync_api import expect
+
 from benchmarks.panel import PANELS, ROOT, opened_panel
-from labsec import plots
+from labsec import Scenario, data, models, plots, service
+from labsec.study import capture
+from tests.browser.lab_server import NO_CHROMIUM, chromium, chromium_path
 
 DOCS = ROOT / "docs"
+SHOWN = ("lab 03", "lab 04", "lab 05", "lab 06", "lab 07", "lab 08")  # whose panels are kept at two sizes
+SECONDS = 300  # for the service to read an update
 
 
 def panel_picture(target: Path) -> None:
@@ -45,8 +58,36 @@ def first_run_picture(target: Path) -> None:
     target.write_bytes(plots.png(eval(last, names).figure))
 
 
+def service_picture(target: Path) -> None:
+    """The inversion service's page, after it has read a digit out of an update that a run of FedSGD captured."""
+    path = chromium_path()
+    if path is None:
+        raise SystemExit(NO_CHROMIUM)
+    digits = data.load("mnist5k")
+    scenario = Scenario(data=digits, model=models.lenet(digits.shape, digits.classes), local_steps=1, batch_size=1)
+    with tempfile.TemporaryDirectory() as folder, service.running() as started, chromium(path) as browser:
+        update = capture.save(Path(folder, "update.safetensors"), capture.from_run(scenario).view)
+        page = browser.new_page(viewport={"width": 1024, "height": 640})
+        page.goto(started.url)
+        page.get_by_label("A captured update").set_input_files(update)
+        page.get_by_role("button", name="Invert it").click()
+        expect(page.get_by_role("status")).to_have_text("The search has ended.", timeout=SECONDS * 1000)
+        page.screenshot(path=target, full_page=True)
+
+
+PICTURES: dict[str, Callable[[], None]] = {
+    "panel": partial(panel_picture, DOCS / "panel.png"),
+    "first_run": partial(first_run_picture, DOCS / "first_run.png"),
+    "service": partial(service_picture, DOCS / "service.png"),
+    **{f"panel_{lab[-2:]}": partial(panel_on_screens, lab, f"panel_{lab[-2:]}") for lab in SHOWN},
+}
+
 if __name__ == "__main__":
-    panel_picture(DOCS / "panel.png")
-    panel_on_screens("lab 03", "panel_03")
-    panel_on_screens("lab 06", "panel_06")
-    first_run_picture(DOCS / "first_run.png")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pictures", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PICTURES))
+    names = parser.parse_args().names
+    unknown = sorted({*names} - {*PICTURES})
+    if unknown:
+        parser.error(f"no picture is called {', '.join(unknown)}; known: {', '.join(PICTURES)}")
+    for name in names or PICTURES:
+        PICTURES[name]()

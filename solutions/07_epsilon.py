@@ -295,7 +295,8 @@ check("07.5", lower_bound)
 
 # %% [markdown]
 # The mechanism is your `noisy_mean`, one round, ε = 4 by zero-out. The canary is a hundred clips long; nine other
-# clients send nothing. The score is how far the result points along the canary.
+# clients send nothing. The score is how far the result points along the canary. The threshold must not be chosen on
+# the runs that are counted, or luck chooses it: the first half of the runs chooses, the second half counts.
 
 # %%
 canary = torch.zeros(50).index_fill(0, torch.tensor(0), 100.0)
@@ -311,12 +312,6 @@ def scores(first, count, *, seed):
 
 present = scores(canary, 4000, seed=0)
 absent = scores(torch.zeros_like(canary), 4000, seed=1)
-
-# %% [markdown]
-# The threshold must not be chosen on the runs that are counted, or luck chooses it. So: the first half chooses, the
-# second half counts.
-
-# %%
 question = "4,000 runs each, stated ε = 4. ε is at least …?"
 predict("07.c", question, 0, 8, about="bounds")
 

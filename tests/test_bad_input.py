@@ -690,7 +690,12 @@ CALLS: dict[str, Call] = {
     "geometry.squared_distances": (geometry.squared_distances, rows),
     "invert.gallery": (
         invert.gallery,
-        lambda: {"messages": rows()["updates"], "expected": torch.eye(9, 5), "samples": 2},
+        lambda: {
+            "messages": rows()["updates"],
+            "expected": torch.eye(9, 5),
+            "samples": 2,
+            "groups": torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 4]),
+        },
     ),
     "invert.average": (
         lambda **given: invert.average(**given).messages,
@@ -799,7 +804,15 @@ CALLS: dict[str, Call] = {
     ),
     "invert.gradinverter": (
         estimate_of(invert.gradinverter),
-        lambda: {"view": server_view(), "message": 0, "seconds": 5.0, "generator": stream(), "prior": images(4, 3)},
+        lambda: {
+            "view": server_view(),
+            "message": 0,
+            "seconds": 0.5,
+            "generator": stream(),
+            "prior": images(4, 3),
+            "widths": [1, 2],
+            "earlier": (),
+        },
     ),
     "invert.idlg": (estimate_of(invert.idlg), lambda: {**a_search(), "iterations": 2}),
     "invert.label": (invert.label, lambda: {"view": smooth_view(), "message": 0}),

@@ -418,6 +418,8 @@ def test_an_attack_learns_from_finite_messages_only():
 CLIENT_STAGES = [
     bind(privacy.clip, bound=0.1),
     bind(privacy.gaussian_noise, std=1.0),
+    bind(privacy.local_noise, clip=0.1, noise=1.0),
+    bind(privacy.distributed_noise, clip=0.1, noise=1.0, senders=6),
     bind(compress.top_k, keep=0.1),
     bind(compress.random_k, keep=0.1),
     bind(compress.qsgd, bits=3),

@@ -47,15 +47,17 @@ def test_a_batch_is_assigned_to_its_labels():
     assert sorted(found.labels.tolist()) == sorted(y.tolist())
 
 
-def test_what_no_rung_can_read_is_an_empty_result_with_reasons():
+def test_what_no_rung_can_read_is_an_empty_result_with_reasons_and_the_words():
     model = models.embedding(5, 12, 2, width=3)
     params = model.init(generator(0))
-    update = local_updates(model, params, torch.ones(1, 5).long(), torch.tensor([1]), torch.tensor([[[0]]]), lr=0.1)
-    view = ServerView(params=params, messages=update, model=model, lr=0.1, local_steps=1, batch_size=1)
+    x = torch.tensor([[1, 4, 0, 0, 0], [4, 7, 1, 0, 0]])
+    update = local_updates(model, params, x, torch.tensor([1, 0]), torch.tensor([[[0, 1]]]), lr=0.1)
+    view = ServerView(params=params, messages=update, model=model, lr=0.1, local_steps=1, batch_size=2)
     found = invert.gradinverter(view, generator=generator(0), seconds=5)
     assert not found.succeeded
     assert len(found.estimate) == 0
     assert all(rung.reason for rung in found.rungs)
+    assert found.words.tolist() == [1, 4, 7], "two texts cannot be told apart, and yet their words show"
 
 
 def test_an_earlier_result_is_kept_unless_a_better_one_is_found():

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from copy import deepcopy
 
 import pytest
@@ -110,6 +111,14 @@ def test_the_client_that_has_too_little_left_is_named_and_nobody_pays(path):
         books.charge(noise=4.0, clients=[5, 3])
     assert len(books.rows()) == 2
     assert books.spent(5) == pytest.approx(0.93, abs=0.01)
+
+
+def test_a_client_pays_for_every_step_of_a_round(path):
+    books = budget(path, per_client=1.5)
+    with pytest.raises(privacy.BudgetExceeded, match=r"client 3 from 0 to 1\.698"):
+        books.charge(noise=4.0, steps=3, clients=[3])
+    books.charge(noise=4.0, steps=2, clients=[3])
+    assert books.spent(3) == pytest.approx(1.356, abs=1e-3)
 
 
 def test_a_round_for_everybody_is_refused_for_the_sake_of_one(path):
@@ -274,6 +283,23 @@ def test_of_two_who_charge_at_once_only_one_gets_the_last_round(path):
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(charge, range(12)))
     assert sum(answer is not None for answer in answers) == 5 == len(books.rows())
+
+
+def test_while_a_charge_is_reckoned_nobody_else_can_begin_one(path, monkeypatch):
+    """Or two could both find enough left, and both take it."""
+    books = budget(path)
+    refused = []
+
+    def reckon(releases, **terms):
+        other = sqlite3.connect(path, timeout=0, isolation_level=None)
+        with closing(other), pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        refused.append(releases)
+        return epsilon_of_all(releases, **terms)
+
+    monkeypatch.setattr("labsec.privacy.budget.epsilon_of_all", reckon)
+    books.charge(noise=8.0)
+    assert refused
 
 
 def test_what_is_exported_says_it_all(path):

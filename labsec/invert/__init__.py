@@ -9,9 +9,10 @@ from labsec.invert.cosine import cosine, smooth_cosine
 from labsec.invert.evidence import believed, unexplained
 from labsec.invert.gallery import gallery
 from labsec.invert.genome import bases, genotypes
-from labsec.invert.gradinverter import Inversion, Tried, gradinverter
+from labsec.invert.gradinverter import gradinverter
 from labsec.invert.joint import picture_and_text
 from labsec.invert.labels import label, label_counts
+from labsec.invert.ladder import Inversion, Tried
 from labsec.invert.likelihood import (
     Likelihood,
     copies,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from labsec.invert.shared import one_message
 from labsec.types import ServerView
@@ -70,27 +69,37 @@ def _first_layer(view: ServerView, message: int) -> tuple[Tensor, Tensor]:
 
 def _leading_direction(weight: Tensor, bias: Tensor) -> Tensor:
     """The sample x of a layer gradient d [x, 1]^T plus noise: [1, in], or [0, in] if the gradient is zero."""
-    layer = torch.cat([weight, bias[:, None]], dim=1)  # [neurons, in + 1]
-    direction = _leading_row(layer)  # [in + 1], the sample and 1 up to a factor
+    direction, last = _leading_row(weight, bias)  # the sample and 1, up to a factor
 
     # The factor is the last entry, where the bias stands for an input of 1. It is zero for an empty message.
-    sample = (direction[:-1] / direction[-1])[None]  # [1, in]
+    sample = (direction / last)[None]  # [1, in]
     return sample[sample.isfinite().all(dim=1)]
 
 
-def _leading_row(layer: Tensor) -> Tensor:
-    """The leading right singular vector of a matrix, up to its sign: [rows, columns] -> [columns].
+def _leading_row(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """The leading right singular vector of [weight, bias], up to its sign: [in] for the weight, and its last entry.
 
-    Power iteration from the longest row: a matrix of rank 1 is done at once, many times faster than by a decomposition,
-    which is left to those that noise has given a close second.
+    Power iteration from the neuron whose bias moved most: a matrix of rank 1 is done at once, many times faster than by
+    a decomposition, which is left to those that noise has given a close second. The two parts are never put side by
+    side, since a copy of the weight costs as much as a step.
     """
-    direction = normalize(layer[layer.square().sum(dim=1).argmax()], dim=0)
+    start = bias.abs().argmax()
+    row, last = _unit(weight[start], bias[start])
     for _ in range(MOST_STEPS):
-        last = direction
-        direction = normalize((layer @ last) @ layer, dim=0)
-        if torch.dist(direction, last) < SETTLED:
-            return direction
-    return torch.linalg.svd(layer, full_matrices=False).Vh[0]
+        before = row
+        before_last = last
+        slopes = torch.addmv(bias * last, weight, row)  # [neurons]
+        row, last = _unit(slopes @ weight, slopes @ bias)
+        if torch.hypot(torch.dist(row, before), last - before_last) < SETTLED:
+            return row, last
+    leading = torch.linalg.svd(torch.cat([weight, bias[:, None]], dim=1), full_matrices=False).Vh[0]
+    return leading[:-1], leading[-1]
+
+
+def _unit(row: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """A vector in two parts [in] and [], divided by its length; zero stays zero."""
+    length = torch.hypot(row.norm(), last).clamp_min(torch.finfo(row.dtype).tiny)
+    return row / length, last / length
 
 
 def _ranked(ratios: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -25,6 +26,7 @@ def categories(
     labels: Tensor | None = None,
     restarts: int = 4,
     iterations: int = 200,
+    seconds: float = math.inf,
     generator: Generator,
 ) -> Reconstruction:
     """Read the records of a table out of a gradient: numbers in [0, 1], and categories as one-hot groups.
@@ -33,6 +35,7 @@ def categories(
     widths      places of each column in the order of a sample: 1 for a number, more for a category
     labels      [batch_size] int64; None reads the label of a single record from the sign of the last bias
     restarts    starts at most; it ends early when a start explains the message
+    seconds     of processor time after which it stops
     returns     estimate [batch_size, places], every category one-hot
 
     A number is a sigmoid and a category a softmax of free numbers, so the search never leaves the table. The order of
@@ -67,7 +70,9 @@ def categories(
     decode = _decoder(widths)
     size = (view.batch_size or 0, sum(widths))
     starts = [torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(restarts)]
-    found, known = search("categories", view, message, labels, decode, starts, iterations=iterations, enough=ENOUGH)
+    found, known = search(
+        "categories", view, message, labels, decode, starts, iterations=iterations, enough=ENOUGH, seconds=seconds
+    )
     pooled = _pooled(found.fits, decode, known)  # [b, places]
     whole = [
         group if group.shape[1] == 1 else F.one_hot(group.argmax(dim=1), group.shape[1]).to(group)

@@ -44,7 +44,7 @@ ASSUMPTIONS = (
 
 
 @one_thread()
-def closed_form(view: ServerView, *, message: int = 0, iterations: Sequence[int] = (400, 800, 350)) -> Reconstruction:
+def closed_form(view: ServerView, *, message: int = 0, iterations: Sequence[int] = (300, 1000, 420)) -> Reconstruction:
     """The sample behind a message, recovered recursively from the last layer to the first (R-GAP).
 
     With W, b, dW of a layer, z what its activation was given, and delta the slope of the loss there, the input h solves

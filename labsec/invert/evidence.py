@@ -5,16 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from labsec.guards import check_kind, kind
+from labsec.guards import check_function, check_kind, kind
 from labsec.invert.gallery import gallery
 from labsec.invert.shared import one_message
 from labsec.train import local_updates
-from labsec.types import ServerView
+from labsec.types import ServerView, Stage
 
 MOST_COMPARED = 2**24  # numbers in the table of what candidates would send
 
 
-def unexplained(view: ServerView, samples: Tensor, labels: Tensor, *, message: int = 0) -> float:
+def unexplained(
+    view: ServerView, samples: Tensor, labels: Tensor, *, message: int = 0, stage: Stage | None = None
+) -> float:
     """The share of a message's squared length that samples do not explain: 0 is a perfect match, 1 is no better than 0.
 
     The client is played again with these samples, and what it would have sent is held against what it did. The number
@@ -24,6 +26,8 @@ def unexplained(view: ServerView, samples: Tensor, labels: Tensor, *, message: i
     view       `view.messages[message]` is the update of one client
     samples    [b, *shape] the candidates
     labels     [b] int64 their classes
+    stage      what the client does to its update before it sends it, [1, dim] -> [1, dim], in expectation; None for
+               nothing
     returns    |would send - sent|² / |sent|²; infinite where numbers are not finite
 
     >>> from labsec.models import mlp
@@ -34,7 +38,8 @@ def unexplained(view: ServerView, samples: Tensor, labels: Tensor, *, message: i
     >>> unexplained(view, x, y) < 1e-9, unexplained(view, 1 - x, y) > 0.1
     (True, True)
 
-    Raises ValueError if there is no such message, if it is zero or not finite, and unless samples and labels fit.
+    Raises ValueError if there is no such message, if it is zero or not finite, unless samples and labels fit, and if a
+    stage returns another number of numbers.
     Source: the matching loss of Zhu, Liu and Han 2019, arXiv:1906.08935, relative to the message.
     """
     sent = one_message("unexplained", view, message)  # [dim]
@@ -50,9 +55,21 @@ def unexplained(view: ServerView, samples: Tensor, labels: Tensor, *, message: i
         batches = places.view(1, view.local_steps, view.batch_size)
     else:
         batches = places.expand(1, view.local_steps, -1)
-    would_send = _played(view, samples, labels, batches)[0]  # [dim]
+    would_send = _staged(stage, _played(view, samples, labels, batches))[0]  # [dim]
     share = float((would_send - sent).square().sum()) / length
     return share if share == share else float("inf")  # a NaN is no share of anything
+
+
+def _staged(stage: Stage | None, update: Tensor) -> Tensor:
+    """What is sent of an update [1, dim]."""
+    if stage is None:
+        return update
+    check_function("unexplained", stage=stage)
+    changed = stage(update)
+    check_kind("unexplained", Tensor, changed=changed)
+    if changed.shape != update.shape:
+        raise ValueError(f"unexplained needs a stage that keeps the shape {list(update.shape)}; got {kind(changed)}")
+    return changed.to(update.dtype)
 
 
 def believed(
@@ -60,8 +77,8 @@ def believed(
 ) -> tuple[Tensor, Tensor]:
     """Of many candidates without labels those that explain the message together, each with its likeliest class.
 
-    Every candidate is tried with every class, and a matched filter (`gallery`) picks as many pairs as samples are
-    behind the message.
+    Every candidate is tried with every class, and taken with one of them at most; a matched filter (`gallery`) picks as
+    many pairs as samples are behind the message.
 
     candidates    [k, *shape], k >= 1, the most plausible first
     labels        [b] the classes that are known to be there; None tries all
@@ -83,14 +100,19 @@ def believed(
     model = view.model
     classes = torch.arange(model.classes, device=candidates.device) if labels is None else labels.unique()
 
-    # The table has a row for each pair, and the most plausible candidates come first.
-    candidates = candidates[: max(1, MOST_COMPARED // (len(classes) * model.dim))]
+    # The table has a row for each pair, and the most plausible candidates come first. Where it cannot hold as many as
+    # there are samples behind the message, it holds every second number of a message, or every third, …
+    behind = len(candidates) if view.batch_size is None else view.batch_size * view.local_steps
+    candidates = candidates[: max(behind, MOST_COMPARED // (len(classes) * model.dim), 1)]
+    stride = -(-len(candidates) * len(classes) * model.dim // MOST_COMPARED)
     samples = candidates.repeat_interleave(len(classes), dim=0)  # [k * classes, *shape]
     tried = classes.repeat(len(candidates))  # [k * classes]
     alone = torch.arange(len(samples), device=candidates.device)[:, None, None]  # [k * classes, 1, 1]
-    expected = _played(view, samples, tried, alone)  # [k * classes, dim]
-    behind = len(candidates) if view.batch_size is None else view.batch_size * view.local_steps
-    chosen = gallery(sent[None], expected, samples=min(behind, len(candidates)))[0]  # [b]
+    parts = alone.split(max(1, MOST_COMPARED // model.dim))
+    expected = torch.cat([_played(view, samples, tried, part)[:, ::stride] for part in parts])  # [k * classes, places]
+    # A candidate has one class, so it is taken once.
+    own = torch.arange(len(candidates), device=candidates.device).repeat_interleave(len(classes))
+    chosen = gallery(sent[None, ::stride], expected, samples=min(behind, len(candidates)), groups=own)[0]  # [b]
     return samples[chosen], tried[chosen]
 
 

@@ -6,6 +6,7 @@ client could hold, but for the sharpness of the choice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import process_time
@@ -15,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from labsec.guards import check_kind, kind
+from labsec.guards import check_kind, check_number, kind
 from labsec.invert.reconstruction import Reconstruction
 from labsec.invert.shared import gradient
 from labsec.models import Model
@@ -51,6 +52,7 @@ def fit(
     *,
     iterations: int,
     enough: float,
+    until: float = math.inf,
 ) -> Fit:
     """Search for the samples whose gradient is the one that was received, from one start, by L-BFGS-B.
 
@@ -59,6 +61,7 @@ def fit(
     decode            makes samples [b, *shape] of free numbers; differentiable
     start             free numbers, of any shape
     enough            the loss at which it stops
+    until             processor time at which it stops, as `process_time` counts
     """
     from scipy.optimize import minimize  # 0.2 seconds, and few attacks need it
 
@@ -82,7 +85,7 @@ def fit(
         return losses[-1], slope.numpy().ravel()
 
     def stop_when_good_enough(_: np.ndarray) -> None:
-        if lowest < enough:
+        if lowest < enough or process_time() > until:
             raise StopIteration
 
     options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 50, "ftol": 1e-30, "gtol": 1e-14}
@@ -166,16 +169,24 @@ def search(
     *,
     iterations: int,
     enough: float = ENOUGH,
+    seconds: float = math.inf,
 ) -> tuple[Search, Tensor]:
-    """Try the starts one after the other until a matching loss is below `enough`; returns also the labels [b]."""
+    """Try the starts one after the other until a matching loss is below `enough`; returns also the labels [b].
+
+    seconds    of processor time after which it stops
+    """
     begin = process_time()
+    check_number(name, above=0, most=math.inf, seconds=seconds)
+    until = begin + seconds
     target = gradient(name, view, message)  # [dim]
     labels = known_labels(name, view, target, labels)
     params = view.params.detach().double()
     fits: list[Fit] = []
     for start in starts:
-        fits.append(fit(view.model, params, target, labels, decode, start, iterations=iterations, enough=enough))
-        if fits[-1].loss < enough:
+        fits.append(
+            fit(view.model, params, target, labels, decode, start, iterations=iterations, enough=enough, until=until)
+        )
+        if fits[-1].loss < enough or process_time() > until:
             break
     fits.sort(key=lambda each: each.loss)
     return Search(fits=tuple(fits), seconds=process_time() - begin), labels

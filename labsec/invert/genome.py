@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
@@ -22,6 +24,7 @@ def bases(
     labels: Tensor | None = None,
     restarts: int = 4,
     iterations: int = 300,
+    seconds: float = math.inf,
     generator: Generator,
 ) -> Reconstruction:
     """Read one-hot sequences out of a gradient: a softmax over the letters of each place, matched, then the likeliest.
@@ -29,6 +32,7 @@ def bases(
     view          `view.messages[message]` must be the update of one step of plain SGD on sequences [letters, length]
     labels        [batch_size] int64; None reads the label of a single sequence from the sign of the last bias
     restarts      starts at most; it ends early when a start explains the message
+    seconds       of processor time after which it stops
     returns       estimate [batch_size, letters, length], one-hot
 
     >>> from labsec import data, models
@@ -53,7 +57,15 @@ def bases(
         raise ValueError(f"bases needs sequences [letters, length]; {view.model.name} takes {list(view.model.shape)}")
     starts = _starts(view, restarts, generator)
     found, known = search(
-        "bases", view, message, labels, lambda free: free.softmax(dim=1), starts, iterations=iterations, enough=ENOUGH
+        "bases",
+        view,
+        message,
+        labels,
+        lambda free: free.softmax(dim=1),
+        starts,
+        iterations=iterations,
+        enough=ENOUGH,
+        seconds=seconds,
     )
     letters = found.best.free.argmax(dim=1)  # [b, length]
     estimate = F.one_hot(letters, view.model.shape[0]).transpose(1, 2)  # [b, letters, length]
@@ -73,12 +85,14 @@ def genotypes(
     labels: Tensor | None = None,
     restarts: int = 4,
     iterations: int = 300,
+    seconds: float = math.inf,
     generator: Generator,
 ) -> Reconstruction:
     """Read genotypes out of a gradient: values between 0 and 1, matched, then the nearest of 0, 1/2 and 1.
 
     view          `view.messages[message]` must be the update of one step of plain SGD on genotypes, divided by 2
     labels        [batch_size] int64; None reads the label of a single person from the sign of the last bias
+    seconds       of processor time after which it stops
     returns       estimate [batch_size, *shape] with values 0, 0.5 and 1: none, one and two copies of the rarer allele
 
     >>> from labsec import data, models
@@ -98,7 +112,7 @@ def genotypes(
     check_kind("genotypes", Generator, generator=generator)
     starts = _starts(view, restarts, generator)
     found, known = search(
-        "genotypes", view, message, labels, torch.sigmoid, starts, iterations=iterations, enough=ENOUGH
+        "genotypes", view, message, labels, torch.sigmoid, starts, iterations=iterations, enough=ENOUGH, seconds=seconds
     )
     estimate = (2 * found.best.free.sigmoid()).round() / 2  # [b, *shape]
     samples = estimate.to(view.params.dtype)

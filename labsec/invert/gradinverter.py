@@ -2,211 +2,48 @@
 
 A name without a public description is read here as a ladder of published attacks: read what can be read off the
 message, search for the rest, and let the message decide which result is believed. `RUNGS` is the ladder; a further
-attack is one more line.
+attack is one more line in `rungs` or `beyond`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from time import process_time
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from labsec.guards import check_function, check_kind, check_number, kind
-from labsec.invert.analytic import analytic
-from labsec.invert.closed_form import closed_form
-from labsec.invert.cosine import cosine, smooth_cosine
+from labsec.guards import check_function, check_kind, check_number, check_sizes, kind
+from labsec.invert.beyond import AS_ITS_KIND, BINS, KINDS, MESSAGES, PUBLIC, WORDS
 from labsec.invert.evidence import believed, unexplained
+from labsec.invert.genome import bases, genotypes
 from labsec.invert.labels import label, label_counts
-from labsec.invert.matching import gauss_newton, lbfgs
-from labsec.invert.polish import polish
+from labsec.invert.ladder import Head, Inversion, Job, Tried, climbed, with_evidence
 from labsec.invert.reconstruction import Reconstruction
+from labsec.invert.rungs import GO_ON_FIRST, GO_ON_LAST, READING, SEARCHING
 from labsec.invert.shared import Watch, one_message
-from labsec.invert.simulation import simulate
-from labsec.types import ServerView
+from labsec.invert.tokens import words_used
+from labsec.types import ServerView, Stage
 
 FOUND = 1e-9  # a candidate that leaves a smaller share of the message unexplained is not searched for any further
-RESTARTS = 8  # of a search that starts anew, at most
-KINKED = (torch.relu, F.hardtanh, F.leaky_relu)  # activations without a curvature
 LEAST_SECONDS = 0.05  # it is not worth while to start a rung with less
+BALANCED = 1e-3  # slopes of the classes add up to zero; a sum that is a larger share of their length was disturbed
+MOST_LEVELS = 2**8  # of a message that was rounded; a float32 update takes about as many values as it has numbers
+REPEATED = 8  # and how often each of them occurs, on average
 
-
-@dataclass(frozen=True, kw_only=True)
-class Tried:
-    """A rung of the ladder, and what came of it.
-
-    name           of the attack
-    unexplained    share of the message that its result does not explain (`unexplained`); None if there is no result
-    reason         why there is none, or why it was not tried; "" where there is a result
-    seconds        of processor time
-    """
-
-    name: str
-    unexplained: float | None = None
-    reason: str = ""
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Inversion(Reconstruction):
-    """The result of a ladder: that of the rung which explains most of the message, and what became of the others.
-
-    unexplained    share of the message's squared length that the estimate does not explain; infinite without one
-    baseline       the same for the guess that needs no message: the mean of the prior, or mid-grey
-    rungs          every rung, in the order of the ladder
-    """
-
-    unexplained: float = math.inf
-    baseline: float = math.inf
-    rungs: tuple[Tried, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Job:
-    """What a rung may use: the view, what is known or was found so far, and how long it may take.
-
-    labels     [b] the classes that are known or were read; None where they could not be
-    best       the best result so far; None if there is none
-    seconds    of processor time
-    """
-
-    view: ServerView
-    message: int
-    labels: Tensor | None
-    best: Reconstruction | None
-    generator: Generator
-    seconds: float
-    watch: Watch | None
-
-    def known_labels(self) -> Tensor:
-        """The labels, for an attack that cannot do without."""
-        if self.labels is None:
-            raise ValueError("the labels are not known, and could not be read off the message")
-        return self.labels
-
-
-@dataclass(frozen=True)
-class Rung:
-    """An attack as the ladder knows it.
-
-    climb    does it; a ValueError says, in its own words, why it does not apply
-    """
-
-    name: str
-    climb: Callable[[Job], Reconstruction]
-
-
-def _analytic(job: Job) -> Reconstruction:
-    if job.view.model.vocabulary is not None:
-        raise ValueError(f"analytic needs samples that are numbers; those of {job.view.model.name} are tokens")
-    found = analytic(job.view, message=job.message)
-    if not len(found):
-        raise ValueError("analytic finds no neuron of the first layer that saw a sample")
-    samples, labels = believed(job.view, found, message=job.message, labels=job.labels)
-    said = ("Some neuron of the first layer saw one sample alone.",)
-    return Reconstruction(method="analytic", estimate=samples, labels=labels, assumptions=said)
-
-
-def _closed_form(job: Job) -> Reconstruction:
-    return closed_form(job.view, message=job.message)
-
-
-def _smooth_cosine(job: Job) -> Reconstruction:
-    if not _is_smooth(job):
-        raise ValueError(f"smooth_cosine needs activations that bend everywhere; those of {job.view.model.name} do not")
-    return smooth_cosine(
-        job.view,
-        message=job.message,
-        labels=job.known_labels(),
-        generator=job.generator,
-        restarts=RESTARTS,
-        seconds=job.seconds,
-        watch=job.watch,
-    )
-
-
-def _cosine(job: Job) -> Reconstruction:
-    return cosine(
-        job.view,
-        message=job.message,
-        labels=job.known_labels(),
-        generator=job.generator,
-        seconds=job.seconds,
-        watch=job.watch,
-    )
-
-
-def _simulate(job: Job) -> Reconstruction:
-    if job.view.local_steps == 1:
-        raise ValueError("simulation is for several local steps; this message is of one, which is a gradient")
-    return simulate(
-        job.view,
-        message=job.message,
-        labels=job.known_labels(),
-        smooth=_is_smooth(job),
-        generator=job.generator,
-        seconds=job.seconds,
-        watch=job.watch,
-    )
-
-
-def _is_smooth(job: Job) -> bool:
-    """Whether every activation of the network bends everywhere; the default activation is a ReLU."""
-    constructor, arguments = job.view.model.origin
-    return constructor.__name__ == "lenet" or arguments.get("activation", torch.relu) not in KINKED
-
-
-def _gauss_newton(job: Job) -> Reconstruction:
-    return gauss_newton(
-        job.view,
-        message=job.message,
-        label=_only(job.labels),
-        restarts=RESTARTS if math.prod(job.view.model.shape) < 300 else 1,  # small samples have more false answers
-        generator=job.generator,
-        seconds=job.seconds,
-        watch=job.watch,
-    )
-
-
-def _lbfgs(job: Job) -> Reconstruction:
-    return lbfgs(
-        job.view,
-        message=job.message,
-        label=_only(job.labels),
-        restarts=RESTARTS,
-        generator=job.generator,
-        seconds=job.seconds,
-        watch=job.watch,
-    )
-
-
-def _go_on(job: Job) -> Reconstruction:
-    if job.best is None or job.best.labels is None:
-        raise ValueError("there is no candidate yet from which a search could go on")
-    return polish(
-        job.view,
-        job.best.estimate,
-        job.best.labels,
-        message=job.message,
-        seconds=job.seconds,
-        watch=job.watch,
-    )
-
-
+# What is read off the message first, then what searches with more knowledge, then what searches with less.
 RUNGS = (
-    Rung("an earlier result, polished", _go_on),
-    Rung("analytic first layer", _analytic),
-    Rung("closed form, layer by layer", _closed_form),
-    Rung("deep leakage by Gauss-Newton", _gauss_newton),
-    Rung("deep leakage by L-BFGS", _lbfgs),
-    Rung("cosine matching in waves", _smooth_cosine),
-    Rung("cosine matching with total variation", _cosine),
-    Rung("simulation of the local steps", _simulate),
-    Rung("the best result, polished", _go_on),
+    GO_ON_FIRST,
+    *BINS,
+    *READING,
+    *WORDS,
+    *KINDS,
+    *MESSAGES,
+    *SEARCHING,
+    *PUBLIC,
+    GO_ON_LAST,
+    AS_ITS_KIND,
 )
 
 
@@ -218,6 +55,10 @@ def gradinverter(
     generator: Generator,
     labels: Tensor | None = None,
     prior: Tensor | None = None,
+    widths: Sequence[int] | None = None,
+    genome: Head | None = None,
+    earlier: Sequence[ServerView] = (),
+    stage: Stage | None = None,
     known: Reconstruction | None = None,
     watch: Watch | None = None,
 ) -> Inversion:
@@ -227,11 +68,18 @@ def gradinverter(
     seconds      of processor time for all together; each rung may take half of what is left
     generator    of the random starts
     labels       [b] int64 classes behind the message, in any order; None reads them off the message where that goes
-    prior        [n, *shape] public samples of the same kind, whose mean is the guess to beat; None takes .5 everywhere
+    prior        [n, *shape] public samples of the same kind: their mean is the guess to beat, and searches start from
+                 it and from the nearest of them. None takes .5 everywhere for a guess
+    widths       places of each column, if the samples are known to be records of a table; see `categories`
+    genome       `bases` or `genotypes`, if the samples are known to be such
+    earlier      further views, of one message each, about the same data; see `ServerMemory.of`
+    stage        what the client does to its update before it sends it, [k, dim] -> [k, dim], if it is known: in
+                 expectation where it draws, and changing little by little where a search shall go through it
     known        an earlier result, from which the search goes on, and which is kept unless a better one is found
     watch        (iteration, samples, unexplained share) -> True to stop; iterations are counted over all rungs
     returns      the best result. `unexplained` is its evidence, `baseline` that of a guess without the message, and
-                 `rungs` names what each attack achieved, or why it does not apply. The truth is never asked for
+                 `rungs` names what each attack achieved, or why it does not apply. The truth is never asked for.
+                 What a malicious server sent is used if the view is a `BroadcastView`
 
     >>> from labsec.models import mlp
     >>> from labsec.train import local_updates
@@ -245,8 +93,9 @@ def gradinverter(
     >>> found.rungs[0].reason
     'there is no candidate yet from which a search could go on'
 
-    Raises ValueError if there is no such message, if it is zero or not finite, and for labels or a prior that do not
-    fit. Source: our reading of a product without a public description; each rung names the paper that it comes from.
+    Raises ValueError if there is no such message, if it is zero or not finite, and for labels, a prior, widths, a
+    genome or earlier views that do not fit.
+    Source: our reading of a product without a public description; each rung names the paper that it comes from.
     """
     check_number("gradinverter", above=0, seconds=seconds)
     check_kind("gradinverter", Generator, generator=generator)
@@ -258,10 +107,27 @@ def gradinverter(
         raise ValueError(f"gradinverter needs a message that is not zero; message {message} holds nothing else")
     began = process_time()
     _check_labels(view, labels)
+    _check_kinds(view, widths, genome)
+    _check_messages(view, earlier, stage)
     guess = _guess(view, prior)
-    read, how = _read_labels(view, message, labels, prior)
+    read, how = _read_labels(view, message, labels)
     looker = _Looker(view, message, read, watch)
-    best = None if known is None else _judged(view, message, known)
+    job = Job(
+        view=view,
+        message=message,
+        labels=read,
+        prior=prior,
+        widths=widths,
+        genome=genome,
+        earlier=tuple(earlier),
+        stage=stage,
+        best=None,
+        generator=generator,
+        seconds=seconds,
+        watch=looker,
+    )
+    best = None if known is None else with_evidence(job, known)
+    is_read = False
     rungs = []
     for rung in RUNGS:
         left = seconds - (process_time() - began)
@@ -269,30 +135,23 @@ def gradinverter(
         if reason:
             rungs.append(Tried(name=rung.name, reason=reason))
             continue
-        job = Job(
-            view=view,
-            message=message,
-            labels=read,
-            best=best,
-            generator=generator,
-            seconds=left / 2,
-            watch=looker,
-        )
-        tried, found = _climbed(rung, job)
+        tried, found = climbed(rung, replace(job, best=best, seconds=left / 2))
         rungs.append(tried)
         if found is not None:
             looker.see(found)
-        if found is not None and (best is None or found.unexplained < best.unexplained):
+        if found is not None and _is_better(found, best, is_read):
             best = found
+            is_read = rung.is_read
     if best is None:
         nothing = torch.empty(0, *view.model.shape, dtype=guess.dtype)
         best = Inversion(method="none", estimate=nothing, restarts=0)
     return replace(
         best,
         baseline=_baseline(view, message, guess, read),
+        words=None if view.model.vocabulary is None else words_used(view, message=message),
         rungs=tuple(rungs),
         seconds=process_time() - began,
-        assumptions=(*_told(view), how, *best.assumptions),
+        assumptions=(*_told(view, message, stage), how, *best.assumptions),
     )
 
 
@@ -304,6 +163,31 @@ def _check_labels(view: ServerView, labels: Tensor | None) -> None:
         raise ValueError(f"gradinverter needs labels [b], int64, at least one; got {kind(labels)}")
     if int(labels.min()) < 0 or int(labels.max()) >= view.model.classes:
         raise ValueError(f"gradinverter needs labels in 0 … {view.model.classes - 1}; got {labels.tolist()}")
+
+
+def _check_kinds(view: ServerView, widths: Sequence[int] | None, genome: Head | None) -> None:
+    if widths is not None:
+        check_sizes("gradinverter", widths=widths)
+    if widths is not None and view.model.shape != (sum(widths),):
+        raise ValueError(
+            f"gradinverter needs widths that add up to the places of a sample, {list(view.model.shape)}; "
+            f"got {[*widths]}, together {sum(widths)}"
+        )
+    if genome is not None and genome not in (bases, genotypes):
+        raise ValueError(f"gradinverter needs a genome that is bases, genotypes or None; got {genome!r}")
+
+
+def _check_messages(view: ServerView, earlier: Sequence[ServerView], stage: Stage | None) -> None:
+    check_kind("gradinverter", (tuple, list), earlier=earlier)
+    for number, other in enumerate(earlier):
+        one_message(f"earlier[{number}]", other, 0)
+        if len(other.messages) != 1 or other.model is not view.model:
+            raise ValueError(
+                f"gradinverter needs earlier views of one message each and of {view.model.name}, the view's own; "
+                f"earlier[{number}] has {len(other.messages)} of {other.model.name}"
+            )
+    if stage is not None:
+        check_function("gradinverter", stage=stage)
 
 
 def _guess(view: ServerView, prior: Tensor | None) -> Tensor:
@@ -321,9 +205,7 @@ def _guess(view: ServerView, prior: Tensor | None) -> Tensor:
     return prior.mean(dim=0, keepdim=True).to(view.params.dtype)
 
 
-def _read_labels(
-    view: ServerView, message: int, labels: Tensor | None, prior: Tensor | None
-) -> tuple[Tensor | None, str]:
+def _read_labels(view: ServerView, message: int, labels: Tensor | None) -> tuple[Tensor | None, str]:
     """The labels [b], and the sentence that says where they come from."""
     if labels is not None:
         return labels, "The labels were given."
@@ -339,9 +221,11 @@ def _read_labels(
     )
 
 
-def _only(labels: Tensor | None) -> int | None:
-    """The label of a single sample, None where an attack shall read it, and refuse, by itself."""
-    return int(labels) if labels is not None and len(labels) == 1 else None
+def _is_better(found: Inversion, best: Inversion | None, is_read: bool) -> bool:
+    """Whether a result takes the place of the best one so far; is_read: of the rung that `best` comes from."""
+    if best is None:
+        return True
+    return found.unexplained < (min(best.unexplained, FOUND) if is_read else best.unexplained)
 
 
 def _needless(best: Inversion | None, left: float, has_stopped: bool) -> str:
@@ -353,41 +237,6 @@ def _needless(best: Inversion | None, left: float, has_stopped: bool) -> str:
     return "no time was left" if left < LEAST_SECONDS else ""
 
 
-def _climbed(rung: Rung, job: Job) -> tuple[Tried, Inversion | None]:
-    """What became of a rung, and its result if it has one."""
-    began = process_time()
-    try:
-        found = rung.climb(job)
-        is_finite = found.succeeded
-        judged = _judged(job.view, job.message, found) if is_finite else None
-    except ValueError as error:
-        return Tried(name=rung.name, reason=str(error), seconds=process_time() - began), None
-    spent = process_time() - began
-    if judged is None:
-        return Tried(name=rung.name, reason="it ended in numbers that are not finite", seconds=spent), None
-    return Tried(name=rung.name, unexplained=judged.unexplained, seconds=spent), judged
-
-
-def _judged(view: ServerView, message: int, found: Reconstruction) -> Inversion:
-    """A result with its evidence."""
-    samples, labels = found.estimate, found.labels
-    if labels is None:
-        samples, labels = believed(view, samples, message=message)
-    share = unexplained(view, samples, labels, message=message)
-    return Inversion(
-        method=found.method,
-        estimate=samples,
-        labels=labels,
-        losses=found.losses,
-        restarts=found.restarts,
-        divergences=found.divergences,
-        evaluations=found.evaluations,
-        seconds=found.seconds,
-        assumptions=found.assumptions if not isinstance(found, Inversion) else (),
-        unexplained=share,
-    )
-
-
 def _baseline(view: ServerView, message: int, guess: Tensor, labels: Tensor | None) -> float:
     """What the guess leaves unexplained, under the labels that are known or the likeliest one."""
     if labels is None:
@@ -395,14 +244,29 @@ def _baseline(view: ServerView, message: int, guess: Tensor, labels: Tensor | No
     return unexplained(view, guess.expand(len(labels), *guess.shape[1:]), labels, message=message)
 
 
-def _told(view: ServerView) -> tuple[str, ...]:
+def _told(view: ServerView, message: int, stage: Stage | None) -> tuple[str, ...]:
     """What the ladder takes for granted whatever rung is used."""
     batch = "its whole shard" if view.batch_size is None else f"{view.batch_size} sample(s)"
+    added = "Nothing was added to its message, and nothing left out."
     return (
         f"The client took {view.local_steps} step(s) of plain SGD with lr {view.lr:g} on {batch}, as it was told.",
-        "Nothing was added to its message, and nothing left out.",
+        _disturbed(view, message) or added if stage is None else "The client's stage did what was told of it.",
         "The server knows the network, which has no batch normalisation, and the parameters that it sent.",
     )
+
+
+def _disturbed(view: ServerView, message: int) -> str:
+    """What the message itself says of a stage that changed it, or ""."""
+    own = one_message("gradinverter", view, message)  # [dim]
+    moved = own[own != 0]
+    values = len(moved.unique())
+    if values <= MOST_LEVELS and values * REPEATED <= len(moved):
+        return f"The message takes {values} values alone: it was rounded, and is matched as if it were not."
+    bias = own[-view.model.classes :]
+    if float(bias.sum().abs()) > BALANCED * float(bias.norm()):
+        # The slope at the logits is softmax minus one-hot, which adds up to zero, and so do sums of it.
+        return "The slopes of the classes do not add up to zero: noise was added, or something left out."
+    return ""
 
 
 class _Looker:

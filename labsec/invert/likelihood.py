@@ -70,7 +70,7 @@ def rounded(messages: Updates, expected: Updates, *, step: float | None = None) 
     total = expected.new_zeros(len(expected))
     for own in messages:
         sizes = own[own != 0].abs()
-        if not len(sizes):
+        if step is None and not len(sizes):
             continue  # a message of zeros alone has no step of its own, and says nothing
         unit = sizes.min() if step is None else step
         total = total + _log_chance(1 - ((expected - own) / unit).abs()).sum(dim=1)

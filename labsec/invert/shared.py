@@ -29,7 +29,8 @@ def one_message(name: str, view: ServerView, message: int) -> Tensor:
     if not 0 <= message < len(view.messages):
         raise ValueError(f"{name} needs 0 <= message < messages; got message={message}, messages={len(view.messages)}")
     own = view.messages[message].detach().double()
-    wrong = int((~own.isfinite()).sum())
+    # A sum that is finite has finite terms, and takes a fraction of the time of a look at each.
+    wrong = 0 if own.sum().isfinite() else int((~own.isfinite()).sum())
     if wrong:
         raise ValueError(f"{name} needs a finite message; message {message} holds {wrong} NaN or infinite numbers")
     return own

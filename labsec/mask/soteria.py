@@ -75,7 +75,8 @@ def soteria(
     a small change of the picture makes a large change of the feature, it says little.
 
     >>> from labsec.models import mlp
-    >>> model, x, y = mlp((3,), 2, hidden=(8,)), torch.rand(4, 3), torch.tensor([0, 1, 1, 0])
+    >>> model = mlp((3,), 2, hidden=(8,), activation=torch.sigmoid)
+    >>> x, y = torch.rand(4, 3), torch.tensor([0, 1, 1, 0])
     >>> start = model.init(torch.Generator().manual_seed(0))
     >>> update = soteria(model, start, x, y, torch.tensor([[[0, 1]]]), lr=0.1, share=0.5)
     >>> int((model.layers(update)[-2][0] == 0).all(dim=0).sum())
@@ -93,10 +94,13 @@ def soteria(
     count = round(float(share) * model.shapes[-2][1])
     if not len(updates) or count == 0:
         return updates
+    head = model.layers(updates)[-2]  # a view, [c, classes, features]
+    if count == head.shape[2]:
+        head.zero_()
+        return updates
     told = torch.cat([_told(model, params, x, own, number) for number, own in enumerate(batches)])  # [c, features]
     columns = told.topk(count, dim=1).indices  # [c, count]
     holes = torch.ones_like(told).scatter_(1, columns, 0.0)
-    head = model.layers(updates)[-2]  # a view, [c, classes, features]
     head.mul_(holes[:, None])
     return updates
 
@@ -111,10 +115,10 @@ def _told(model: Model, params: Update | Updates, x: Tensor, batches: Tensor, cl
     with torch.enable_grad():
         own = x[places][None].detach().requires_grad_()  # [1, b, *shape]
         features = _features(model, model.layers(start.detach()), own)  # [1, b, features]
-        # Samples do not meet in a forward pass, so that one pass gives a feature's slope for each of them.
-        slopes = [
-            torch.autograd.grad(feature, own, retain_graph=True)[0].flatten(2).norm(dim=2)
-            for feature in features.sum(dim=1)[0]
-        ]  # of each feature [1, b]
-    lengths = torch.stack(slopes, dim=2)  # [1, b, features]
+        # Samples do not meet in a forward pass, so that one pass back gives a feature's slope for each of them; the
+        # passes of all features run together.
+        total = features.sum(dim=(0, 1))  # [features]
+        each = torch.eye(len(total), dtype=total.dtype, device=total.device)
+        (slopes,) = torch.autograd.grad(total, own, each, is_grads_batched=True)  # [features, 1, b, *shape]
+    lengths = slopes.flatten(3).norm(dim=3).permute(1, 2, 0)  # [1, b, features]
     return (features.detach().abs() / lengths.clamp_min(FLOOR)).mean(dim=1)

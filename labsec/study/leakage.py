@@ -163,12 +163,21 @@ def utility(place: str, epsilon: float, seed: int) -> tuple[float, float]:
     return history.final_accuracy, history.measured("rarest")[-1]
 
 
-def messages(place: str, noise: float, seed: int) -> tuple[ServerView, Tensor]:
+def messages(place: str, epsilon: float, seed: int) -> tuple[ServerView, Tensor]:
     """What clients send in the first round that take one step on one sample each, and their samples' numbers.
 
-    noise      multiplier; noise at the server is not in these messages
+    epsilon    of the whole run, as `terms(place)` says; noise at the server is not in these messages
     returns    what the server sees; the numbers [CLIENTS], for the score alone
+
+    >>> view, numbers = messages("local", 4.0, 0)
+    >>> len(view.messages), len(numbers)
+    (100, 100)
     """
+    return _messages(place, terms(place).noise_for(epsilon), seed)
+
+
+def _messages(place: str, noise: float, seed: int) -> tuple[ServerView, Tensor]:
+    """The same by the noise multiplier of a message."""
     model = network()
     params = model.init(generator(seed, "start"))
     chosen = torch.randperm(len(digits().y), generator=generator(seed, "senders"))[:CLIENTS]
@@ -195,7 +204,7 @@ def leakage(place: str, observer: str, noise: float, seed: int) -> dict[str, flo
     _check_place(place)
     if observer not in OBSERVERS[place]:
         raise ValueError(f"{place} needs an observer out of {OBSERVERS[place]}; got observer={observer!r}")
-    view, chosen = messages(place, noise, seed)
+    view, chosen = _messages(place, noise, seed)
     if observer == "public":
         # Only the noisy mean comes out. The model that follows from it is all that anybody sees.
         draw = generator(seed, "noise", place)
@@ -204,13 +213,12 @@ def leakage(place: str, observer: str, noise: float, seed: int) -> dict[str, flo
 
     found, decibels = _redrawn(view, chosen)
     named, is_member, scores = _recognised(view, chosen, seed)
-    right = guessed_labels(view) == digits().y[chosen] if view.batch_size == 1 else None
     return {
         "plain": found,
         "plain_psnr": decibels,
         "aware": named,
         "membership": auc(scores.flatten(), is_member.flatten()),
-        "labels": nan if right is None else float(right.double().mean()),
+        "labels": _labelled(view, chosen) if view.batch_size == 1 else nan,
     }
 
 
@@ -228,6 +236,12 @@ def _redrawn(view: ServerView, chosen: Tensor) -> tuple[float, float]:
         scores.append(found)
     decibels = torch.cat(scores)
     return float((decibels >= READ_FROM).double().mean()), float(decibels.median().clamp_min(0))
+
+
+def _labelled(view: ServerView, chosen: Tensor) -> float:
+    """The share of the labels that are guessed right by somebody with samples of their own, which are nobody's here."""
+    guessed = guessed_labels(view, x=digits().x_test, y=digits().y_test)
+    return float((guessed == digits().y[chosen]).double().mean())
 
 
 def _recognised(view: ServerView, chosen: Tensor, seed: int) -> tuple[float, Tensor, Tensor]:

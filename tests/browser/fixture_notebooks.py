@@ -55,8 +55,10 @@ FIXTURES = {
     "panel02": ["from labsec.course.panels import lab02\nlab02.panel()"],
     "panel03": ["from labsec.course.panels import lab03\nlab03.panel()"],
     "panel04": ["from labsec.course.panels import lab04\nlab04.panel()"],
+    "panel05": ["from labsec.course.panels import lab05\nlab05.panel()"],
     "panel06": ["from labsec.course.panels import lab06\nlab06.panel()"],
     "panel07": ["from labsec.course.panels import lab07\nlab07.panel()"],
+    "panel08": ["from labsec.course.panels import lab08\nlab08.panel()"],
     "defences": [
         "from labsec import matrix\nfrom labsec.course.panels import lab06_defences\n"
         "lab06_defences.panel(matrix.load('defences'))"

@@ -11,7 +11,27 @@ from playwright.sync_api import Locator
 ARTIFACTS = Path(__file__).parents[2] / "artifacts" / "browser"
 MOST = 480  # pixels of height: what a small laptop shows of a notebook
 SIZES = {"1280": (1280, 800), "1024": (1024, 640)}  # the second is the first at a zoom of 125 %
-PANELS = ("panel00", "panel01", "panel02", "panel03", "panel04", "panel06", "panel07", "defences", "arrows")
+PANELS = (
+    "panel00",
+    "panel01",
+    "panel02",
+    "panel03",
+    "panel04",
+    "panel05",
+    "panel06",
+    "panel07",
+    "panel08",
+    "defences",
+    "arrows",
+)
+
+# Whether a switch's text ends before its question mark begins.
+ASK_IS_BESIDE_THE_TEXT = """(control) => {
+  const text = document.createRange();
+  text.selectNodeContents(control.querySelector('label'));
+  const ask = control.querySelector('.live-help summary');
+  return !ask || text.getBoundingClientRect().right <= ask.getBoundingClientRect().left;
+}"""
 
 pytestmark = pytest.mark.xdist_group("fixtures of the browser")
 
@@ -39,6 +59,8 @@ def fits(panel: Locator) -> None:
     picture = box(panel.locator(".live-plot"))
     assert box(panel)["height"] <= MOST
     assert picture["x"] >= controls["x"] + controls["width"], "the picture stands below the controls"
+    for switch in panel.locator(".live-switch").all():
+        assert switch.evaluate(ASK_IS_BESIDE_THE_TEXT), f"the text meets the question mark: {switch.inner_text()}"
 
 
 def resized(notebook: Notebook, size: str) -> None:

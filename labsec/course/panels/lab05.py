@@ -211,7 +211,7 @@ def panel() -> live.Panel:
         },
         defender={
             "batch": live.log_slider("Pictures in a step", 64, BATCHES, fmt="{:d}", help="The client's batch."),
-            "check": live.switch("Client looks first", False, help="It refuses a layer with one direction."),
+            "check": live.switch("Client looks", False, help="It refuses a layer with one direction."),
         },
         setting={},
         compute=compute,

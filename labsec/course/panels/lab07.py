@@ -1,8 +1,9 @@
 """The panel of lab 07: one ε, and side by side what it costs and what still leaks.
 
 The numbers are rows of a committed table (`labsec.study.leakage`): five seeds of one federation, with noise at each
-client, at the server, or in every client's training. The digits are live: five clients of the first round, with the
-noise of this ε in their messages, and what is read out of them.
+client, at the server, or in every client's training. The digits are live: messages of five clients, with the noise of
+this ε in them, and what is read out of them. An ε is of all 50 rounds; whoever reads may have kept one message of each
+client or all 50 of them, which leaves 1 / sqrt(50) of the noise.
 
     compute           the rows of a setting, and five messages of it
     reading           both in words
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from math import inf, isnan, log10
+from math import inf, isnan, log10, sqrt
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,14 @@ from labsec.types import Updates, generator
 
 PLACES = {"each client": "local", "the server": "central", "training (DP-SGD)": "dp_sgd"}
 OBSERVERS = {"the server": "server", "who gets the model": "public"}
+KEPT = {"all 50": leakage.ROUNDS, "the first": 1}
 EPSILONS = leakage.EPSILONS
-START = 1e4
+START = 1e3
 SEED = 0  # of the messages that are shown
 SHOWN = 5
+COST = "accuracy"
 MEASURES: Mapping[str, tuple[str, str]] = {  # column of the table: its name, its colour
-    "accuracy": ("accuracy", plots.DEFENDER),
+    COST: ("accuracy", plots.DEFENDER),
     "plain": ("digit redrawn", plots.ATTACKER),
     "aware": ("digit recognised", plots.OTHERS[2]),
     "membership": ("member told, AUC", plots.OTHERS[1]),
@@ -50,7 +53,7 @@ def guess(name: str, observer: str) -> float:
     """What a guess without any message reaches of a measure, in percent.
 
     >>> guess("membership", "server"), round(guess("aware", "public"), 1)
-    (50.0, 7.6)
+    (50.0, 7.4)
     """
     names = leakage.CLIENTS if observer == "public" else 1  # so many suspects are named for a message
     blind = {"accuracy": 10.0, "plain": 0.0, "membership": 50.0, "labels": 10.0}
@@ -70,13 +73,14 @@ class Curves:
 
 
 @cache
-def curves(place: str, observer: str) -> Curves:
-    """The rows of a place and an observer, over all epsilons."""
+def curves(place: str, observer: str, kept: int) -> Curves:
+    """The rows of a place and an observer, over all epsilons; kept: how many messages of each client are read."""
     table = _table()
     rows = table[(table["place"] == place) & (table["observer"] == observer)]
-    groups = rows.groupby("epsilon")[list(MEASURES)]
+    columns = {name: name if name == COST or kept == 1 else f"{name}_all" for name in MEASURES}
+    groups = rows.groupby("epsilon")[list(columns.values())]
     found = [
-        {name: 100 * over_seeds.loc[list(EPSILONS), name].to_numpy() for name in MEASURES}
+        {name: 100 * over_seeds.loc[list(EPSILONS), column].to_numpy() for name, column in columns.items()}
         for over_seeds in (groups.mean(), groups.min(), groups.max())
     ]
     return Curves(*found)
@@ -135,19 +139,18 @@ def _directions() -> Updates:
     return unit_rows(local_updates(model, start, digits.x, digits.y, alone, lr=leakage.LR))
 
 
-def read(*, epsilon: float, place: str, observer: str) -> Leak:
-    """Five messages of the first round under the noise of an epsilon, and what is read out of them.
+def read(*, noise: float, place: str, observer: str) -> Leak:
+    """Five messages under a noise multiplier, and what is read out of them.
 
-    >>> read(epsilon=1e5, place="local", observer="server").right.tolist()
+    >>> read(noise=0.0, place="local", observer="server").right.tolist()
     [True, True, True, True, True]
     """
-    view, chosen = leakage.messages(place, epsilon, SEED)
+    view, chosen = leakage.messages(place, noise, SEED)
     digits = leakage.digits()
     truth = digits.x[chosen[:SHOWN]]
     if observer == "public":
         # All that is seen is the noisy mean, and a hundred digits are behind it.
         draw = generator(SEED, "noise", place)
-        noise = leakage.terms(place).noise_for(epsilon)
         mean = privacy.noisy_mean(view.messages, clip=leakage.CLIP, noise=noise, generator=draw)
         seen = replace(view, messages=mean[None], batch_size=len(chosen))
         redrawn, psnr = metrics.best_matches(invert.analytic(seen), truth)
@@ -164,18 +167,19 @@ def read(*, epsilon: float, place: str, observer: str) -> Leak:
         psnr = torch.cat([decibels for _, decibels in pairs])
         picks = (seen.messages @ _directions().T).argmax(dim=1)  # [5]
         right = picks == chosen[:SHOWN]
-        labels = guessed_labels(seen).tolist()
+        labels = guessed_labels(seen, x=digits.x_test, y=digits.y_test).tolist()
     return Leak(truth, redrawn, psnr, digits.x[picks], right, labels, digits.y[chosen[:SHOWN]].tolist())
 
 
-def compute(*, epsilon: float, place: str, observer: str) -> Iterator[CostAndLeak]:
+def compute(*, epsilon: float, place: str, observer: str, kept: int) -> Iterator[CostAndLeak]:
     """One state: the table's rows of a setting, and five messages of it."""
     who = observer if place == "central" else "server"
 
-    # A server that is trusted with the noise reads messages that have none.
-    noise_seen = inf if (place, who) == ("central", "server") else epsilon
-    leak = read(epsilon=noise_seen, place=place, observer=who)
-    yield CostAndLeak(curves(place, who), EPSILONS.index(epsilon), who, leak)
+    # A server that is trusted with the noise reads messages that have none. The mean of several has less.
+    is_trusted = (place, who) == ("central", "server")
+    noise = 0.0 if is_trusted else leakage.terms(place).noise_for(epsilon) / sqrt(kept)
+    leak = read(noise=noise, place=place, observer=who)
+    yield CostAndLeak(curves(place, who, kept), EPSILONS.index(epsilon), who, leak)
 
 
 def reading(controls: Mapping[str, Any], state: CostAndLeak) -> str:
@@ -184,9 +188,10 @@ def reading(controls: Mapping[str, Any], state: CostAndLeak) -> str:
     epsilon = controls["epsilon"]
     public = state.observer == "public"
     said = {name: _percent(state.curves.mean[name][state.at]) for name in MEASURES}
-    who = "Who gets the model" if public else "The server"
+    who = "who gets the model" if public else "the server"
+    out_of = "the first round" if controls["kept"] == 1 else f"all {leakage.ROUNDS} rounds"
     found = (
-        f"{who} redraws {said['plain']} of the digits and recognises {said['aware']} among "
+        f"Out of {out_of}: {who} redraws {said['plain']} of the digits and recognises {said['aware']} among "
         f"{len(leakage.digits().y):,} suspects (a guess: {guess('aware', state.observer):.1f} %), tells "
         f"members with an AUC of {state.curves.mean['membership'][state.at] / 100:.2f} (a guess: 0.50)"
     )
@@ -213,7 +218,7 @@ def _percent(value: float) -> str:
 SIDE = 8
 STEP = SIDE + 2
 ROWS = (0, SIDE + 1, 2 * SIDE + 2)
-HEIGHT = ROWS[2] + SIDE + 4
+HEIGHT = ROWS[2] + SIDE + 5
 LABELS = 15
 CENTRES = [i * STEP + SIDE / 2 - 0.5 for i in range(SHOWN)]
 
@@ -326,14 +331,16 @@ def _marks(leak: Leak) -> list[str]:
     """Whether each digit was recognised, and which label was read."""
     marks = []
     for i, right in enumerate(leak.right.tolist()):
-        label = "" if leak.labels is None else f", {leak.labels[i]}{'✓' if leak.labels[i] == leak.classes[i] else '✗'}"
-        marks.append(f"{'✓' if right else 'another'}{label}")
+        mark = "✓" if right else "✗"
+        if leak.labels is not None:
+            mark += f"\nlabel {leak.labels[i]}{'✓' if leak.labels[i] == leak.classes[i] else '✗'}"
+        marks.append(mark)
     return marks
 
 
 def panel() -> live.Panel:
     """The panel: ε and where its noise is added; who looks."""
-    curves("local", "server")
+    curves("local", "server", leakage.ROUNDS)
     _directions()
 
     def only_at_the_server(values: Mapping[str, Any]) -> str:
@@ -344,7 +351,10 @@ def panel() -> live.Panel:
     where = "At each client, the server sees noisy messages. At the server, it sees them without noise."
     return live.Panel(
         name="lab07",
-        attacker={"observer": live.unless(who, only_at_the_server)},
+        attacker={
+            "observer": live.unless(who, only_at_the_server),
+            "kept": live.choice("Rounds kept", KEPT, "all 50", help="All messages about one digit have less noise."),
+        },
         defender={
             "epsilon": live.log_slider("Epsilon ε", START, EPSILONS, fmt="{:g}", help=budget),
             "place": live.choice("Noise added by", PLACES, "each client", help=where),
