@@ -81,7 +81,7 @@ def test_learners_install_no_tools_for_tests() -> None:
         for needs in (project["dependencies"], project["optional-dependencies"]["test"])
     )
     assert course & tests == set()
-    assert tests >= {"dp-accounting", "opacus", "pytest", "playwright", "mypy", "ruff"}
+    assert tests >= {"dp-accounting", "pytest", "playwright", "mypy", "ruff"}
     imported = set()
     for path in (ROOT / "labsec").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

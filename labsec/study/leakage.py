@@ -319,7 +319,8 @@ def save(frame: pandas.DataFrame, path: Path = FILE) -> None:
     """Write the table, with a first line that says what it was made of."""
     build = partial(federation, seed=0)
     cells = [{"place": place, "epsilon": epsilon} for place in OBSERVERS for epsilon in EPSILONS]
-    text = frame.round(4).to_csv(index=False, lineterminator="\n")
+    numbers = frame.columns.drop(["place", "observer", "unit", "relation", "delta"])
+    text = frame.round(dict.fromkeys(numbers, 4)).to_csv(index=False, lineterminator="\n")
     storage.write_text(path, f"{stamp_of(build, cells, len(frame))}{text}")
 
 
