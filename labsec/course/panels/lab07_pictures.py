@@ -14,7 +14,7 @@ def bounds(shown: Mapping[str, float], stated: float, *, title: str) -> plots.Pi
     >>> bounds({"as written": 3.1, "no clip": 9.0}, 4.0, title="Two mechanisms")
     Bars. Two mechanisms. Stated: ε = 4. The audits show ε of at least: as written 3.1, no clip 9.0.
     """
-    fig = plots.figure(7.6, 0.9 + 0.27 * len(shown))
+    fig = plots.figure(7.6, 0.8 + 0.22 * len(shown))
     ax = plots.axes(fig)
     places = range(len(shown))
     colours = [plots.ATTACKER if low > stated else plots.GREY for low in shown.values()]
@@ -34,7 +34,7 @@ def cliffs(found: Mapping[str, Mapping[float, float]], *, title: str) -> plots.P
     >>> cliffs({"labels": {4.0: 0.2, 100.0: 1.0}}, title="Labels")
     Lines over ε. Labels. labels: ε = 4 20%, ε = 100 100%.
     """
-    fig = plots.figure(7.6, 2.5)
+    fig = plots.figure(7.6, 2.1)
     ax = plots.axes(fig)
     ends = []
     words = []
@@ -54,7 +54,7 @@ def by_class(accuracy: Mapping[str, Sequence[float]], *, rare: int, title: str) 
     >>> by_class({"plain": [0.9, 0.8], "private": [0.8, 0.1]}, rare=1, title="Two classes")
     Dots for every class. Two classes. plain: 90% 80%; private: 80% 10%. The rare class is 1.
     """
-    fig = plots.figure(7.6, 2.2)
+    fig = plots.figure(7.6, 1.9)
     ax = plots.axes(fig)
     ax.axvspan(rare - 0.5, rare + 0.5, color=plots.BAND)
     ends = []
@@ -66,7 +66,7 @@ def by_class(accuracy: Mapping[str, Sequence[float]], *, rare: int, title: str) 
         ends.append((shares[-1], name, colour))
         words.append(f"{name}: " + " ".join(f"{share:.0%}" for share in shares))
     with plots.style():
-        ax.set(ylim=(-0.02, 1.04), xlabel="digit; grey band: the rare one", ylabel="accuracy", title=title)
+        ax.set(ylim=(-0.07, 1.07), xlabel="digit; grey band: the rare one", ylabel="accuracy", title=title)
     ax.set_xticks(range(len(next(iter(accuracy.values())))))
     plots.label_ends(ax, ends)
     return plots.Picture(fig, f"Dots for every class. {title}. {'; '.join(words)}. The rare class is {rare}.")
