@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -160,6 +161,7 @@ class SqueezeDrawing:
             left, right = bottom.subplots(1, 2)
             self._scores(left)
             self._costs(right)
+        self.figure.draw_without_rendering()  # square pictures leave room for their titles in the second pass only
         self.moving = [
             *(*self.shown, *self.written),
             *(*self.lines, *self.points, self.others, self.before, self.here, self.said),
@@ -171,12 +173,13 @@ class SqueezeDrawing:
         self.shown = []
         self.written = []
         for ax, name, colour in zip(axes, names, colours, strict=True):
-            self.shown.append(ax.imshow(torch.zeros(8, 8), cmap="gray", vmin=0, vmax=1, interpolation="nearest"))
+            self.shown.append(ax.imshow(np.zeros((8, 8)), cmap="gray", vmin=0, vmax=1, interpolation="nearest"))
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
             ax.set_title(name, fontsize=9, fontweight="bold", loc="center", color=colour)
             below = {"transform": ax.transAxes, "ha": "center", "va": "top", "fontsize": 9, "color": colour}
-            self.written.append(ax.text(0.5, -0.03, "", **below))
+            self.written.append(ax.text(0.5, -0.03, " 0.0 dB", **below))  # keeps the room that a score takes
+        self.written[0].set_text(" ")
 
     def _scores(self, ax: Any) -> None:
         styles = ((plots.GREY, "--", "plain"), (plots.ATTACKER, "-", "adaptive"))
@@ -194,7 +197,7 @@ class SqueezeDrawing:
         (self.before,) = ax.plot([1], [0], "D", color=plots.INK, markersize=6, linestyle="none")
         (self.here,) = ax.plot([1], [0], "o", color=plots.DEFENDER, markersize=10, linestyle="none")
         self.said = ax.text(0.03, 0.04, "", transform=ax.transAxes, ha="left", va="bottom", fontsize=8)
-        ax.set(xlim=(100, 12_000), ylim=(0.5, 1.0), xscale="log", xlabel="bytes of a message", ylabel="accuracy")
+        ax.set(xlim=(100, 12_000), ylim=(0.82, 0.98), xscale="log", xlabel="bytes of a message", ylabel="accuracy")
 
     def update(self, values: Mapping[str, Any], state: Squeezed) -> None:
         """Show a state; the layout stays as it is."""
