@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOOR = {"guards", "types", "geometry", "parts"}
 ATTACKS = {"poison", "invert"}
-DEFENCES = {"robust", "privacy", "compress", "detect"}
+DEFENCES = {"robust", "privacy", "compress", "mask", "detect"}
 LEARNED = {"data", "models", "train", "metrics"}
 LABORATORY = {*FLOOR, *LEARNED, *ATTACKS, *DEFENCES, "encoding", "federation"}
 ROOMS = {  # each room of labsec, and the rooms that it may import when it is loaded
@@ -30,6 +30,7 @@ ROOMS = {  # each room of labsec, and the rooms that it may import when it is lo
     "invert": {*FLOOR, "models", "train"},
     "detect": {*FLOOR, "models", "train"},
     "compress": {*FLOOR, "encoding"},
+    "mask": {*FLOOR, "models", "train"},
     "federation": {*FLOOR, *LEARNED, "robust", "encoding"},
     "plots": {"federation", "guards"},
     "study": {*LABORATORY, "plots", "files", "storage"},

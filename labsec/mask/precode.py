@@ -162,7 +162,7 @@ def variational_updates(
     >>> start, steps = model.init(torch.Generator().manual_seed(0)), torch.tensor([[[0, 1]], [[2, -1]]])
     >>> draws = torch.Generator().manual_seed(0)
     >>> variational_updates(model, start, x, y, steps, lr=0.1, beta=1e-3, generator=draws).shape
-    torch.Size([2, 14236])
+    torch.Size([2, 8532])
 
     Raises ValueError for a model that `precode` did not make, unless samples, labels and batches fit, and unless
     beta >= 0. Source: Scheliga, Mäder and Seeland 2022, arXiv:2108.04725; the loss of the bottleneck is Kingma and

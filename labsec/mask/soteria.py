@@ -75,7 +75,8 @@ def soteria(
     a small change of the picture makes a large change of the feature, it says little.
 
     >>> from labsec.models import mlp
-    >>> model, x, y = mlp((3,), 2, hidden=(8,)), torch.rand(4, 3), torch.tensor([0, 1, 1, 0])
+    >>> model = mlp((3,), 2, hidden=(8,), activation=torch.sigmoid)
+    >>> x, y = torch.rand(4, 3), torch.tensor([0, 1, 1, 0])
     >>> start = model.init(torch.Generator().manual_seed(0))
     >>> update = soteria(model, start, x, y, torch.tensor([[[0, 1]]]), lr=0.1, share=0.5)
     >>> int((model.layers(update)[-2][0] == 0).all(dim=0).sum())
