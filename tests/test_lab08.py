@@ -12,6 +12,7 @@ from torch import Tensor
 from labsec import Scenario, bind, compress, invert, mask, metrics, models, run, train
 from labsec.course import exercises
 from labsec.course.exercises import lab08 as answers
+from labsec.course.panels import lab08_leak
 from labsec.data import load
 from labsec.types import ServerView, generator
 
@@ -166,6 +167,51 @@ def test_fifty_flipped_messages_name_whom_one_does_not() -> None:
 
     assert named(1) < 0.3
     assert named(50) > 0.9
+
+
+# --- what the text needs beside the attacks
+
+
+def test_the_learners_gap_finds_what_the_gap_of_lab_04_does_not() -> None:
+    view, x, label = lab08_leak.told(load("digits"), models.lenet((1, 8, 8), 10), 0)
+    half = compress.random_k(view.messages, keep=0.5, unbiased=False, generator=generator(0, "half"))
+    view = replace(view, messages=half)
+    mine = lab08_leak.searched(answers.gap, view, label)
+    other = lab08_leak.searched(lambda own, received: (own - received).square().sum(), view, label)
+    assert float(metrics.psnr(mine, x.double())) > 30
+    assert float(metrics.psnr(other, x.double())) < 10
+
+
+def test_masks_hide_more_from_the_plain_attacker() -> None:
+    x, found = lab08_leak.masked_digits(2)
+    scores = {name: float(metrics.psnr(guess, x).min()) for name, guess in found.items()}
+    assert scores["PRECODE, plain"] < 10
+    assert scores["first layers"] > 25
+    assert scores["perturbed, plain"] < scores["mean of ten"]
+
+
+def test_more_pictures_and_steps_hide_pictures_and_not_who_was_there() -> None:
+    one = lab08_leak.leaks(FED, batch=1, steps=1, clients=5)
+    many = lab08_leak.leaks(FED, batch=16, steps=5, clients=5)
+    assert one[0] == one[1] == 100
+    assert many[0] < 10
+    assert many[1] > 1.5 * many[2]
+
+
+def test_limits_from_many_federations_catch_bins_and_traps_and_a_server_that_knows_them_stays_below() -> None:
+    earlier = [lab08_leak.signs_in(replace(FED, seed=100 + i, rounds=1 + i % 20))[-1] for i in range(120)]
+    limits = invert.limits_of(earlier, rate=0.05)
+    ten = replace(FED, rounds=10)
+    sent = lab08_leak.servers(ten, limits)
+    own = load("digits").x[: lab08_leak.OWN]
+    rings = {name: bool(invert.alarms(invert.check_up(p, model=SMALL, x=own), limits)) for name, p in sent.items()}
+    assert rings["bins"]
+    assert rings["traps"]
+    read = lab08_leak.read_by(ten, sent)
+    assert read["bins"] > read["traps"] > read["honest"]
+    (hidden,) = set(sent) - {"honest", "bins", "traps"}
+    passed = load("digits").x_test[: lab08_leak.OWN]
+    assert not invert.alarms(invert.check_up(sent[hidden], model=SMALL, x=passed), limits)
 
 
 def test_the_threat_card_names_what_clients_do() -> None:

@@ -45,7 +45,7 @@ def told(
 
     >>> view, x, label = told(load("digits"), models.mlp((1, 8, 8), 10), 3)
     >>> view.messages.shape, x.shape, label
-    (torch.Size([1, 4810]), torch.Size([1, 1, 8, 8]), 1)
+    (torch.Size([1, 4810]), torch.Size([1, 1, 8, 8]), 9)
     """
     params = model.init(torch.Generator().manual_seed(i))
     x = samples.x_test[i : i + 1]
