@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -81,7 +82,7 @@ def searched(gap: Gap, view: ServerView, label: int, *, iterations: int = 150) -
         (x.grad,) = torch.autograd.grad(distance, x)
         return distance.detach()
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)
     return x.detach()
 
 
@@ -99,8 +100,8 @@ def masked_digits(count: int) -> tuple[Tensor, dict[str, Tensor]]:
     for i in range(count):
         draws = generator(i, "mask")
         drawn, x, label = told(digits, bottleneck, i, by=mask.variational_updates, beta=1e-3, generator=draws)
-        nudged = {"by": mask.learned_perturbation, "strength": 0.2, "generator": draws}
-        ten = [told(digits, plain_net, i, **nudged)[0] for _ in range(10)]
+        nudged = partial(told, by=mask.learned_perturbation, strength=0.2, generator=draws)
+        ten = [nudged(digits, plain_net, i)[0] for _ in range(10)]
         mean = torch.stack([view.messages for view in ten]).mean(dim=0)
         guesses = {
             "PRECODE, plain": invert.gauss_newton(drawn, label=label),
