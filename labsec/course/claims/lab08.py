@@ -128,7 +128,7 @@ def sum_up(supporting: list[str], every: int) -> str:
         return "held"
     if not supporting:
         return "did not hold"
-    return f"depends on who reads, and how often: so for {'; '.join(supporting)}"
+    return f"depends on who reads, and how often: so for {'; '.join(sorted(supporting))}"
 
 
 # Claims 51 and 52: sampling and the other compressions.
@@ -343,7 +343,7 @@ def which_server_is_seen(measured: Spread, compared: Spread) -> str:
     seen = [name for name in measured if is_seen(name, measured, compared)]
     if len(seen) == len(measured):
         return "held"
-    return f"depends on what the server does: seen are {'; '.join(seen)}" if seen else "did not hold"
+    return f"depends on what the server does: seen are {'; '.join(sorted(seen))}" if seen else "did not hold"
 
 
 NOT_LOOKED_AT = "The seeds were not looked at when the rule was written."
