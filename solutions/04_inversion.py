@@ -627,7 +627,7 @@ for name, guess in found.items():
 # ## Twelve claims
 # First say what you think: held, did not hold, or depends? Then the card shows what was measured, or what was found.
 # Three cards measure less than their statement says: 17 judges the pictures and only shows the time, which is another
-# on your machine; 18 ends at 64 x 64, which nobody calls high resolution; 24 has no transformer among its networks.
+# on your machine; 18 ends at 64 x 64, which nobody calls high resolution; 24 measures one block of a transformer.
 
 # %%
 cards.claim("15")

@@ -200,7 +200,10 @@ def test_claim_18_compares_seed_by_seed() -> None:
 
 
 def test_a_gradient_is_not_linear_in_the_picture_unless_its_slope_is_held_fixed() -> None:
-    assert min(measures.bent(0).values()) > measures.LINEAR
+    bends = dict(measures.bent(0))
+    # At the start each place looks at all others alike, and the values pass almost as through a mean.
+    assert 1e-3 < bends.pop("self-attention, values") < measures.LINEAR
+    assert min(bends.values()) > measures.LINEAR
     assert max(measures.bent_at_a_fixed_slope(0).values()) < 1e-9
 
 
