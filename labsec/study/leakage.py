@@ -163,21 +163,16 @@ def utility(place: str, epsilon: float, seed: int) -> tuple[float, float]:
     return history.final_accuracy, history.measured("rarest")[-1]
 
 
-def messages(place: str, epsilon: float, seed: int) -> tuple[ServerView, Tensor]:
+def messages(place: str, noise: float, seed: int) -> tuple[ServerView, Tensor]:
     """What clients send in the first round that take one step on one sample each, and their samples' numbers.
 
-    epsilon    of the whole run, as `terms(place)` says; noise at the server is not in these messages
+    noise      multiplier of the noise in a message; noise at the server is not in these messages
     returns    what the server sees; the numbers [CLIENTS], for the score alone
 
-    >>> view, numbers = messages("local", 4.0, 0)
+    >>> view, numbers = messages("local", terms("local").noise_for(4.0), 0)
     >>> len(view.messages), len(numbers)
     (100, 100)
     """
-    return _messages(place, terms(place).noise_for(epsilon), seed)
-
-
-def _messages(place: str, noise: float, seed: int) -> tuple[ServerView, Tensor]:
-    """The same by the noise multiplier of a message."""
     model = network()
     params = model.init(generator(seed, "start"))
     chosen = torch.randperm(len(digits().y), generator=generator(seed, "senders"))[:CLIENTS]
@@ -204,7 +199,7 @@ def leakage(place: str, observer: str, noise: float, seed: int) -> dict[str, flo
     _check_place(place)
     if observer not in OBSERVERS[place]:
         raise ValueError(f"{place} needs an observer out of {OBSERVERS[place]}; got observer={observer!r}")
-    view, chosen = _messages(place, noise, seed)
+    view, chosen = messages(place, noise, seed)
     if observer == "public":
         # Only the noisy mean comes out. The model that follows from it is all that anybody sees.
         draw = generator(seed, "noise", place)
