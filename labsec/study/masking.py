@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from labsec import invert, mask, metrics
+from labsec import invert, mask, metrics, plots
 from labsec.data import load
 from labsec.federation.bind import bind
 from labsec.federation.engine import run
@@ -35,6 +35,12 @@ Read = Callable[[ServerView, int], Tensor]  # (view of k messages about one samp
 
 SEEDS = range(5)
 OBSERVATIONS = (1, 10)
+FAMILIES = {  # of the picture, and what a mask's strength is
+    "Soteria-like": "share of features masked",
+    "PRECODE-like": "latent numbers",
+    "learned perturbation": "distance of the sample",
+}
+SCORES = {"success": "read out at 25 dB, %", "reidentified": "recognised among 1,000 digits, %"}
 LR = 0.1
 RECOVERED_FROM = 25.0  # dB
 BEYOND_MEAN = 10.0  # dB more than the mean digit scores
@@ -374,59 +380,65 @@ def honest_rows(seeds: Sequence[int] = SEEDS) -> list[dict[str, Any]]:
 
 
 def draw(frame: Any, path: Path) -> None:
-    """One panel for each defence: who reads how much, mean over the seeds and their range.
+    """A column for each mask, who reads how much with the seeds' range; and what costs nothing: more behind a message.
 
     frame    a pandas DataFrame of the csv
     """
-    from matplotlib.figure import Figure
-
-    from labsec.plots import ATTACKER, DEFENDER
-
-    families = ("Soteria-like", "PRECODE-like", "learned perturbation")
-    figure = Figure(figsize=(14, 6.6), layout="constrained")
-    axes = figure.subplots(2, 4, sharey="row")
-    styles = (("plain", 1, "-", "o"), ("plain", 10, ":", "o"), ("adaptive", 1, "-", "s"), ("adaptive", 10, ":", "s"))
-    for column, family in enumerate(families):
+    figure = plots.figure(12.0, 6.0, dpi=110)
+    grid = plots.axes(figure, 2, 4, width_ratios=(3, 1.8, 3, 3))
+    for column, (family, what) in enumerate(FAMILIES.items()):
         own = frame[frame.family == family]
-        ticks = sorted(own.rate.unique())
-        for line, score in enumerate(("success", "reidentified")):
-            axis = axes[line][column]
-            for attacker, count, style, marker in styles:
-                part = own[(own.attacker == attacker) & (own.observations == count)].groupby("rate")[score]
-                middle = 100 * part.mean()
-                spread = [100 * (part.mean() - part.min()), 100 * (part.max() - part.mean())]
-                axis.errorbar(
-                    range(len(ticks)),
-                    middle,
-                    yerr=spread,
-                    color=DEFENDER if attacker == "plain" else ATTACKER,
-                    linestyle=style,
-                    marker=marker,
-                    capsize=3,
-                    label=f"{attacker}, {count} message{'s' * (count > 1)}",
-                )
-            axis.set_ylim(-4, 104)
-            kept = own.drop_duplicates(["rate", "seed"]).groupby("rate").accuracy.mean()
-            axis.set_xticks(range(len(ticks)), [f"{rate:g}\nacc. {100 * kept[rate]:.0f} %" for rate in ticks])
-        clear = frame[frame.family == "none"].drop_duplicates("seed").accuracy.mean()
-        axes[0][column].set_title(f"{family} (accuracy without: {100 * clear:.0f} %)", fontsize=10)
+        rates = sorted(own.rate.unique())
+        kept = own.drop_duplicates(["rate", "seed"]).groupby("rate").accuracy.mean()
+        for ax, score in zip(grid[:, column], SCORES, strict=True):
+            _lines(ax, own, score)
+            ax.set_xlim(-0.4, len(rates) - 0.6)
+            ax.set_ylim(-5, 105)
+            ax.yaxis.set_tick_params(labelleft=column == 0)
+            ax.set_xticks(range(len(rates)), [f"{rate:g}\n({100 * kept[rate]:.0f} %)" for rate in rates])
+        grid[0][column].set_title(family, fontsize=11)
+        grid[1][column].set_xlabel(f"{what}\n(accuracy left)")
+    _batches(grid[0][3], frame[frame.family == "batch and steps"])
+    grid[1][3].set_axis_off()
+    grid[1][3].legend(*grid[0][0].get_legend_handles_labels(), loc="center", frameon=False)
+    for ax, words in zip(grid[:, 0], SCORES.values(), strict=True):
+        ax.set_ylabel(words)
+    clear = frame[frame.family == "none"].drop_duplicates("seed").accuracy.mean()
+    with plots.style():
+        title = f"Who reads a masked message, and what the mask costs (accuracy without: {100 * clear:.0f} %)"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    path.write_bytes(plots.png(figure))
 
-    # The last column is what costs nothing: no mask, and more pictures behind a message.
-    own = frame[frame.family == "batch and steps"].groupby("method", sort=False).success
-    middle = 100 * own.mean()
-    spread = [100 * (own.mean() - own.min()), 100 * (own.max() - own.mean())]
-    axes[0][3].bar(range(len(middle)), middle, yerr=spread, color=ATTACKER, capsize=3)
-    axes[0][3].set_xticks(range(len(middle)), middle.index, rotation=90, fontsize=8)
-    axes[0][3].set_title("no mask: batch and local steps", fontsize=10)
-    axes[1][3].set_axis_off()
-    axes[0][0].set_ylabel("read out at 25 dB, %")
-    axes[1][0].set_ylabel("recognised among 1,000 digits, %")
-    for axis, what in zip(
-        axes[1][:3], ("share of features masked", "latent numbers", "distance of the made-up"), strict=True
-    ):
-        axis.set_xlabel(what)
-    axes[0][2].legend(fontsize=8)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+def _lines(ax: Any, own: Any, score: str) -> None:
+    """One line for each attacker and number of messages: the mean over the seeds, and their range."""
+    for attacker, (color, size) in {"plain": (plots.GREY, 8), "adaptive": (plots.ATTACKER, 4)}.items():
+        for count, dashes in {1: "--", 10: "-"}.items():
+            part = own[(own.attacker == attacker) & (own.observations == count)].groupby("rate")[score]
+            middle = 100 * part.mean()
+            ax.errorbar(
+                range(len(middle)),
+                middle,
+                yerr=[middle - 100 * part.min(), 100 * part.max() - middle],
+                color=color,
+                linestyle=dashes,
+                marker="o",
+                markersize=size,
+                elinewidth=1,
+                label=f"{attacker}, {count} message{'s' * (count > 1)}",
+            )
+
+
+def _batches(ax: Any, own: Any) -> None:
+    """Bars for the messages without a mask, from one picture to several steps."""
+    part = own.groupby("method", sort=False).success
+    middle = 100 * part.mean()
+    spread = [middle - 100 * part.min(), 100 * part.max() - middle]
+    places = range(len(middle))[::-1]
+    ax.barh(places, middle, xerr=spread, color=plots.ATTACKER, height=0.6, error_kw={"elinewidth": 1})
+    ax.set_yticks(places, middle.index, fontsize=8)
+    ax.set_xlabel("read out at 25 dB, %")
+    ax.set_title("no mask", fontsize=11)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
