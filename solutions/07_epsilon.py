@@ -41,8 +41,8 @@ torch.set_num_threads(1)
 
 # %% [markdown]
 # ## Who attacks
-# Nobody breaks a rule. Somebody reads what they are given: the server reads messages, everybody else reads the models
-# that come out. **They know all about the protection except which random numbers were drawn.**
+# Nobody breaks a rule. The server reads messages, everybody else reads the models that come out. **They know all about
+# the protection except which random numbers were drawn.**
 
 # %%
 cards.threat_model("07")
@@ -241,12 +241,10 @@ with TemporaryDirectory() as folder:
     fixed = {"unit": "client", "delta": 1e-5, "relation": "replace-one", "people": 100}
     budget = privacy.Budget(Path(folder, "books.sqlite"), **fixed, epsilon=2.0)
     charged = bind(privacy.charge_round, budget=budget, noise=noise)
-    done = 0
     try:
-        for _ in rounds(replace(SCENARIO, aggregate=server, broadcast=charged)):
-            done += 1
+        run(replace(SCENARIO, aggregate=server, broadcast=charged))
     except privacy.BudgetExceeded as error:
-        print(f"after {done} rounds: {error}")
+        print(f"after {len(budget.rows())} rounds: {error}")
 
 # %% [markdown]
 # ## Part three: the audit
@@ -293,24 +291,22 @@ others = torch.zeros(9, 50)
 mine = bind(noisy_mean, clip=1.0, noise=one.noise_for(4.0))
 
 
-def scores(first, count, *, seed):
+def scores(first, *, seed):
     rows = torch.cat([first[None], others])
     draw = generator(seed, "trials")
-    return torch.stack([mine(rows, generator=draw) @ canary for _ in range(count)])
+    return torch.stack([mine(rows, generator=draw) @ canary for _ in range(4000)])
 
 
-present = scores(canary, 4000, seed=0)
-absent = scores(torch.zeros_like(canary), 4000, seed=1)
+present = scores(canary, seed=0)
+absent = scores(0 * canary, seed=1)
 question = "4,000 runs each, stated ε = 4. ε is at least …?"
 predict("07.c", question, 0, 8, about="bounds")
 
 # %%
-half = (present[:2000], absent[:2000])
-tried = half[1].quantile(torch.linspace(0.5, 0.999, 200))
-first = [lower_bound(*half, threshold=t, delta=1e-5) for t in tried]
+tried = absent[:2000].quantile(torch.linspace(0.5, 0.999, 200))
+first = [lower_bound(present[:2000], absent[:2000], threshold=t, delta=1e-5) for t in tried]
 best = tried[first.index(max(first))]
-other_half = (present[2000:], absent[2000:])
-reveal("07.c", lower_bound(*other_half, threshold=best, delta=1e-5))
+reveal("07.c", lower_bound(present[2000:], absent[2000:], threshold=best, delta=1e-5))
 
 # %% [markdown]
 # The true ε *is* 4, by the formula. So a low bound clears nobody: it says that *these* trials with *this* canary showed
@@ -320,9 +316,9 @@ reveal("07.c", lower_bound(*other_half, threshold=best, delta=1e-5))
 
 # %%
 def audited(made, *, relation="zero-out", rounds=1, planted=canary):
-    case = {"rows": others, "canary": planted, "stated": 4.0, "relation": relation}
-    counted = {"rounds": rounds, "delta": 1e-5, "trials": 2000}
-    return infer.audit(made, **case, **counted, generator=generator(0, "audit"))
+    case = {"rows": others, "stated": 4.0, "delta": 1e-5, "trials": 2000, "rounds": rounds}
+    case |= {"relation": relation, "generator": generator(0, "audit")}
+    return infer.audit(made, canary=planted, **case)
 
 
 def fair(relation="zero-out", rounds=1):
@@ -356,8 +352,8 @@ for name, made in {"yours": mine, "numbers shortened": numbers}.items():
     print(f"{name:18} stated ε = {found.stated:g}, at least {found.low:.1f}")
 
 # %% [markdown]
-# An audit is as good as its canary, and the auditor should not be the author. (That yours shows less than in the
-# picture is luck.) The course audits its own mechanisms, DP-SGD among them, in docs/audit.md.
+# An audit is as good as its canary, and the auditor should not be the author. (That yours shows less here is luck.) The
+# course audits its own mechanisms, DP-SGD among them, in docs/audit.md.
 #
 # ## Part four: what is read at which ε
 # Back to the messages. Every digit is a client of its own, and takes one step on itself. It shortens its update and
@@ -375,8 +371,7 @@ who = torch.arange(0, len(digits.x), 5)  # those whose messages are attacked
 
 def noisy(epsilon, *, seed=0):
     std = CLIP * terms(rounds=1).noise_for(epsilon)
-    draw = generator(seed, "sent")
-    return privacy.gaussian_noise(expected[who], std=std, generator=draw)
+    return privacy.gaussian_noise(expected[who], std=std, generator=generator(seed, "sent"))
 
 
 def divided(messages):
@@ -423,12 +418,8 @@ predict("07.d", question, **percent, about="leaks")
 named = suspects(noisy(1000.0), expected)
 reveal("07.d", 100 * float((named == who).double().mean()))
 
-# %% [markdown]
-# A comparison uses all 4,810 numbers of the message at once. “The picture cannot be recognised” is a statement about
-# *one* attack. And a label is less than a picture: one of ten, not one of 1,438. Take that of the nearest suspect.
-
 # %%
-question = "ε = 4. What share of the labels is right? Guessing: 10 %."
+question = "ε = 4. You say the nearest suspect's label. What share is right? Guessing: 10 %."
 predict("07.e", question, **percent, about="leaks")
 
 # %%
@@ -444,7 +435,8 @@ after("07.e", pictures.cliffs(found, title="Three cliffs, far apart"))
 reveal("07.e", 100 * found["labels"][4.0])
 
 # %% [markdown]
-# Each question has a cliff of its own: pictures by division (25 dB or more) between ε = $10^5$ and $10^6$, the right
+# The nearest suspect comes from all 4,810 numbers of a message at once: “the picture cannot be recognised” speaks of
+# *one* attack. Each question has a cliff of its own: pictures by division (25 dB or more) between ε = $10^5$ and $10^6$, the right
 # suspect between 30 and 1,000, labels between 4 and 100. What does ε = 4 *promise*? But for δ, the odds of one case
 # against another grow at most $e^4 = 55$ times. Where all are equally likely beforehand, one of ten labels is then right
 # in at most 86 % of the messages, one of 1,438 suspects in at most 4 %. So ε = 4 is a promise about suspects, and hardly
@@ -464,9 +456,8 @@ for count in (1, 10, 50):
 # The same questions with the ε of a **whole run** of fifty rounds, the accuracy beside them, and one question more:
 # *membership*. Was this sample in the training at all? Its score (AUC) is the chance that a member looks more like one
 # than a stranger does; 0.50 is guessing. “All 50” is the worst case: one digit, sent fifty times with the same model.
-# The curves come from runs with five seeds (docs/privacy_leakage.csv), the digits are read while you look. Look for
-# three things: an ε at which the model is good and little is read; what changes when the noise moves from the clients to
-# the server, and **who** may look then; which attack is the last to give up.
+# The curves are of five seeds. Look for an ε at which the model is good and little is read, for what changes when the
+# noise moves to the server, and **who** may look then, and for the attack that is the last to give up.
 
 # %%
 panel = lab07.panel()
@@ -505,8 +496,7 @@ network = torch.nn.Sequential(
 steps = {"rate": 0.1, "steps": 200, "lr": 1.0, "clip": 1.0, "delta": 1e-5}
 for epsilon in (math.inf, 4.0, 1.0):
     own = terms(unit="example", relation="zero-out", rate=0.1, rounds=200)
-    z = own.noise_for(epsilon)
-    how = {**steps, "noise": z, "generator": generator(0, "own")}
+    how = {**steps, "noise": own.noise_for(epsilon), "generator": generator(0, "own")}
     trained = privacy.train_own(network, digits.x, digits.y, **how)
     said = trained.module(digits.x_test).argmax(dim=1)
     right = float((said == digits.y_test).double().mean())
@@ -515,7 +505,7 @@ print(trained)
 
 # %% [markdown]
 # Per *example*, and with all data in one place, ε = 4 costs little here. It promises next to nothing to somebody who
-# holds fifteen of the examples: for all of them together, ε is many times as large (claim 39).
+# holds fifteen of them: for all of these together, ε is many times as large (claim 39).
 #
 # Back to clients, noise at the server, and a digit that is rare: four of five eights are taken out. In 150 rounds a
 # federation without noise learns to tell most eights all the same.
@@ -552,8 +542,7 @@ reveal("07.f", float(lost[8]))
 # %% [markdown]
 # Over five seeds the rare eight lost 33 to 76 points, the other digits 6 to 17 on average. Where no eight was taken out,
 # it lost 15 to 41: it is a hard digit anyway, and being rare about doubled what it pays. Noise hides what few clients
-# say; that is its purpose, and those who are few pay for it. Not only they: look at the 1. More rounds are not simply a
-# way out: at the same ε they mean more noise in each.
+# say; that is its purpose, and those who are few pay for it. Not only they: look at the 1.
 #
 # ## Five claims
 # First say what you think: held, did not hold, or depends? Then the card shows what was measured, on seeds at which

@@ -419,8 +419,8 @@ EXERCISES: tuple[Exercise, ...] = (
         wrong=(
             (
                 _together_added,
-                "You added the reciprocals. Noises of different rounds are independent, and averaging cancels only part "
-                "of them: the *squares* add up, and T equal rounds leave 1/√T of the noise, not 1/T.",
+                "You added the reciprocals. Noises of different rounds are independent, and averaging cancels only "
+                "part of them: the *squares* add up, and T equal rounds leave 1/√T of the noise, not 1/T.",
             ),
             (
                 _together_one_relation,

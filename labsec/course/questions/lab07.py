@@ -20,8 +20,7 @@ FINDINGS = {
         seen=(8.0, 25.0),
     ),
     "07.b": Finding(
-        "48.5: far more than 4, because averaging fifty rounds cancels some of the noise; far less than 200, because "
-        "it does not cancel all. ε is not in proportion to 1/noise, so it is not 4 · √50 = 28 either.",
+        "48.5. Not 4: averaging fifty rounds cancels some of the noise. And not 200: it does not cancel all.",
         seen=(48.0, 49.0),
     ),
     "07.c": Finding(
