@@ -27,6 +27,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from torch import nn
 
 from labsec import bind, infer, metrics, privacy, rounds, run, train
 from labsec.course import after, cards, check, exercise, hint, predict, progress, quiz, reveal
@@ -348,8 +349,7 @@ pictures.bounds(lows, 4.0, title="Seven mechanisms that state ε = 4, audited")
 spread = torch.full((50,), 100 / math.sqrt(50))
 numbers = bind(broken.clipped_by_coordinate, **fair())
 for name, made in {"yours": mine, "numbers shortened": numbers}.items():
-    found = audited(made, planted=spread)
-    print(f"{name:18} stated ε = {found.stated:g}, at least {found.low:.1f}")
+    print(f"{name:18} ε is at least {audited(made, planted=spread).low:.1f}")
 
 # %% [markdown]
 # An audit is as good as its canary, and the auditor should not be the author. (That yours shows less here is luck.) The
@@ -487,12 +487,7 @@ for steps, chance in ((1, 1.0), (100, 1.0), (100, 0.1), (100, 0.01)):
 
 # %%
 torch.manual_seed(0)
-network = torch.nn.Sequential(
-    torch.nn.Flatten(),
-    torch.nn.Linear(64, 32),
-    torch.nn.Tanh(),
-    torch.nn.Linear(32, 10),
-)
+network = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 10))
 steps = {"rate": 0.1, "steps": 200, "lr": 1.0, "clip": 1.0, "delta": 1e-5}
 for epsilon in (math.inf, 4.0, 1.0):
     own = terms(unit="example", relation="zero-out", rate=0.1, rounds=200)
@@ -545,8 +540,8 @@ reveal("07.f", float(lost[8]))
 # say; that is its purpose, and those who are few pay for it. Not only they: look at the 1.
 #
 # ## Five claims
-# First say what you think: held, did not hold, or depends? Then the card shows what was measured, on seeds at which
-# nobody had looked, with a hundred clients that take one longer step on all their data in each round.
+# First say what you think: held, did not hold, or depends? The cards show unseen seeds of a hundred clients, each of
+# which takes one longer step on all its data in each round.
 
 # %%
 cards.claim("38b")
@@ -580,8 +575,7 @@ progress("07")
 # - **Audit the code, not the paper.** A canary and a few thousand runs catch what accuracy hides. What an audit does
 #   not find is not proven absent.
 # - **Ask what is to be hidden.** A label is a smaller secret than a picture, and needs a smaller ε. Test with an
-#   attacker who knows about the noise.
-# - **Look at the rare classes,** and say who pays.
+#   attacker who knows about the noise. Look at the rare classes, and say who pays.
 #
 # <details><summary>Standards, and further reading</summary>
 #

@@ -54,7 +54,7 @@ def by_class(accuracy: Mapping[str, Sequence[float]], *, rare: int, title: str) 
     >>> by_class({"plain": [0.9, 0.8], "private": [0.8, 0.1]}, rare=1, title="Two classes")
     Dots for every class. Two classes. plain: 90% 80%; private: 80% 10%. The rare class is 1.
     """
-    fig = plots.figure(7.6, 1.9)
+    fig = plots.figure(7.6, 1.7)
     ax = plots.axes(fig)
     ax.axvspan(rare - 0.5, rare + 0.5, color=plots.BAND)
     words = []
