@@ -419,8 +419,8 @@ EXERCISES: tuple[Exercise, ...] = (
         wrong=(
             (
                 _together_added,
-                "You added the reciprocals, as if every round gave away as much as the first. Noises of different "
-                "rounds partly cancel: their *squares* add up, and T equal rounds cost √T, not T.",
+                "You added the reciprocals. Noises of different rounds are independent, and averaging cancels only "
+                "part of them: the *squares* add up, and T equal rounds leave 1/√T of the noise, not 1/T.",
             ),
             (
                 _together_one_relation,
@@ -501,7 +501,7 @@ EXERCISES: tuple[Exercise, ...] = (
                 "Both ends are on the wrong side: this is the most that luck allows. A bound has to hold in spite of "
                 "luck.",
             ),
-            (_bound_upside_down, "The ratio is upside down: found over false alarms."),
+            (_bound_upside_down, "The ratio is upside down: divide found by false alarms."),
             (_bound_below_zero, "An ε below zero says nothing: then nothing is proven, and the bound is 0."),
             (_bound_as_a_ratio, "That is e to the ε. Take its logarithm."),
         ),

@@ -54,19 +54,18 @@ def by_class(accuracy: Mapping[str, Sequence[float]], *, rare: int, title: str) 
     >>> by_class({"plain": [0.9, 0.8], "private": [0.8, 0.1]}, rare=1, title="Two classes")
     Dots for every class. Two classes. plain: 90% 80%; private: 80% 10%. The rare class is 1.
     """
-    fig = plots.figure(7.6, 1.9)
+    fig = plots.figure(7.6, 1.7)
     ax = plots.axes(fig)
     ax.axvspan(rare - 0.5, rare + 0.5, color=plots.BAND)
-    ends = []
     words = []
     markers = cycle("osX^")
     for (name, shares), (colour, _) in zip(accuracy.items(), plots.looks(accuracy), strict=True):
         marker = next(markers)
-        ax.plot(range(len(shares)), list(shares), color=colour, linestyle="", marker=marker, markersize=8)
-        ends.append((shares[-1], name, colour))
+        ax.plot(range(len(shares)), list(shares), color=colour, linestyle="", marker=marker, markersize=8, label=name)
         words.append(f"{name}: " + " ".join(f"{share:.0%}" for share in shares))
     with plots.style():
         ax.set(ylim=(-0.07, 1.07), xlabel="digit; grey band: the rare one", ylabel="accuracy", title=title)
     ax.set_xticks(range(len(next(iter(accuracy.values())))))
-    plots.label_ends(ax, ends)
+    # Beside the axes: next to the last class the names would look like its dots.
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return plots.Picture(fig, f"Dots for every class. {title}. {'; '.join(words)}. The rare class is {rare}.")

@@ -9,25 +9,26 @@ from labsec.course.questions.base import Finding, Item, Teaching
 #         server 75.2, 79.7, 81.1, 77.7, 78.0; by zero-out 91.6, 93.6, 91.4, 93.3, 90.8; without noise 95.5, 96.1, 95.5,
 #         95.3, 95.8
 # 07.b    a formula
-# 07.c    the bound from 4,000 trials: 1.61, 1.18, 1.19, 1.71, 1.23
+# 07.c    the bound from 4,000 trials: 1.66, 1.09, 0.71, 1.74, 1.35
 # 07.d    messages whose suspect is named at ε = 1,000, in percent: 97.6, 99.7, 99.3, 99.0, 99.3
 # 07.e    labels right at ε = 4, in percent: 17.7, 20.5, 16.0, 17.7, 18.1; from fifty such messages 93, 90, 91, 94, 90
-# 07.f    points that the eight loses at ε = 8: 76, 33, 70, 68, 76; the others on average 14, 6, 13, 17, 11
+# 07.f    points that the eight loses at ε = 8: 76, 33, 70, 68, 76; the others on average 14, 6, 13, 17, 11;
+#         with all eights left in, the eight loses 41, 15, 29, 38, 26
 FINDINGS = {
     "07.a": Finding(
         "10 to 20 % in five seeds, where guessing has 10 %: next to nothing is learned.",
         seen=(8.0, 25.0),
     ),
     "07.b": Finding(
-        "48.5: far more than 4, and far less than 200, because noises of different rounds partly cancel.",
+        "48.5. Not 4: averaging fifty rounds cancels some of the noise. And not 200: it does not cancel all.",
         seen=(48.0, 49.0),
     ),
     "07.c": Finding(
-        "1.2 to 1.7 in five draws of the trials: a bound from below, and not a tight one.",
-        seen=(0.8, 2.5),
+        "0.7 to 1.7 in five draws of the trials: a bound from below, and not a tight one.",
+        seen=(0.5, 2.5),
     ),
     "07.d": Finding(
-        "98 to 100 % in five seeds, where the division shows nothing but noise.",
+        "97.6 to 99.7 % in five seeds, where the division shows nothing but noise.",
         seen=(95.0, 100.0),
     ),
     "07.e": Finding(
@@ -35,7 +36,7 @@ FINDINGS = {
         seen=(13.0, 25.0),
     ),
     "07.f": Finding(
-        "33 to 76 points in five seeds: a digit that few hold pays several times as much as the others.",
+        "33 to 76 points in five seeds, four to seven times as much as the other digits; 15 to 41 if it is not rare.",
         seen=(25.0, 85.0),
     ),
 }
@@ -67,8 +68,8 @@ QUIZ = (
         "An audit of 4,000 runs shows ε ≥ 1.2, and 4 is stated. What follows?",
         (
             ("These runs with this canary do not contradict 4", "Another canary, or more runs, may."),
-            ("The true ε is 1.2", "It was exactly 4 in the lab."),
-            ("The mechanism is right", "A broken one passed until the canary was changed."),
+            ("The true ε is 1.2", "In the lab it was exactly 4, by the formula."),
+            ("The mechanism is right", "A broken mechanism passed until the canary was changed."),
         ),
     ),
     Item(
@@ -87,7 +88,7 @@ QUIZ = (
         (
             ("About 48", "Not 4, and not 200: the squares of 1/noise add up."),
             ("4, because every round has it", "Rounds add up: whoever averages them sees more."),
-            ("200, because rounds add up", "That is an upper end; noises of different rounds partly cancel."),
+            ("200, because rounds add up", "That is an upper bound. Averaging leaves some noise, so it is much less."),
         ),
     ),
 )
