@@ -158,7 +158,7 @@ def accuracy_of(stage, rounds=40):
 
 stages = {f"the largest {k:3} of 2,410": bind(top_k, k=k) for k in (241, 24, 7)}
 stages |= {"2 bits, stochastic": two_bits, "the sign and its scale": sign_of}
-stages["the sign alone"] = torch.sign
+stages["the sign alone"] = lambda updates: updates.sign()
 for name, stage in stages.items():
     print(f"{name:24} {accuracy_of(stage):.2f}")
 
@@ -453,7 +453,7 @@ after("08.c", pandas.DataFrame(table, index=columns).T)
 #
 # **And the pictures?** Rounding, too, is read by whoever knows it: for every picture the attacker can say how likely
 # the messages are, and it searches the likeliest, given that pictures are smooth. Four bits a number, rounded anew in
-# each message (QSGD: your 8.2, with steps fitted to the length of the message):
+# each message (QSGD: your 8.2, seven steps up to the largest number):
 
 
 # %%
