@@ -120,9 +120,9 @@ check("08.2", stochastic_round)
 
 # %% [markdown]
 # ### Exercise 8.3 · The sign and its scale ● (4 minutes)
-# The coarsest rounding of all: of every number its sign, 1 bit, and for the whole row one number: the *scale* $s$ that
-# brings $s \cdot \mathrm{sign}(u)$ nearest to $u$. Set the slope of $\sum_i (|u_i| - s)^2$ to zero: $s$ is the mean
-# size (of all numbers, as in the literature; a number that is exactly zero has no sign, and is sent as zero).
+# The coarsest rounding of all: of every number its sign, 1 bit, and for the whole row one number: the *scale* $s$
+# that brings $s \cdot \mathrm{sign}(u)$ nearest to $u$. Set the slope of $\sum_i (|u_i| - s)^2$ to zero: $s$ is the
+# mean size (of all numbers, as in the literature; a number that is exactly zero has no sign, and is sent as zero).
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -170,9 +170,9 @@ for name, stage in stages.items():
 # ## Part two: what travels
 #
 # ### Exercise 8.4 · Bytes ●● (5 minutes)
-# "We send 1 % of the numbers" is not "1 % of the bytes". The server has to know *which* numbers these are. Two ways to
-# tell: a **list** of places, $\lceil \log_2 \mathrm{dim} \rceil$ bits each, or a **map** with one bit for every entry.
-# Take the shorter one.
+# "We send 1 % of the numbers" is not "1 % of the bytes". The server has to know *which* numbers these are. Two ways
+# to tell: a **list** of places, $\lceil \log_2 \mathrm{dim} \rceil$ bits each, or a **map** with one bit for every
+# entry. Take the shorter one.
 #
 # | name | shape | meaning |
 # |---|---|---|
@@ -213,8 +213,8 @@ for name, (rows, bits) in sent.items():
 
 # %% [markdown]
 # Where your count is *below* what is written, you did not count the header and the scale. Where it is above, the
-# encoder found a shorter way: distances between places in place of a list. Even all 2,410 numbers have zeros: a weight
-# does not move if its pixel is empty, or its neuron silent, in all 16 samples.
+# encoder found a shorter way: distances between places in place of a list. Even all 2,410 numbers have zeros: a
+# weight does not move if its pixel is empty, or its neuron silent, in all 16 samples.
 #
 # ### Exercise 8.5 · Error feedback ●● (8 minutes)
 # What a client left out is not lost, if it remembers it: **add** what is still owed to the next update, shorten the
@@ -312,17 +312,17 @@ ways = {
     "largest half": bind(top_k, k=lenet.dim // 2),
     "largest 10 %": bind(top_k, k=lenet.dim // 10),
     "random 10 %": bind(at_random, keep=0.1),
-    "4 bits": bind(compress.qsgd, bits=4, generator=draws(0)),
+    "4 bits": lambda u: compress.qsgd(u, bits=4, generator=draws(0)),
     "sign": sign_of,
 }
 found = {name: search(shortened(view, way), label)[0] for name, way in ways.items()}
 pictures.strip(x[0], {"mean picture": mean, **found}, title="The plain attacker")
 
 # %% [markdown]
-# (A four at 12 dB is below the mean picture, and everybody can read it: look at pictures as well as at decibels.) Where
-# nine tenths are missing, or all but the signs, nothing can be seen. One could stop here, and write a brochure. But a
-# zero in the message is no gradient of zero: it says that nothing was sent. The plain attacker believes it, and is
-# misled. An attacker who knows the method is called **adaptive**.
+# (A four at 12 dB is below the mean picture, and everybody can read it: look at pictures as well as at decibels.)
+# Where nine tenths are missing, or all but the signs, nothing can be seen. One could stop here, and write a brochure.
+# But a zero in the message is no gradient of zero: it says that nothing was sent. The plain attacker believes it, and
+# is misled. An attacker who knows the method is called **adaptive**.
 #
 # ### Exercise 8.6 · An attacker who knows what is missing ● (4 minutes)
 # The matching loss of lab 04 adds up squares over all entries. Let it look only where the message says something.
@@ -401,8 +401,8 @@ after("08.b", pandas.DataFrame(medians, index=columns).T.round(1))
 # **SFSQ (our reading; not the named product, of which there is no public description)** goes furthest: it cuts every
 # number to $[-s, s]$, sends a random sign that is right on average, and then *flips* it with chance $p$. The server
 # divides by $1 - 2p$, and the mean of many such messages is the update that was cut. The flip is Warner's randomised
-# response of 1965: a single bit says little about its number, and is ε-private with $\varepsilon_0 = \ln((1-p)/p)$. But
-# a message has 2,410 bits about the same sample, and by basic composition they add up:
+# response of 1965: a single bit says little about its number, and is ε-private with $\varepsilon_0 = \ln((1-p)/p)$.
+# But a message has 2,410 bits about the same sample, and by basic composition they add up:
 
 # %%
 flips = {p: bind(compress.sfsq, bound=0.05, flip=p) for p in (0.0, 0.25, 0.4)}
@@ -412,10 +412,10 @@ for p, stage in flips.items():
     print(f"{reached}, ε {a_bit:.2f} a bit, ε {a_message:,.0f} a message")
 
 # %% [markdown]
-# Better accounting does not help: if every number may change from $-s$ to $s$, the exact ε of a message at δ = 1e-5 is
-# still 1,519 at 25 % and 277 at 40 %. That promises nothing that anybody could use (lab 07). A promise that is missing is
-# not yet an attack, though. So attack: one of 359 test digits is behind the messages, and the attacker asks which one. It
-# averages what it has kept, and compares with what each of the 359 would have sent.
+# Better accounting does not help: if every number may change from $-s$ to $s$, the exact ε of a message at δ = 1e-5
+# is still 1,519 at 25 % and 277 at 40 %. That promises nothing that anybody could use (lab 07). A promise that is
+# missing is not yet an attack, though. So attack: one of 359 test digits is behind the messages, and the attacker
+# asks which one. It averages what it has kept, and compares with what each of the 359 would have sent.
 
 # %%
 params = small.init(draws(0))
@@ -476,9 +476,9 @@ pictures.strip(x[0], found, title="Four bits a number, and more and more message
 #
 # ### The panel
 # What every method and rate costs in accuracy and bytes, and what it hides: from the plain attacker, and from the
-# adaptive one, who may have kept several messages about the same data. The grey line is at 25 dB. Three things to look
-# for: a setting that hides a picture from the plain attacker only; the method that hides most for its bytes; and what
-# more messages change.
+# adaptive one, who may have kept several messages about the same data. The grey line is at 25 dB. Three things to
+# look for: a setting that hides a picture from the plain attacker only; the method that hides most for its bytes; and
+# what more messages change.
 
 # %%
 panel = lab08.panel()
@@ -486,10 +486,10 @@ panel
 
 # %% [markdown]
 # ## Part five: masks
-# A *mask* hides what tells most, and leaves the rest as it was. **Soteria** (Sun et al. 2021) finds the numbers before
-# the last layer that say most about the picture, and sends zeros for their weights: here for 80 % of that layer's
-# columns. The attacker reads the paper. It leaves out everything that the mask may have touched, all weights of the
-# last layer, and matches what is left (`invert.outside` says which entries these are).
+# A *mask* hides what tells most, and leaves the rest as it was. **Soteria** (Sun et al. 2021) finds the numbers
+# before the last layer that say most about the picture, and sends zeros for their weights: here for 80 % of that
+# layer's columns. The attacker reads the paper. It leaves out everything that the mask may have touched, all weights
+# of the last layer, and matches what is left (`invert.outside` says which entries these are).
 
 # %%
 masked_by = bind(mask.soteria, share=0.8)
@@ -510,20 +510,20 @@ found = {"plain": plain[0], "without the last layer": adaptive[0]}
 after("08.d", pictures.strip(x[0], found, title="One masked message, two attackers"))
 
 # %% [markdown]
-# Two more, on digits of 8 x 8. **PRECODE** (Scheliga et al. 2022) puts a layer of random numbers before the last one, so
-# that the same picture gives another gradient each time. The adaptive attacker leaves out the random layer and all
-# behind it, and matches the two convolutions alone (`invert.around`). **Learned perturbation (our reading)** sends the
-# update of made-up samples near the client's own, learned such that the update hardly changes. The adaptive attacker
-# averages ten such messages.
+# Two more, on digits of 8 x 8. **PRECODE** (Scheliga et al. 2022) puts a layer of random numbers before the last one,
+# so that the same picture gives another gradient each time. The adaptive attacker leaves out the random layer and all
+# behind it, and matches the two convolutions alone (`invert.around`). **Learned perturbation (our reading)** sends
+# the update of made-up samples near the client's own, learned such that the update hardly changes. The adaptive
+# attacker averages ten such messages.
 
 # %%
 x, found = lab08_leak.masked_digits(5)
 pictures.rows(x, found, title="Two masks, each with two attackers", height=0.72)
 
 # %% [markdown]
-# Below 25 dB, the perturbed digits can be read all the same, by anybody. The masks are not free: in a small federation
-# (six clients, 25 rounds, five seeds) accuracy was 0.94 to 0.95 without a mask, 0.90 to 0.91 with Soteria, 0.85 to 0.93 with PRECODE,
-# and 0.92 to 0.95 with learned perturbation.
+# Below 25 dB, the perturbed digits can be read all the same, by anybody. The masks are not free: in a small
+# federation (six clients, 25 rounds, five seeds) accuracy was 0.94 to 0.95 without a mask, 0.90 to 0.91 with Soteria,
+# 0.85 to 0.93 with PRECODE, and 0.92 to 0.95 with learned perturbation.
 #
 # ## Part six: what was there all along
 # Batch size and local steps are chosen for other reasons. Below, *everything* is sent, nothing rounded and nothing
@@ -548,8 +548,8 @@ after("08.e", pandas.DataFrame(table, index=columns).T)
 
 # %% [markdown]
 # Every row below the first hides more than the first, and learns more in as many rounds, from more samples. It is a
-# mixture and no promise: this attacker only divides, and suspects are still named far better than by chance. A promise
-# takes noise and a budget (lab 07), or a server that sees sums alone (lab 09).
+# mixture and no promise: this attacker only divides, and suspects are still named far better than by chance. A
+# promise takes noise and a budget (lab 07), or a server that sees sums alone (lab 09).
 #
 # ## Part seven: a server that does more than read
 # So far the server follows the protocol. Here it does not: another attacker, with another card.
@@ -559,10 +559,10 @@ threat_card(roles.SENDS_ITS_OWN, title="The server sends a model of its own")
 
 # %% [markdown]
 # A server that sends prepared weights reads far more (lab 05), but then there is something to see: the model that
-# arrives. `invert.check_up` takes four signs of it at the client, such as how far the rows of the first layer point in
-# one direction, and how many neurons stay silent on the client's own data. How odd is too odd? As in lab 06, you choose
-# the false alarms: at most 5 % of honest models. `limits_of` sets limits with 120 honest models, all that came by in
-# three earlier federations of 40 rounds.
+# arrives. `invert.check_up` takes four signs of it at the client, such as how far the rows of the first layer point
+# in one direction, and how many neurons stay silent on the client's own data. How odd is too odd? As in lab 06, you
+# choose the false alarms: at most 5 % of honest models. `limits_of` sets limits with 120 honest models, all that came
+# by in three earlier federations of 40 rounds.
 
 
 # %%
@@ -608,13 +608,14 @@ for name, read in lab08_leak.read_by(tenth, sent).items():
     print(f"{name:16} {read:2} of 16 read; {rings}")
 
 # %% [markdown]
-# In eight seeds, bins read 7 to 12 of the 16, traps 3 to 7, hidden traps 0 to 5, and an honest model 0 to 2. The check
-# caught all bins and all traps, and two of the eight servers that knew its limits. And no check sees a server that only
-# *reads*: it sends an honest model.
+# In eight seeds, bins read 7 to 12 of the 16, traps 3 to 7, hidden traps 0 to 5, and an honest model 0 to 2. The
+# check caught all bins and all traps, and two of the eight servers that knew its limits. And no check sees a server
+# that only *reads*: it sends an honest model.
 #
 # ## Part eight: attack your defence
 # Make a message that is short *and* holds out. What stands here keeps one number in a hundred, drawn at random and
-# multiplied by a hundred. Beat it: fewer clients named from one message and from fifty, at an accuracy of 0.90 or more.
+# multiplied by a hundred. Beat it: fewer clients named from one message and from fifty, at an accuracy of 0.90 or
+# more.
 
 
 # %%
