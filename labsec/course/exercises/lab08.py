@@ -17,7 +17,7 @@ from labsec.federation.scenario import Scenario
 
 # The card is read off this federation: nobody is malicious, and each message is one step on one sample, compressed.
 THREAT_MODEL = threat_model_of(
-    Scenario(local_steps=1, batch_size=1, client_stages=(bind(compress.top_k, keep=0.1),)),
+    Scenario.fedavg(local_steps=1, batch_size=1, client_stages=(bind(compress.top_k, keep=0.1),)),
     goal="Get the private pictures back from messages that clients have compressed or masked. The attacker knows the "
     "method, because the server has to decode it.",
     out_of_scope="Calibrated noise with a guarantee (lab 07); messages that nobody can read one by one (lab 09). A "
@@ -25,10 +25,13 @@ THREAT_MODEL = threat_model_of(
 )
 SENDS_ITS_OWN: ThreatModel = replace(
     THREAT_MODEL,
+    goal="Get the private pictures back by sending a model that makes clients' messages easy to read.",
     knowledge="The server knows the model that it chose to send, the clients' check with its limits, public data of "
     "the same kind, and every message.",
     capability="Break the protocol: send a model of its own making, and read what comes back.",
     visibility="The clients see the model that arrives, and their own data. They can look before they train.",
+    out_of_scope="Messages that are compressed or masked (the parts before); a server that no client can tell from an "
+    "honest one because it only reads.",
 )
 
 

@@ -37,16 +37,17 @@ def strip(truth: Tensor, found: Mapping[str, Tensor], *, title: str) -> plots.Pi
     return plots.Picture(fig, f"A row of {1 + len(found)} pictures. {title}. The truth; {'; '.join(words)}.")
 
 
-def rows(truth: Tensor, found: Mapping[str, Tensor], *, title: str) -> plots.Picture:
+def rows(truth: Tensor, found: Mapping[str, Tensor], *, title: str, height: float = 1.0) -> plots.Picture:
     """Several pictures [n, channels, h, w] in a row, and below them what each attack has in their places.
 
-    found    name -> [n, channels, h, w]
+    found     name -> [n, channels, h, w]
+    height    of a row, in inches
 
     >>> import torch
     >>> rows(torch.ones(3, 1, 4, 4), {"guess": torch.full((3, 1, 4, 4), 0.9)}, title="White")
     Rows of 3 pictures. White. The truth; guess, median 20.0 dB.
     """
-    fig = plots.figure(min(9.0, 1.6 + 1.0 * len(truth)), 0.4 + 1.0 * (1 + len(found)))
+    fig = plots.figure(min(9.0, 1.6 + 1.0 * len(truth)), 0.4 + height * (1 + len(found)))
     grid = plots.axes(fig, 1 + len(found), len(truth), squeeze=False)
     words = []
     for line, (name, pictures) in zip(grid, {"truth": truth, **found}.items(), strict=True):

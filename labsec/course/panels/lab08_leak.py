@@ -105,9 +105,9 @@ def masked_digits(count: int) -> tuple[Tensor, dict[str, Tensor]]:
         mean = torch.stack([view.messages for view in ten]).mean(dim=0)
         guesses = {
             "PRECODE, plain": invert.gauss_newton(drawn, label=label),
-            "first layers": invert.around(drawn, layers=layers, features=features),
+            "PRECODE, adaptive": invert.around(drawn, layers=layers, features=features),
             "perturbed, plain": invert.gauss_newton(ten[0], label=label),
-            "mean of ten": invert.gauss_newton(replace(ten[0], messages=mean), label=label),
+            "perturbed, adaptive": invert.gauss_newton(replace(ten[0], messages=mean), label=label),
         }
         truth.append(x)
         for name, guess in guesses.items():

@@ -37,11 +37,11 @@ FINDINGS = {
         seen=(40.0, 120.0),
     ),
     "08.e": Finding(
-        "1 to 3 % in five seeds. But half of the suspects that are named were there, and by chance it would be 22 %.",
+        "1 to 3 % in five seeds. But about half of the suspects that are named were there; by chance it would be 22 %.",
         seen=(0.0, 6.0),
     ),
     "08.f": Finding(
-        "24 % here, and 0 to 43 % with limits from four other sets of three federations. Promised were 5 %.",
+        "24 % here, and 0 to 43 % with limits from four other sets of three federations. It was to be 5 % at most.",
         seen=(10.0, 50.0),
     ),
 }
@@ -105,11 +105,11 @@ QUIZ = (
 )
 
 TEACHING = Teaching(
-    skip="Exercise 8.4, the perturbed digits of part five, part eight, and all claims but two.",
+    skip="Exercise 8.4, the two digit masks of part five, part eight, and all claims but two.",
     discuss=(
         "Your company compresses updates to save bandwidth. May its brochure say “more private”?",
         "How many messages about the same data does your server get in a year, and who counts them?",
-        "Large batches hide pictures better than any mask in this lab. Why is no product called that?",
+        "Large batches and several local steps hide pictures as well. Why is no product called that?",
         "A check at the client accuses an honest server in one round of twenty. What should the client do then?",
     ),
 )
