@@ -28,7 +28,7 @@ PANELS = (
 # Whether a switch's text ends before its question mark begins.
 ASK_IS_BESIDE_THE_TEXT = """(control) => {
   const text = document.createRange();
-  text.selectNodeContents(control.querySelector('label'));
+  text.selectNodeContents(control.querySelector('label:has(input)'));
   const ask = control.querySelector('.live-help summary');
   return !ask || text.getBoundingClientRect().right <= ask.getBoundingClientRect().left;
 }"""

@@ -155,6 +155,8 @@ class Names(anywidget.AnyWidget):
       .live-panel .live-slider > :has(> .slider-container) { height: 20px; }
       .live-panel .live-choice { grid-template: "name help" 18px "track track" 26px "note note" auto / 1fr 18px; }
       .live-panel .live-choice select { grid-area: track; }
+      .live-panel .live-switch { grid-template: "name help" minmax(24px, auto) "note note" auto / 1fr 18px; }
+      .live-panel .live-switch .widget-checkbox { grid-area: name; }
     }
 
     .live-panel .live-control > :is(.live-help, .live-note) { margin: 0; height: auto; min-height: 0; width: auto; }
