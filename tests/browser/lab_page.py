@@ -34,12 +34,16 @@ NOT_RUN = """() => jupyterapp.shell.currentWidget.context.model.toJSON().cells
 IDLE = """() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'
   && ![...document.querySelectorAll('.jp-InputPrompt')].some((node) => node.textContent.includes('*'))"""
 
+# A widget that is not there after two seconds is given up by anywidget; a machine that tests may be busier than that.
+PATIENT = "const timeout = AbortSignal.timeout; AbortSignal.timeout = (ms) => timeout.call(AbortSignal, 30 * ms);"
+
 
 class Notebook:
     """A page that notes every error and every request that leaves the machine."""
 
     def __init__(self, page: Page, base: str, token: str) -> None:
         self.page, self.base, self.token = page, base, token
+        page.add_init_script(PATIENT)
         self.page_errors: list[str] = []
         self.off_machine: list[str] = []
         own = (base, base.replace("http", "ws", 1), "data:", "blob:")
