@@ -314,7 +314,7 @@ def panel() -> live.Panel:
     def idle(values: Mapping[str, Any]) -> str:
         return "" if values["steps"] > 1 else "With one step the message is one gradient."
 
-    simulates = live.switch("Takes the same steps", True, help="Otherwise it takes the message for one gradient.")
+    simulates = live.switch("Simulates steps", True, help="Otherwise it takes the message for one gradient.")
     return live.Panel(
         name="lab04",
         attacker={"simulates": live.unless(simulates, idle)},
